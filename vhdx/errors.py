@@ -1,0 +1,76 @@
+"""What can be wrong with an image or a request.
+
+`Error` and its kinds mean that the bytes or the request are wrong. `OSError` means that the transport failed.
+Anything else that escapes from this package is a bug of ours.
+"""
+
+from collections.abc import Sequence
+
+
+class Error(Exception):
+    """The bytes or the request are wrong; the message names the file and says what to do."""
+
+
+class FormatError(Error):
+    """A structure breaks a rule of its format.
+
+    *offset* is the structure's place in the file in bytes, or None where it has none; *section* is the chapter of
+    the specification that holds the rule. *file* is filled in by the layer that knows it.
+    """
+
+    def __init__(
+        self, structure: str, offset: int | None, reason: str, section: str = "", *, file: str | None = None
+    ) -> None:
+        super().__init__(structure, offset, reason, section)
+        self.structure = structure
+        self.offset = offset
+        self.reason = reason
+        self.section = section
+        self.file = file
+
+    def __str__(self) -> str:
+        where = "" if self.offset is None else f" at offset {self.offset}"
+        rule = f" (MS-VHDX {self.section})" if self.section else ""
+        file = f"{self.file}: " if self.file else ""
+        return f"{file}{self.structure}{where}: {self.reason}{rule}"
+
+
+class UnsupportedFeature(Error):
+    """The image is sound as far as we can tell, but needs something that this engine does not do."""
+
+
+class ParentNotFound(Error):
+    """No file that may be opened is the parent of *child*; *tried* says which were looked at, and why each was not."""
+
+    def __init__(self, child: str, tried: Sequence[str]) -> None:
+        super().__init__(child, tuple(tried))
+        self.child = child
+        self.tried = tuple(tried)
+
+    def __str__(self) -> str:
+        tried = "; ".join(self.tried) or "the image records no usable path"
+        return f"{self.child}: the parent was not found ({tried})"
+
+
+class ParentMismatch(Error):
+    """The file in the parent's place is not, or is no longer, what the child was made from."""
+
+
+class ReadOnly(Error):
+    """A change was asked of something that was opened for reading."""
+
+
+class InUse(Error):
+    """Somebody else has the file open in a way that excludes this use."""
+
+
+class OutOfSpace(Error):
+    """The disk or share is full."""
+
+
+class Cancelled(Error):
+    """The caller's progress function asked to stop; everything up to the last flush stands."""
+
+
+class Poisoned(Error):
+    """An earlier failure left it unknown what reached the disk; close the image and open it again."""

@@ -1,0 +1,1 @@
+"""One disk image over one storage."""

@@ -1,0 +1,1 @@
+"""Where bytes live: the contracts (`base`), their fallbacks (`transfer`), and the transports."""

@@ -1,0 +1,149 @@
+"""The two contracts between the engine and the places where bytes live.
+
+A `Storage` is one open file: no cursor, offsets and lengths in bytes, every operation whole or an exception. The
+data operations take lists, because extents come as lists: one call lets a network keep many requests in flight.
+A `FileSystem` is a tree of files with names.
+
+What every implementation promises, and what the contract tests hold it to:
+
+* `read`, `write`, `zero` and `truncate` are seen by every later call on the same storage.
+* Nothing is durable before `flush` has returned. Until then any subset of the writes and size changes since the last
+  flush may survive, in any order, torn at sector edges.
+* Names made, changed or removed are durable only after `sync_directory`.
+* The optional operations raise `Unsupported` before they change anything that the caller could not redo; the fallback
+  for each is in `vhdx.storage.transfer` and nowhere else.
+* Failures: `FileNotFoundError`, `FileExistsError`, `PermissionError` and other `OSError` for the transport; `InUse`,
+  `OutOfSpace` and `ReadOnly` where the caller can do something about it; `FormatError` for a read past the end.
+"""
+
+from collections.abc import Hashable, Iterator, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import NamedTuple, Protocol
+
+from vhdx.extents import Range
+
+Buffer = bytes | bytearray | memoryview
+
+
+class Unsupported(Exception):  # noqa: N818  a signal between a storage and `transfer`, never seen by callers
+    """This storage cannot do that operation; nothing was changed that a fallback would not overwrite."""
+
+
+class Move(NamedTuple):
+    """Bytes to copy: from *source_offset* of one storage to *target_offset* of another."""
+
+    source_offset: int
+    target_offset: int
+    length: int
+
+
+class Storage(Protocol):
+    """One open file."""
+
+    @property
+    def name(self) -> str:
+        """The full path or URL, for messages; never with a password."""
+
+    @property
+    def writable(self) -> bool:
+        """Whether the file was opened for writing."""
+
+    def read(self, pieces: Sequence[tuple[int, memoryview]]) -> None:
+        """Fill each writable buffer from its offset.
+
+        Raises FormatError when a piece reaches past the end of the file.
+        """
+
+    def write(self, pieces: Sequence[tuple[int, Buffer]]) -> None:
+        """Put each buffer at its offset; the pieces of one call may land in any order. Grows the file as needed."""
+
+    def copy(self, source: "Storage", moves: Sequence[Move]) -> None:
+        """Copy from *source* inside the kernel or the server.
+
+        Source and target ranges of one call do not overlap. Raises Unsupported when the pair cannot; part of the
+        moves may then have been done, and doing all of them again another way is right.
+        """
+
+    def innermost(self) -> "Storage":
+        """The storage whose bytes these are, through wrappers that change none (counting, throttling, faults)."""
+
+    def zero(self, ranges: Sequence[tuple[int, int]]) -> None:
+        """Make ranges inside the file read as zeros without sending zeros; holes are welcome. Or Unsupported."""
+
+    def reserve(self, ranges: Sequence[tuple[int, int]]) -> None:
+        """Allocate disk space for ranges that read as zeros, so that writing there cannot run out. Or Unsupported.
+
+        Grows the file as needed. Raises OutOfSpace.
+        """
+
+    def allocated(self, offset: int, length: int) -> Iterator[Range]:
+        """The ranges that hold data rather than holes: ascending, disjoint, within the request. Or Unsupported."""
+
+    def flush(self) -> None:
+        """Make all that was done before durable."""
+
+    def size(self) -> int:
+        """The file's length."""
+
+    def truncate(self, size: int) -> None:
+        """Set the file's length; a grown part reads as zeros."""
+
+    def close(self) -> None:
+        """Give the file back; never flushes. Closing twice is fine."""
+
+
+class Access(Enum):
+    """How a file is opened, and what others may do meanwhile."""
+
+    INSPECT = "inspect"  # read, whatever others do
+    READ = "read"  # read; nobody may write
+    WRITE = "write"  # read and write; nobody else may write or hold it with READ
+
+
+@dataclass(frozen=True, slots=True)
+class FileStatus:
+    """What a file system knows of a file; *identity* is equal for two names of one file."""
+
+    identity: Hashable
+    size: int
+    allocated: int
+    modified: float  # seconds since 1970-01-01 UTC
+
+
+class Space(NamedTuple):
+    """Capacity of a file system as this user sees it."""
+
+    total: int
+    free: int
+
+
+class FileSystem(Protocol):
+    """A tree of files. Paths are relative to its root, with ``/`` between names."""
+
+    def open(self, path: str, access: Access) -> Storage:
+        """Open an existing regular file. Raises FileNotFoundError, PermissionError, InUse."""
+
+    def create(self, path: str) -> Storage:
+        """Make an empty file and open it with Access.WRITE. Raises FileExistsError."""
+
+    def rename(self, source: str, target: str, *, replace: bool) -> None:
+        """Give a file another name in one atomic step. Raises FileExistsError when it may not replace, InUse."""
+
+    def remove(self, path: str) -> None:
+        """Remove a file. Raises FileNotFoundError, InUse."""
+
+    def stat(self, path: str) -> FileStatus:
+        """Look at a file without opening its content. Raises FileNotFoundError."""
+
+    def list(self, directory: str) -> list[str]:
+        """Names of the regular files in *directory* ("" is the root), sorted."""
+
+    def space(self) -> Space:
+        """Total and free bytes."""
+
+    def sync_directory(self, directory: str) -> None:
+        """Make names created, changed or removed in *directory* durable."""
+
+    def describe(self, path: str) -> str:
+        """The full path or URL of *path*, for messages; never with a password."""
