@@ -39,9 +39,9 @@ class Extent(NamedTuple):
 
 
 class Span(NamedTuple):
-    """The part of a range that falls into one unit: unit number, first byte inside it, length."""
+    """The part of a range that falls into one unit: its number, first byte inside it, length."""
 
-    index: int
+    number: int
     within: int
     length: int
 
@@ -50,9 +50,9 @@ def spans(offset: int, length: int, unit: int) -> Iterator[Span]:
     """Cut a range at multiples of *unit*."""
     end = offset + length
     while offset < end:
-        index, within = divmod(offset, unit)
+        number, within = divmod(offset, unit)
         piece = min(unit - within, end - offset)
-        yield Span(index, within, piece)
+        yield Span(number, within, piece)
         offset += piece
 
 
