@@ -1,0 +1,187 @@
+"""A disk through its layers: each sector comes from the newest layer that has it.
+
+Layers are numbered from the leaf, which is 0. A layer that ends before the one above it reads as zeros from there on,
+whatever lies further down.
+"""
+
+from collections.abc import Hashable, Iterator, Sequence
+from contextlib import ExitStack
+from typing import NamedTuple, Self
+
+from vhdx.errors import Error, FormatError
+from vhdx.extents import Extent, Presence, Range
+from vhdx.image.base import ALLOCATE_LIMIT, Image, NewId
+from vhdx.image.open import open_image
+from vhdx.parents import DEFAULT_POLICY, Layer, ParentPolicy, find_parent
+from vhdx.storage.base import Access, Buffer, FileSystem
+
+
+class Found(NamedTuple):
+    """An extent and the number of the layer that it comes from."""
+
+    layer: int
+    extent: Extent
+
+
+def resolve(images: Sequence[Image], offset: int, length: int) -> Iterator[Found]:
+    """What *images* (leaf first) together say of a range, ascending and contiguous.
+
+    NOT_PRESENT only where none of them has anything and none of them ends.
+    """
+    sizes = [image.info.virtual_size for image in images]
+
+    def look(layer: int, offset: int, length: int) -> Iterator[Found]:
+        for extent in images[layer].extents(offset, length):
+            if extent.presence is not Presence.NOT_PRESENT or layer + 1 == len(images):
+                yield Found(layer, extent)
+                continue
+            inside = min(max(sizes[layer + 1] - extent.offset, 0), extent.length)
+            if inside:
+                yield from look(layer + 1, extent.offset, inside)
+            if inside < extent.length:
+                yield Found(layer, Extent(extent.offset + inside, extent.length - inside, Presence.ZERO))
+
+    return look(0, offset, length)
+
+
+class Chain:
+    """The layers of one disk, open. Any offsets and lengths in bytes; used by one thread at a time."""
+
+    def __init__(self, layers: Sequence[Layer]) -> None:
+        self.layers = list(layers)
+
+    @classmethod
+    def open(
+        cls,
+        files: FileSystem,
+        path: str,
+        *,
+        new_id: NewId,
+        writable: int = 0,
+        access: Access = Access.READ,
+        policy: ParentPolicy = DEFAULT_POLICY,
+    ) -> Self:
+        """Open *path* and everything under it; the first *writable* layers for writing, the rest with *access*.
+
+        Raises ParentNotFound, ParentMismatch, InUse, FormatError (also for a cycle or too many layers).
+        """
+        with ExitStack() as stack:
+            layers: list[Layer] = []
+            seen: set[Hashable] = set()
+
+            def admit(layer: Layer) -> None:
+                stack.callback(layer.image.close)
+                identity = files.stat(layer.path).identity
+                if identity in seen:
+                    raise FormatError("chain", None, "the parents form a circle", file=files.describe(path))
+                if len(layers) == policy.most_layers:
+                    reason = f"more than {policy.most_layers} layers"
+                    raise FormatError("chain", None, reason, file=files.describe(path))
+                seen.add(identity)
+                layers.append(layer)
+
+            def mode() -> Access:
+                return Access.WRITE if len(layers) < writable else access
+
+            admit(Layer(path, open_image(files.open(path, mode()), new_id=new_id)))
+            while (info := layers[-1].image.info).parent is not None:
+                admit(find_parent(files, layers[-1].path, info, policy, access=mode(), new_id=new_id))
+            stack.pop_all()
+            return cls(layers)
+
+    @property
+    def images(self) -> list[Image]:
+        """The images, leaf first."""
+        return [layer.image for layer in self.layers]
+
+    @property
+    def leaf(self) -> Image:
+        return self.layers[0].image
+
+    @property
+    def size(self) -> int:
+        """Bytes of the disk: the leaf's size counts."""
+        return self.leaf.info.virtual_size
+
+    def extents(self, offset: int, length: int) -> Iterator[Found]:
+        """Where a range of whole sectors comes from. NOT_PRESENT reads as zeros, like ZERO."""
+        return resolve(self.images, offset, length)
+
+    def read(self, offset: int, length: int) -> bytes:
+        """The bytes of a range. Raises Error outside the disk."""
+        self._check(offset, length)
+        start, end = self._sectors(offset, length)
+        buffer = bytearray(end - start)
+        view = memoryview(buffer)
+        pieces: dict[int, list[tuple[int, memoryview]]] = {}
+        for layer, extent in self.extents(start, end - start):
+            if extent.file_offset is not None:
+                at = extent.offset - start
+                pieces.setdefault(layer, []).append((extent.file_offset, view[at : at + extent.length]))
+        for layer, wanted in pieces.items():
+            self.layers[layer].image.storage.read(wanted)
+        return bytes(view[offset - start : offset - start + length])
+
+    def write(self, offset: int, data: Buffer) -> None:
+        """Put *data* into the leaf. Durable after `flush`; until then each sector is old or new in a crash."""
+        self._check(offset, len(data))
+        start, end = self._sectors(offset, len(data))
+        if (start, end) != (offset, offset + len(data)):
+            data = b"".join((self.read(start, offset - start), data, self.read(offset + len(data), end - offset - len(data))))
+        view = memoryview(data)
+        for at in range(0, len(view), ALLOCATE_LIMIT):
+            part = view[at : at + ALLOCATE_LIMIT]
+            with self.leaf.allocate([Range(start + at, len(part))]) as places:
+                pieces = []
+                for place in places:
+                    assert place.file_offset is not None
+                    within = place.offset - start - at
+                    pieces.append((place.file_offset, part[within : within + place.length]))
+                self.leaf.storage.write(pieces)
+
+    def zero(self, offset: int, length: int) -> None:
+        """Make a range read as zeros."""
+        self._check(offset, length)
+        sector = self.leaf.info.logical_sector_size
+        start, stop = -(-offset // sector) * sector, (offset + length) // sector * sector
+        if start >= stop:
+            self.write(offset, bytes(length))
+            return
+        if offset < start:
+            self.write(offset, bytes(start - offset))
+        self.leaf.zero(start, stop - start)
+        if stop < offset + length:
+            self.write(stop, bytes(offset + length - stop))
+
+    def discard(self, offset: int, length: int) -> None:
+        """The guest needs a range no more; what is given up reads as zeros."""
+        self._check(offset, length)
+        sector = self.leaf.info.logical_sector_size
+        start, stop = -(-offset // sector) * sector, (offset + length) // sector * sector
+        if start < stop:
+            self.leaf.discard(start, stop - start)
+
+    def flush(self) -> None:
+        """Everything written before is durable when this returns."""
+        self.leaf.flush()
+
+    def close(self) -> None:
+        """Close every layer, the leaf first; goes on when one fails and raises the first failure."""
+        with ExitStack() as stack:
+            for layer in reversed(self.layers):
+                stack.callback(layer.image.close)
+
+    def _sectors(self, offset: int, length: int) -> tuple[int, int]:
+        sector = self.leaf.info.logical_sector_size
+        return offset // sector * sector, -(-(offset + length) // sector) * sector
+
+    def _check(self, offset: int, length: int) -> None:
+        if offset < 0 or length < 0 or offset + length > self.size:
+            name = self.leaf.storage.name
+            raise Error(f"{name}: {length} bytes at {offset} are not inside the disk of {self.size} bytes")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()

@@ -1,0 +1,149 @@
+"""The block allocation table: geometry, states, entries (MS-VHDX 2.5).
+
+An entry is 64 bits: the state in bits 0 to 2, the place of the block in MiB in bits 20 to 63. Tables are handled as
+buffers of such integers, never as one value per entry.
+"""
+
+from dataclasses import dataclass
+from enum import IntEnum
+
+from vhdx.errors import FormatError
+from vhdx.extents import Range
+
+ENTRY_SIZE = 8
+MIB = 1 << 20
+BITMAP_BLOCK_SIZE = MIB
+_STATE = 0b111
+_RESERVED = 0xFFFF8
+
+
+class PayloadState(IntEnum):
+    """What a payload block's entry says."""
+
+    NOT_PRESENT = 0
+    UNDEFINED = 1
+    ZERO = 2
+    UNMAPPED = 3
+    FULLY_PRESENT = 6
+    PARTIALLY_PRESENT = 7
+
+
+class BitmapState(IntEnum):
+    """What a sector-bitmap block's entry says."""
+
+    NOT_PRESENT = 0
+    PRESENT = 6
+
+
+PRESENT = frozenset({PayloadState.FULLY_PRESENT, PayloadState.PARTIALLY_PRESENT})
+
+
+def entry(state: int, file_offset: int = 0) -> int:
+    """The integer for a state and a place in bytes (a multiple of 1 MiB)."""
+    return file_offset | state
+
+
+def state(raw: int) -> int:
+    """The state's number, known or not."""
+    return raw & _STATE
+
+
+def file_offset(raw: int) -> int:
+    """The place in bytes."""
+    return raw >> 20 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class BatLayout:
+    """How many entries a disk needs and which entry is whose. Sizes in bytes."""
+
+    virtual_size: int
+    block_size: int
+    logical_sector_size: int
+    has_parent: bool
+
+    @property
+    def chunk_ratio(self) -> int:
+        """Payload blocks that share one sector-bitmap block."""
+        return (self.logical_sector_size << 23) // self.block_size
+
+    @property
+    def payload_blocks(self) -> int:
+        return -(-self.virtual_size // self.block_size)
+
+    @property
+    def chunks(self) -> int:
+        return -(-self.payload_blocks // self.chunk_ratio)
+
+    @property
+    def entries(self) -> int:
+        """Entries that must be there; a differencing table reaches the last chunk's bitmap entry."""
+        if self.has_parent:
+            return self.chunks * (self.chunk_ratio + 1)
+        return self.payload_blocks + (self.payload_blocks - 1) // self.chunk_ratio
+
+    @property
+    def reserved_entries(self) -> int:
+        """Entries to make room for: the differencing count, so that gaining a parent moves nothing."""
+        return self.chunks * (self.chunk_ratio + 1)
+
+    @property
+    def bitmap_bytes(self) -> int:
+        """Bytes of sector bitmap per payload block."""
+        return BITMAP_BLOCK_SIZE // self.chunk_ratio
+
+    def payload_index(self, block: int) -> int:
+        """The entry of payload block *block*."""
+        return block + block // self.chunk_ratio
+
+    def bitmap_index(self, chunk: int) -> int:
+        """The entry of the sector-bitmap block of *chunk*."""
+        return chunk * (self.chunk_ratio + 1) + self.chunk_ratio
+
+    def chunk_of(self, block: int) -> int:
+        return block // self.chunk_ratio
+
+    def bitmap_place(self, block: int) -> int:
+        """Where the bits of *block* start in its chunk's bitmap block, in bytes."""
+        return block % self.chunk_ratio * self.bitmap_bytes
+
+
+def payload_fault(raw: int, *, has_parent: bool) -> str:
+    """What is wrong with a payload entry by itself, or nothing."""
+    number = raw & _STATE
+    if raw & _RESERVED:
+        return f"reserved bits are set ({raw:#018x})"
+    if number in (4, 5):
+        return f"state {number} does not exist"
+    if number == PayloadState.PARTIALLY_PRESENT and not has_parent:
+        return "the block is partially present, yet there is no parent"
+    if number in PRESENT and raw < MIB:
+        return "the block is present, yet has no place in the file"
+    if number == PayloadState.ZERO and raw >= MIB:
+        return "a zero block has a place in the file"
+    return ""
+
+
+def bitmap_fault(raw: int) -> str:
+    """What is wrong with a sector-bitmap entry by itself, or nothing."""
+    number = raw & _STATE
+    if raw & _RESERVED:
+        return f"reserved bits are set ({raw:#018x})"
+    if number not in (BitmapState.NOT_PRESENT, BitmapState.PRESENT):
+        return f"state {number} does not exist for a sector bitmap"
+    if number == BitmapState.PRESENT and raw < MIB:
+        return "the bitmap is present, yet has no place in the file"
+    return ""
+
+
+def verify_region(layout: BatLayout, region: Range) -> None:
+    """The table fits its region. Raises FormatError."""
+    needed = layout.entries * ENTRY_SIZE
+    if needed > region.length:
+        reason = f"{layout.entries} entries need {needed} bytes and the region has {region.length}"
+        raise FormatError("BAT", region.offset, reason, "2.5")
+
+
+def fault(index: int, region: Range, reason: str) -> FormatError:
+    """The error for entry *index*."""
+    return FormatError("BAT entry", region.offset + index * ENTRY_SIZE, f"entry {index}: {reason}", "2.5.1")

@@ -1,0 +1,135 @@
+"""The parent locator: which file lies under a differencing one (MS-VHDX 2.6.2.6).
+
+Windows writes ``parent_linkage2`` although the specification forbids it in one sentence and allows it in the next:
+both linkages are read, either may match. Paths are Windows paths and come from the image: never open one unchecked.
+"""
+
+from dataclasses import dataclass, field
+from uuid import UUID
+
+from construct import Int16ul, Int32ul, Struct
+
+from vhdx.errors import FormatError
+from vhdx.format.record import GUID, Record
+
+VHDX_PARENT = UUID("b04aefb7-d19e-4a81-b789-25b8e9445913")
+PATH_KEYS = ("relative_path", "volume_path", "absolute_win32_path")
+"""In the order in which Windows tries them."""
+
+_SECTION = "2.6.2.6"
+_MOST_PAIRS = 256
+_LONGEST_TEXT = 0xFFFF
+_LINKAGES = ("parent_linkage", "parent_linkage2")
+
+
+@dataclass(frozen=True, slots=True)
+class LocatorHeader:
+    """The start of the item."""
+
+    locator_type: UUID
+    reserved: int
+    key_value_count: int
+
+
+@dataclass(frozen=True, slots=True)
+class LocatorEntry:
+    """Where one key and its value lie, from the start of the item; lengths in bytes."""
+
+    key_offset: int
+    value_offset: int
+    key_length: int
+    value_length: int
+
+
+@dataclass(frozen=True, slots=True)
+class ParentLocator:
+    """The decoded item; *others* keeps pairs that this engine does not know."""
+
+    linkage: UUID
+    linkage2: UUID | None = None
+    paths: dict[str, str] = field(default_factory=dict)
+    others: dict[str, str] = field(default_factory=dict)
+
+
+HEADER: Record[LocatorHeader] = Record(
+    LocatorHeader,
+    Struct("locator_type" / GUID, "reserved" / Int16ul, "key_value_count" / Int16ul),
+    structure="parent locator",
+    section=_SECTION,
+)
+ENTRY: Record[LocatorEntry] = Record(
+    LocatorEntry,
+    Struct("key_offset" / Int32ul, "value_offset" / Int32ul, "key_length" / Int16ul, "value_length" / Int16ul),
+    structure="parent locator entry",
+    section=_SECTION,
+)
+
+
+def parse(item: bytes, offset: int | None = None) -> ParentLocator:
+    """The locator in *item*; *offset* is its place in the file. Raises FormatError."""
+
+    def wrong(reason: str) -> FormatError:
+        return FormatError(HEADER.structure, offset, reason, _SECTION)
+
+    header = HEADER.parse(item, offset)
+    if header.locator_type != VHDX_PARENT:
+        raise wrong(f"the type {header.locator_type} is not that of a VHDX parent")
+    if not 1 <= header.key_value_count <= _MOST_PAIRS:
+        raise wrong(f"{header.key_value_count} pairs are not between 1 and {_MOST_PAIRS}")
+    pairs: dict[str, str] = {}
+    for number in range(header.key_value_count):
+        at = HEADER.size + number * ENTRY.size
+        entry = ENTRY.parse(item[at : at + ENTRY.size], None if offset is None else offset + at)
+        key = _text(item, entry.key_offset, entry.key_length)
+        value = _text(item, entry.value_offset, entry.value_length)
+        if key is None or value is None:
+            raise wrong(f"pair {number} is not text inside the item")
+        if key in pairs:
+            raise wrong(f"key {key!r} is there twice")
+        pairs[key] = value
+    linkage, linkage2 = (_guid(pairs.pop(key, None)) for key in _LINKAGES)
+    if linkage is None:
+        raise wrong("parent_linkage is missing or not a GUID")
+    paths = {key: pairs.pop(key) for key in PATH_KEYS if key in pairs}
+    if not paths:
+        raise wrong("no path to the parent is there")
+    return ParentLocator(linkage, linkage2, paths, pairs)
+
+
+def _text(item: bytes, offset: int, length: int) -> str | None:
+    if not length or length % 2 or offset + length > len(item):
+        return None
+    try:
+        text = item[offset : offset + length].decode("utf-16-le")
+    except UnicodeDecodeError:
+        return None
+    return None if "\0" in text else text
+
+
+def _guid(text: str | None) -> UUID | None:
+    try:
+        return UUID(text) if text is not None else None
+    except ValueError:
+        return None
+
+
+def build(locator: ParentLocator) -> bytes:
+    """The item's bytes. Raises FormatError when a value is too long to be recorded."""
+    pairs = {"parent_linkage": f"{{{locator.linkage}}}"}
+    if locator.linkage2 is not None:
+        pairs["parent_linkage2"] = f"{{{locator.linkage2}}}"
+    pairs |= locator.paths | locator.others
+    head = HEADER.build(LocatorHeader(VHDX_PARENT, 0, len(pairs)))
+    texts = b""
+    start = len(head) + len(pairs) * ENTRY.size
+    for key, value in pairs.items():
+        try:
+            encoded = key.encode("utf-16-le"), value.encode("utf-16-le")
+        except UnicodeEncodeError as error:
+            raise FormatError(HEADER.structure, None, f"{key} {value!r} is not Unicode text", _SECTION) from error
+        if max(map(len, encoded)) > _LONGEST_TEXT:
+            raise FormatError(HEADER.structure, None, f"{key} is too long to be recorded", _SECTION)
+        key_at, value_at = start + len(texts), start + len(texts) + len(encoded[0])
+        head += ENTRY.build(LocatorEntry(key_at, value_at, len(encoded[0]), len(encoded[1])))
+        texts += encoded[0] + encoded[1]
+    return head + texts

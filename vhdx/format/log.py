@@ -1,0 +1,271 @@
+"""The log: entries in a ring, which of them count, and what replaying them changes (MS-VHDX 2.3).
+
+An entry holds whole 4 KiB pages. Entries of former sessions stay in the ring under other GUIDs; they are never
+errors. What an entry with a right checksum asks for may still be impossible; such a log is refused, not skipped.
+"""
+
+import struct
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+from uuid import UUID
+
+from construct import Const, Int32ul, Int64ul, Padding, Struct
+
+from vhdx.errors import FormatError
+from vhdx.extents import Range
+from vhdx.format import checksum
+from vhdx.format.record import GUID, Record
+
+PAGE = 4096
+LOWEST_TARGET = 192 << 10
+"""Identifier and headers are never written through the log."""
+
+_CHECKSUM = 4
+_MIB = 1 << 20
+_MOST_WASTED = 16  # lengths of the ring
+
+
+@dataclass(frozen=True, slots=True)
+class EntryHeader:
+    """The start of an entry. *tail* is the ring offset of the oldest entry that must be replayed with this one."""
+
+    entry_length: int
+    tail: int
+    sequence_number: int
+    descriptor_count: int
+    reserved: int
+    log_guid: UUID
+    flushed_file_offset: int
+    last_file_offset: int
+
+
+ENTRY_HEADER: Record[EntryHeader] = Record(
+    EntryHeader,
+    Struct(
+        "signature" / Const(b"loge"),
+        "checksum" / Padding(4),
+        "entry_length" / Int32ul,
+        "tail" / Int32ul,
+        "sequence_number" / Int64ul,
+        "descriptor_count" / Int32ul,
+        "reserved" / Int32ul,
+        "log_guid" / GUID,
+        "flushed_file_offset" / Int64ul,
+        "last_file_offset" / Int64ul,
+    ),
+    structure="log entry",
+    section="2.3.1.1",
+)
+
+# Descriptors and data sectors come by the hundred inside an entry whose checksum is known to be right.
+_ZERO_DESCRIPTOR = struct.Struct("<4s4xQQQ")  # signature, length, file offset, sequence number
+_DATA_DESCRIPTOR = struct.Struct("<4s4s8sQQ")  # signature, trailing and leading bytes, file offset, sequence number
+_DATA_SECTOR = struct.Struct("<4sI4084sI")  # signature, sequence number's high half, bytes, low half
+_DESCRIPTOR_SIZE = 32
+
+
+class PageWrite(NamedTuple):
+    """A page of 4 KiB to be put at *offset*."""
+
+    offset: int
+    data: bytes
+
+
+class ZeroRange(NamedTuple):
+    """A range of the file to be zeroed."""
+
+    offset: int
+    length: int
+
+
+Change = PageWrite | ZeroRange
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A valid entry at *position* in the ring."""
+
+    position: int
+    header: EntryHeader
+    changes: tuple[Change, ...]
+
+
+def entry_length(pages: int) -> int:
+    """Bytes of an entry that carries *pages* pages."""
+    return (_descriptor_sectors(pages) + pages) * PAGE
+
+
+def most_pages(log_length: int) -> int:
+    """Pages that an entry may carry so that the one before it survives while it is written.
+
+    The log must hold a valid sequence at every moment, so two entries have to fit into the ring side by side.
+    """
+    room = log_length // PAGE // 2
+    pages = room - 1
+    while pages > 0 and _descriptor_sectors(pages) + pages > room:
+        pages -= 1
+    return pages
+
+
+def _descriptor_sectors(count: int) -> int:
+    return -(-(ENTRY_HEADER.size + count * _DESCRIPTOR_SIZE) // PAGE)
+
+
+def build_entry(header: EntryHeader, pages: Sequence[PageWrite]) -> bytes:
+    """The bytes of an entry; its length and descriptor count are worked out from *pages*."""
+    number = header.sequence_number
+    full = EntryHeader(
+        entry_length=entry_length(len(pages)),
+        tail=header.tail,
+        sequence_number=number,
+        descriptor_count=len(pages),
+        reserved=0,
+        log_guid=header.log_guid,
+        flushed_file_offset=header.flushed_file_offset,
+        last_file_offset=header.last_file_offset,
+    )
+    head = ENTRY_HEADER.build(full) + b"".join(
+        _DATA_DESCRIPTOR.pack(b"desc", page.data[4092:], page.data[:8], page.offset, number) for page in pages
+    )
+    sectors = b"".join(
+        _DATA_SECTOR.pack(b"data", number >> 32, page.data[8:4092], number & 0xFFFFFFFF) for page in pages
+    )
+    body = head.ljust(_descriptor_sectors(len(pages)) * PAGE, b"\0") + sectors
+    return checksum.seal(body, field=_CHECKSUM)
+
+
+def parse_entry(ring: bytes | memoryview, position: int, log_guid: UUID) -> Entry | None:
+    """The entry at *position*, or None where no valid entry of this log starts."""
+    if ring[position : position + 4] != b"loge":
+        return None
+    header = ENTRY_HEADER.parse(ring[position : position + ENTRY_HEADER.size])
+    sectors = _descriptor_sectors(header.descriptor_count)
+    if (
+        header.log_guid != log_guid
+        or header.sequence_number == 0
+        or header.entry_length % PAGE
+        or not sectors * PAGE <= header.entry_length < len(ring)
+        or header.tail % PAGE
+        or header.tail >= len(ring)
+    ):
+        return None
+    data = _unwrapped(ring, position, header.entry_length)
+    if not checksum.is_sealed(data, field=_CHECKSUM):
+        return None
+    changes = _changes(data, header, sectors)
+    return None if changes is None else Entry(position, header, changes)
+
+
+def _unwrapped(ring: bytes | memoryview, position: int, length: int) -> bytes:
+    end = position + length
+    if end <= len(ring):
+        return bytes(ring[position:end])
+    return bytes(ring[position:]) + bytes(ring[: end - len(ring)])
+
+
+def _changes(data: bytes, header: EntryHeader, sectors: int) -> tuple[Change, ...] | None:
+    changes: list[Change] = []
+    at = sectors * PAGE
+    for number in range(header.descriptor_count):
+        place = ENTRY_HEADER.size + number * _DESCRIPTOR_SIZE
+        signature, trailing, leading, offset, sequence = _DATA_DESCRIPTOR.unpack_from(data, place)
+        if sequence != header.sequence_number:
+            return None
+        if signature == b"zero":
+            changes.append(ZeroRange(offset, int.from_bytes(leading, "little")))
+            continue
+        if signature != b"desc" or at + PAGE > len(data):
+            return None
+        mark, high, body, low = _DATA_SECTOR.unpack_from(data, at)
+        if mark != b"data" or (high << 32 | low) != header.sequence_number:
+            return None
+        changes.append(PageWrite(offset, leading + body + trailing))
+        at += PAGE
+    return tuple(changes) if at == len(data) else None
+
+
+def scan(ring: bytes | memoryview, log_guid: UUID) -> list[Entry]:
+    """The active sequence, from the entry that its tail names to its newest; empty when there is none.
+
+    One pass over the ring: after a sequence the search goes on behind it. Raises FormatError when the ring is full of
+    overlapping entries that are not valid: no writer leaves that, and checking them all would take quadratic time.
+    """
+    best: list[Entry] = []
+    position = wasted = 0
+    while position < len(ring):
+        sequence = list(_sequence(ring, position, log_guid))
+        if not sequence:
+            wasted += _claimed_length(ring, position, log_guid)
+            if wasted > _MOST_WASTED * len(ring):
+                raise FormatError("log", None, "it is full of overlapping entries that are not valid", "2.3.3")
+            position += PAGE
+            continue
+        position += sum(entry.header.entry_length for entry in sequence)
+        active = _from_tail(sequence)
+        if active and (not best or active[-1].header.sequence_number > best[-1].header.sequence_number):
+            best = active
+    return best
+
+
+def _claimed_length(ring: bytes | memoryview, position: int, log_guid: UUID) -> int:
+    """How many bytes the broken entry at *position* made us check."""
+    if ring[position : position + 4] != b"loge":
+        return 0
+    header = ENTRY_HEADER.parse(ring[position : position + ENTRY_HEADER.size])
+    return min(header.entry_length, len(ring)) if header.log_guid == log_guid else 0
+
+
+def _sequence(ring: bytes | memoryview, position: int, log_guid: UUID) -> Iterator[Entry]:
+    entry = parse_entry(ring, position, log_guid)
+    walked = 0
+    while entry is not None:
+        walked += entry.header.entry_length
+        if walked > len(ring):
+            return
+        yield entry
+        following = parse_entry(ring, (entry.position + entry.header.entry_length) % len(ring), log_guid)
+        if following is None or following.header.sequence_number != entry.header.sequence_number + 1:
+            return
+        entry = following
+
+
+def _from_tail(sequence: list[Entry]) -> list[Entry]:
+    tail = sequence[-1].header.tail
+    starts = [number for number, entry in enumerate(sequence) if entry.position == tail]
+    return sequence[starts[0] :] if starts else []
+
+
+def verify(entries: Sequence[Entry], *, log: Range, file_size: int) -> None:
+    """The active sequence asks for nothing impossible of a file of this size. Raises FormatError."""
+    newest = entries[-1].header
+    if file_size < newest.flushed_file_offset:
+        reason = f"the file had {newest.flushed_file_offset} bytes when this was logged and was cut to {file_size}"
+        raise FormatError("log", log.offset, reason, "2.3.3")
+    for entry in entries:
+        for change in entry.changes:
+            length = PAGE if isinstance(change, PageWrite) else change.length
+            end = change.offset + length
+            reason = ""
+            if change.offset % PAGE or length % PAGE or not length:
+                reason = "is not made of whole pages"
+            elif change.offset < LOWEST_TARGET:
+                reason = "would overwrite the headers"
+            elif change.offset < log.end and end > log.offset:
+                reason = "would overwrite the log"
+            elif end > max(newest.last_file_offset, newest.flushed_file_offset, file_size):
+                reason = "lies behind the end that the log gives the file"
+            if reason:
+                reason = f"a change at {change.offset} of {length} bytes {reason}"
+                raise FormatError("log entry", log.offset + entry.position, reason, "2.3.1")
+
+
+def changes(entries: Sequence[Entry]) -> list[Change]:
+    """All changes in the order of replay."""
+    return [change for entry in entries for change in entry.changes]
+
+
+def file_size_after(entries: Sequence[Entry], file_size: int) -> int:
+    """The length that the file has when the log is replayed, in whole MiB where it has to grow."""
+    needed = entries[-1].header.last_file_offset
+    return file_size if needed <= file_size else -(-needed // _MIB) * _MIB

@@ -1,0 +1,58 @@
+"""Zeroing and discarding ranges of an open VHDX, by table entries where whole blocks are concerned."""
+
+from vhdx.extents import Range
+from vhdx.format import bat
+from vhdx.format.bat import PRESENT, PayloadState
+from vhdx.image.allocation import allocate, pages_per_block
+from vhdx.image.vhdx_file import VhdxFile
+from vhdx.storage import transfer
+
+
+def zero(file: VhdxFile, offset: int, length: int) -> None:
+    """Make a range read as zeros, masking any parent."""
+    _clear(file, offset, length, PayloadState.ZERO)
+
+
+def discard(file: VhdxFile, offset: int, length: int) -> None:
+    """Let whole blocks inside a range go: they read as zeros, never as the parent, and their space is free."""
+    _clear(file, offset, length, PayloadState.UNMAPPED)
+
+
+def _clear(file: VhdxFile, offset: int, length: int, new: PayloadState) -> None:
+    file.begin()
+    layout = file.layout
+    at, end = offset, offset + length
+    while at < end:
+        block, within = divmod(at, layout.block_size)
+        start = block * layout.block_size
+        if not layout.has_parent:
+            absent = file.table.absent_run(block, -(-end // layout.block_size))
+            if absent:
+                at = (block + absent) * layout.block_size
+                continue
+        stop = min(start + layout.block_size, end)
+        if within == 0 and stop == min(start + layout.block_size, layout.virtual_size):
+            _clear_block(file, block, new)
+        elif new is PayloadState.ZERO:
+            _zero_part(file, Range(at, stop - at))
+        at = stop
+
+
+def _clear_block(file: VhdxFile, block: int, new: PayloadState) -> None:
+    raw = file.table.payload(block)
+    state = bat.state(raw)
+    if state in PRESENT:
+        assert file.space is not None
+        file.make_room(pages_per_block(file))
+        file.space.release(bat.file_offset(raw), file.layout.block_size)
+        file.table.set_payload(block, new)
+    elif state == PayloadState.NOT_PRESENT and file.layout.has_parent:
+        file.make_room(pages_per_block(file))
+        file.table.set_payload(block, new)
+
+
+def _zero_part(file: VhdxFile, part: Range) -> None:
+    state = bat.state(file.table.payload(part.offset // file.layout.block_size))
+    if state in PRESENT or (state == PayloadState.NOT_PRESENT and file.layout.has_parent):
+        with allocate(file, [part]) as places:
+            transfer.zero(file.storage, [(place.file_offset, place.length) for place in places if place.file_offset])

@@ -1,0 +1,89 @@
+"""The 4 KiB metadata pages of a file: what is staged for the next commit, over what is in place.
+
+Pages are read in larger pieces, of which a bounded number is kept, so a table of any size costs the same memory.
+"""
+
+from collections import OrderedDict
+from collections.abc import Iterator
+
+from vhdx.extents import spans
+from vhdx.format.log import PAGE
+from vhdx.storage.base import Storage
+from vhdx.storage.transfer import pread
+
+PIECE = 64 << 10
+_KEPT = 128
+
+
+class Pages:
+    """Reads show staged content; nothing reaches the file from here."""
+
+    def __init__(self, storage: Storage) -> None:
+        self._storage = storage
+        self._pieces: OrderedDict[int, bytearray] = OrderedDict()
+        self._staged: dict[int, bytearray] = {}
+
+    def piece(self, offset: int) -> tuple[bytearray, int]:
+        """The cached piece that holds *offset*, and where in it. Valid until the next call; never write to it."""
+        number, within = divmod(offset, PIECE)
+        piece = self._pieces.get(number)
+        if piece is None:
+            piece = self._load(number)
+        else:
+            self._pieces.move_to_end(number)
+        return piece, within
+
+    def _load(self, number: int) -> bytearray:
+        start = number * PIECE
+        length = min(PIECE, max(self._storage.size() - start, 0))
+        piece = bytearray(pread(self._storage, start, length))
+        for page in range(start, start + len(piece), PAGE):
+            staged = self._staged.get(page)
+            if staged is not None:
+                piece[page - start : page - start + PAGE] = staged
+        self._pieces[number] = piece
+        if len(self._pieces) > _KEPT:
+            self._pieces.popitem(last=False)
+        return piece
+
+    def read(self, offset: int, length: int) -> bytes:
+        """Bytes as the next commit will leave them. Raises FormatError past the end of the file."""
+        parts = []
+        for span in spans(offset, length, PIECE):
+            piece, within = self.piece(span.number * PIECE + span.within)
+            part = piece[within : within + span.length]
+            if len(part) < span.length:
+                pread(self._storage, offset, length)
+            parts.append(part)
+        return b"".join(parts)
+
+    def stage(self, offset: int, data: bytes) -> None:
+        """Put *data* into the pages of the next commit."""
+        at = 0
+        for span in spans(offset, len(data), PAGE):
+            page = span.number * PAGE
+            if page not in self._staged:
+                self._staged[page] = bytearray(self.read(page, PAGE))
+            part = data[at : at + span.length]
+            self._staged[page][span.within : span.within + span.length] = part
+            piece, within = self.piece(page)
+            piece[within + span.within : within + span.within + span.length] = part
+            at += span.length
+
+    def staged(self) -> Iterator[tuple[int, bytes]]:
+        """The pages of the next commit by ascending offset."""
+        for offset in sorted(self._staged):
+            yield offset, bytes(self._staged[offset])
+
+    @property
+    def staged_count(self) -> int:
+        return len(self._staged)
+
+    def settle(self) -> None:
+        """The staged pages are in place now."""
+        self._staged.clear()
+
+    def forget(self, offset: int, length: int) -> None:
+        """Drop what is cached of a range that was written behind this cache's back."""
+        for number in range(offset // PIECE, -(-(offset + length) // PIECE)):
+            self._pieces.pop(number, None)

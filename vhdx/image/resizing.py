@@ -1,0 +1,142 @@
+"""Changing the size of the disk in an open VHDX, the table moved when it outgrows its region.
+
+Growing shows nothing old: neither bytes behind the former end of the last block, nor table entries from before a
+shrink, nor what a larger parent has there. All of that is made right while it is still behind the end of the disk;
+one commit then changes the size. Shrinking changes the size first and frees the blocks afterwards.
+"""
+
+from dataclasses import replace
+
+from vhdx.errors import Error
+from vhdx.extents import Range
+from vhdx.format import bat, metadata, region
+from vhdx.format.bat import ENTRY_SIZE, BatLayout, PayloadState
+from vhdx.image.allocation import pages_per_block
+from vhdx.image.blocks import BlockTable
+from vhdx.image.clearing import zero
+from vhdx.image.vhdx_file import VhdxFile
+from vhdx.storage import transfer
+from vhdx.storage.base import Move
+
+MIB = 1 << 20
+
+
+def resize(file: VhdxFile, size: int, *, below: int) -> None:
+    """Give the disk another size; *below* is the virtual size of what lies under this layer.
+
+    A stop leaves the old or the new size. Raises Error for a size that cannot be.
+    """
+    disk = replace(file.metadata, virtual_size=size)
+    reason = metadata.unsound(disk)
+    if reason:
+        raise Error(f"{file.storage.name}: {reason}")
+    old = file.metadata.virtual_size
+    if size == old:
+        return
+    file.begin()
+    with file.poisoning():
+        if size > old:
+            _zero_behind_end(file, old)
+            _adopt_layout(file, _layout(file, size))
+            file.metadata = disk
+            _clear_entries(file, old)
+            if below > old:
+                zero(file, old, min(size, below) - old)
+            _record_size(file, size)
+            file.commit()
+        else:
+            _record_size(file, size)
+            file.commit()
+            _free_behind_end(file, size)
+            file.table = BlockTable(file.pages, _layout(file, size), file.table.region)
+            file.metadata = disk
+            file.commit()
+
+
+def _layout(file: VhdxFile, size: int) -> BatLayout:
+    return replace(file.layout, virtual_size=size)
+
+
+def _record_size(file: VhdxFile, size: int) -> None:
+    entry = file.item(metadata.VIRTUAL_DISK_SIZE)
+    assert entry is not None
+    file.make_room(2)
+    file.pages.stage(file.metadata_region.offset + entry.offset, size.to_bytes(8, "little"))
+
+
+def _zero_behind_end(file: VhdxFile, end: int) -> None:
+    block, within = divmod(end, file.layout.block_size)
+    if not within:
+        return
+    raw = file.table.payload(block)
+    if bat.file_offset(raw) and bat.state(raw) != PayloadState.NOT_PRESENT:
+        transfer.zero(file.storage, [(bat.file_offset(raw) + within, file.layout.block_size - within)])
+
+
+def _clear_entries(file: VhdxFile, old: int) -> None:
+    """Entries that were padding until now must not come to life with what they happen to hold."""
+    layout = file.layout
+    block = -(-old // layout.block_size)
+    while block < layout.payload_blocks:
+        block += file.table.absent_run(block, layout.payload_blocks)
+        if block < layout.payload_blocks:
+            file.make_room(pages_per_block(file))
+            file.table.set_payload(block, PayloadState.NOT_PRESENT)
+            block += 1
+    if layout.has_parent:
+        for chunk in range(replace(layout, virtual_size=old).chunks, layout.chunks):
+            file.make_room(1)
+            file.table.clear_bitmap_block(chunk)
+
+
+def _free_behind_end(file: VhdxFile, size: int) -> None:
+    layout = file.layout
+    assert file.space is not None
+    block = -(-size // layout.block_size)
+    first_chunk = -(-block // layout.chunk_ratio)
+    while block < layout.payload_blocks:
+        block += file.table.absent_run(block, layout.payload_blocks)
+        if block < layout.payload_blocks:
+            file.make_room(pages_per_block(file))
+            place = bat.file_offset(file.table.payload(block))
+            if place:
+                file.space.release(place, layout.block_size)
+            file.table.set_payload(block, PayloadState.NOT_PRESENT)
+            block += 1
+    if layout.has_parent:
+        for chunk in range(first_chunk, layout.chunks):
+            bitmap = file.table.bitmap_block(chunk)
+            if bitmap is not None:
+                file.make_room(pages_per_block(file))
+                file.space.release(bitmap, bat.BITMAP_BLOCK_SIZE)
+                file.table.clear_bitmap_block(chunk)
+
+
+def _adopt_layout(file: VhdxFile, layout: BatLayout) -> None:
+    """Go on with a larger table, in a larger region where this one is too small."""
+    if layout.entries * ENTRY_SIZE <= file.table.region.length:
+        file.table = BlockTable(file.pages, layout, file.table.region)
+        return
+    old = file.table.region
+    assert file.space is not None
+    file.commit()
+    length = -(-layout.reserved_entries * ENTRY_SIZE // MIB) * MIB
+    place = file.take(length)
+    used = file.layout.entries * ENTRY_SIZE
+    transfer.copy(file.storage, file.storage, [Move(old.offset, place.offset, used)])
+    rest = [(place.offset + used, length - used)]
+    if not place.fresh:
+        transfer.zero(file.storage, rest)
+    transfer.reserve(file.storage, rest)
+    file.pages.forget(place.offset, length)
+    moved = [
+        replace(entry, file_offset=place.offset, length=length) if entry.guid == region.BAT else entry
+        for entry in file.regions
+    ]
+    table = region.build(moved)
+    file.make_room(2 * region.TABLE_SIZE // 4096 + 2)
+    for offset in region.OFFSETS:
+        file.pages.stage(offset, table)
+    file.space.release(old.offset, old.length)
+    file.regions = moved
+    file.table = BlockTable(file.pages, layout, Range(place.offset, length))

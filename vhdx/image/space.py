@@ -1,0 +1,91 @@
+"""Which parts of a file are taken, in whole MiB.
+
+Freed space is handed out again only after the commit that freed it is durable: until then a crash may bring the
+old owner back. The lowest gap that fits is taken first, which keeps files compact.
+"""
+
+from typing import NamedTuple
+
+from vhdx.errors import FormatError, UnsupportedFeature
+from vhdx.extents import Range
+
+MIB = 1 << 20
+_LARGEST_FILE = 128 << 40
+_FREE, _TAKEN, _LEAVING = b"\0", b"\1", b"\2"
+
+
+class Place(NamedTuple):
+    """Space handed out; *fresh* space lies behind the old end of the file and reads as zeros."""
+
+    offset: int
+    fresh: bool
+
+
+class Space:
+    """A byte of state for every MiB of the file."""
+
+    def __init__(self, file_size: int) -> None:
+        if file_size > _LARGEST_FILE:
+            raise UnsupportedFeature(f"a file of {file_size} bytes is larger than any that is written here")
+        self._map = bytearray(-(-file_size // MIB))
+        self._file_size = file_size
+        self._leaving: list[Range] = []
+
+    def take(self, owner: str, offset: int, length: int, *, within: int) -> None:
+        """Note that *owner* lies at a place found in the file; *within* is the file's size.
+
+        Raises FormatError when the place is taken already or reaches behind the end of the file.
+        """
+        if offset + length > within:
+            reason = f"its place at {offset} of {length} bytes reaches past the end of the file at {within}"
+            raise FormatError(owner, None, reason)
+        first, count = offset // MIB, -(-length // MIB)
+        if self._map.find(_TAKEN, first, first + count) >= 0:
+            raise FormatError(owner, None, f"its place at {offset} of {length} bytes belongs to something else too")
+        self._map[first : first + count] = _TAKEN * count
+
+    def allocate(self, length: int) -> Place:
+        """Take the lowest gap of *length* bytes, or space behind the end; the caller grows the file to `file_end`."""
+        count = length // MIB
+        first = self._map.find(_FREE * count)
+        if first < 0:
+            first = len(self._map.rstrip(_FREE))
+            if first * MIB + length > _LARGEST_FILE:
+                raise UnsupportedFeature(f"the file would grow over {_LARGEST_FILE} bytes")
+            self._map.extend(bytes(first + count - len(self._map)))
+        self._map[first : first + count] = _TAKEN * count
+        return Place(first * MIB, first * MIB >= self._file_size)
+
+    def give_back(self, offset: int, length: int) -> None:
+        """Undo an allocation that nothing refers to."""
+        self._mark(Range(offset, length), _FREE)
+
+    def release(self, offset: int, length: int) -> None:
+        """Free a place that the commit being staged stops referring to."""
+        freed = Range(offset, length)
+        self._mark(freed, _LEAVING)
+        self._leaving.append(freed)
+
+    def settle(self) -> None:
+        """What was released is free: the commit is durable."""
+        for freed in self._leaving:
+            self._mark(freed, _FREE)
+        self._leaving.clear()
+
+    def _mark(self, place: Range, state: bytes) -> None:
+        first, count = place.offset // MIB, -(-place.length // MIB)
+        self._map[first : first + count] = state * count
+
+    @property
+    def used_end(self) -> int:
+        """The end of the last MiB that is not free."""
+        return len(self._map.rstrip(_FREE)) * MIB
+
+    @property
+    def file_size(self) -> int:
+        """The file's length as it was last set."""
+        return self._file_size
+
+    def grown(self, file_size: int) -> None:
+        """The file has this length now."""
+        self._file_size = file_size

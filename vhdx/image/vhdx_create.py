@@ -1,0 +1,127 @@
+"""Making a VHDX: laid out as Windows lays it out, with the space that later commits need really allocated.
+
+The file is not an image until its maker has closed it and given it its name; so it is built without a log and
+flushed once, and a crash leaves a temporary that nothing takes for a disk.
+"""
+
+from uuid import UUID
+
+from vhdx.errors import Error
+from vhdx.format import header, identifier, metadata, region
+from vhdx.format.bat import ENTRY_SIZE, BatLayout
+from vhdx.format.header import AREA, Current, Header
+from vhdx.format.metadata import DiskMetadata
+from vhdx.format.record import NO_GUID
+from vhdx.format.region import RegionEntry
+from vhdx.image.base import CreateOptions, NewId, ParentLink
+from vhdx.image.blocks import BlockTable
+from vhdx.image.headers import Headers
+from vhdx.image.journal import UnloggedJournal
+from vhdx.image.pages import Pages
+from vhdx.image.vhdx import VhdxImage
+from vhdx.image.vhdx_file import VhdxFile, survey
+from vhdx.image.vhdx_parent import build_item
+from vhdx.storage import transfer
+from vhdx.storage.base import Storage
+
+MIB = 1 << 20
+PAGE = 4096
+_DYNAMIC_BLOCK = 32 * MIB
+_DIFFERENCING_BLOCK = 2 * MIB
+
+
+def create_vhdx(
+    storage: Storage,
+    *,
+    size: int,
+    disk_id: UUID,
+    new_id: NewId,
+    options: CreateOptions | None = None,
+    parent: ParentLink | None = None,
+) -> VhdxImage:
+    """An image in an empty *storage*, ready to be filled; closing it makes it complete and durable.
+
+    Raises Error for a shape that the format does not allow, OutOfSpace.
+    """
+    options = options or CreateOptions()
+    disk = DiskMetadata(
+        block_size=options.block_size or (_DYNAMIC_BLOCK if parent is None else _DIFFERENCING_BLOCK),
+        leave_block_allocated=False,
+        has_parent=parent is not None,
+        virtual_size=size,
+        disk_id=disk_id,
+        logical_sector_size=options.logical_sector_size,
+        physical_sector_size=options.physical_sector_size,
+        parent_locator=None if parent is None else build_item(parent),
+    )
+    reason = metadata.unsound(disk)
+    if not reason and (options.log_length % MIB or options.log_length < MIB):
+        reason = f"a log of {options.log_length} bytes is not whole MiB"
+    if reason:
+        raise Error(f"{storage.name}: {reason}")
+    layout = BatLayout(disk.virtual_size, disk.block_size, disk.logical_sector_size, disk.has_parent)
+    table_length = -(-layout.reserved_entries * ENTRY_SIZE // MIB) * MIB
+    metadata_place = AREA + options.log_length
+    regions = [
+        RegionEntry(region.BAT, metadata_place + MIB, table_length),
+        RegionEntry(region.METADATA, metadata_place, MIB),
+    ]
+    first = Header(1, new_id(), new_id(), NO_GUID, 0, 1, options.log_length, AREA)
+    current = _lay_out(storage, options.creator, first, regions, disk)
+    used = -(-layout.reserved_entries * ENTRY_SIZE // PAGE) * PAGE
+    transfer.reserve(storage, [(AREA, options.log_length), (regions[0].file_offset, used)])
+    return VhdxImage(_under_construction(storage, options.creator, current, regions, disk, layout, new_id, parent))
+
+
+def _lay_out(
+    storage: Storage, creator: str, first: Header, regions: list[RegionEntry], disk: DiskMetadata
+) -> Current:
+    second = header.successor(first, file_write_guid=first.file_write_guid)
+    table = region.build(regions)
+    metadata_place = region.find(regions, region.METADATA)
+    items = metadata.build(disk)
+    if len(items) > metadata_place.length:
+        raise Error(f"{storage.name}: the path of the parent is too long to be recorded")
+    storage.truncate(max(entry.range.end for entry in regions))
+    storage.write(
+        [
+            (identifier.OFFSET, identifier.build(creator).ljust(header.OFFSETS[0], b"\0")),
+            (header.OFFSETS[0], header.build(first)),
+            (header.OFFSETS[1], header.build(second)),
+            (region.OFFSETS[0], table),
+            (region.OFFSETS[1], table),
+            (metadata_place.offset, items.ljust(-(-len(items) // PAGE) * PAGE, b"\0")),
+        ]
+    )
+    return Current(second, 1)
+
+
+def _under_construction(
+    storage: Storage,
+    creator: str,
+    current: Current,
+    regions: list[RegionEntry],
+    disk: DiskMetadata,
+    layout: BatLayout,
+    new_id: NewId,
+    parent: ParentLink | None,
+) -> VhdxFile:
+    place = region.find(regions, region.METADATA)
+    pages = Pages(storage)
+    file = VhdxFile(
+        storage=storage,
+        creator=creator,
+        headers=Headers(storage, current, new_id),
+        regions=regions,
+        items=metadata.parse_table(metadata.build(disk)[: metadata.TABLE_SIZE], place),
+        metadata=disk,
+        pages=pages,
+        table=BlockTable(pages, layout, region.find(regions, region.BAT)),
+        new_id=new_id,
+        link=parent,
+        journal=UnloggedJournal(storage, pages),
+        touched=True,
+        begun=True,
+    )
+    file.space = survey(file)
+    return file

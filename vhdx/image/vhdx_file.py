@@ -1,0 +1,164 @@
+"""The parts of one open VHDX that its operations share: tables, space, headers and the commit of all of them."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from uuid import UUID
+
+from vhdx.errors import Error, FormatError, OutOfSpace, Poisoned, ReadOnly
+from vhdx.extents import Range
+from vhdx.format import bat, metadata, region
+from vhdx.format.bat import BatLayout, PayloadState
+from vhdx.format.header import AREA
+from vhdx.format.metadata import DiskMetadata, TableEntry
+from vhdx.format.region import RegionEntry
+from vhdx.image.base import NewId, ParentLink
+from vhdx.image.blocks import BlockTable
+from vhdx.image.headers import Headers
+from vhdx.image.journal import Journal
+from vhdx.image.pages import Pages
+from vhdx.image.space import Place, Space
+from vhdx.storage.base import Storage
+
+
+@dataclass(slots=True)
+class VhdxFile:
+    """One open file. *space* is known once the first change has begun; *journal* is None in a file opened to read."""
+
+    storage: Storage
+    creator: str
+    headers: Headers
+    regions: list[RegionEntry]
+    items: list[TableEntry]
+    metadata: DiskMetadata
+    pages: Pages
+    table: BlockTable
+    new_id: NewId
+    link: ParentLink | None = None
+    journal: Journal | None = None
+    space: Space | None = None
+    touched: bool = False
+    begun: bool = False
+    poison: str = ""
+
+    @property
+    def layout(self) -> BatLayout:
+        return self.table.layout
+
+    def touch(self) -> Space:
+        """Before any byte of the file changes: survey it, then a fresh FileWriteGuid, durable.
+
+        Raises FormatError when two structures lie on each other: writing to one would change the other.
+        """
+        self.check_usable()
+        if self.space is None:
+            self.space = survey(self)
+        if not self.touched:
+            with self.poisoning():
+                self.headers.update(both_slots=False)
+            self.touched = True
+        return self.space
+
+    def begin(self, data_write_guid: UUID | None = None) -> Space:
+        """Before the content of the disk changes: `touch`, then a fresh or the given DataWriteGuid, durable."""
+        space = self.touch()
+        if not self.begun or (data_write_guid is not None and data_write_guid != self.headers.header.data_write_guid):
+            with self.poisoning():
+                self.headers.update(data_write_guid=data_write_guid or self.new_id())
+            self.begun = True
+        return space
+
+    def check_usable(self) -> None:
+        """Raises ReadOnly or Poisoned."""
+        if self.journal is None:
+            raise ReadOnly(f"{self.storage.name}: the image was opened for reading")
+        if self.poison:
+            raise Poisoned(f"{self.storage.name}: {self.poison}; close the image and open it again")
+
+    @contextmanager
+    def poisoning(self) -> Iterator[None]:
+        """After a transport failure in here nobody knows what reached the disk: refuse to go on."""
+        try:
+            yield
+        except (OSError, Error) as error:
+            self.poison = f"a write failed ({error})"
+            raise
+
+    def commit(self) -> None:
+        """Everything so far durable, in one consistent step."""
+        self.check_usable()
+        assert self.journal is not None
+        with self.poisoning():
+            self.journal.commit(self.space)
+
+    def make_room(self, pages: int) -> None:
+        """Commit early when *pages* more might not fit into one log entry."""
+        assert self.journal is not None
+        if self.pages.staged_count + pages > self.journal.most_pages:
+            self.commit()
+
+    def take(self, length: int) -> Place:
+        """Space for *length* bytes (whole MiB), the file grown to hold it. Raises OutOfSpace."""
+        assert self.space is not None
+        place = self.space.allocate(length)
+        if place.offset + length > self.space.file_size:
+            try:
+                self.storage.truncate(place.offset + length)
+            except OutOfSpace:
+                self.space.give_back(place.offset, length)
+                raise
+            self.space.grown(place.offset + length)
+        return place
+
+    @property
+    def metadata_region(self) -> Range:
+        return region.find(self.regions, region.METADATA)
+
+    def item(self, item_id: UUID) -> TableEntry | None:
+        """The entry of a system item."""
+        return metadata.system_items(self.items).get(item_id)
+
+
+def survey(file: VhdxFile) -> Space:
+    """What lies where: headers, log, regions, every block and bitmap; nothing twice, nothing behind the end.
+
+    One pass over the part of the BAT that is not holes. Raises FormatError.
+    """
+    size = file.storage.size()
+    space = Space(size)
+    space.take("headers", 0, AREA, within=size)
+    log = file.headers.header.log
+    if log.length:
+        space.take("log", log.offset, log.length, within=size)
+    for entry in file.regions:
+        space.take(f"region {entry.guid}", entry.file_offset, entry.length, within=size)
+    for index, raw in file.table.scan(file.storage):
+        owner = _owner(file.table, index, raw)
+        if owner is None:
+            continue
+        name, length = owner
+        try:
+            space.take(name, bat.file_offset(raw), length, within=size)
+        except FormatError as error:
+            raise bat.fault(index, file.table.region, f"{error.structure}: {error.reason}") from None
+    return space
+
+
+def _owner(table: BlockTable, index: int, raw: int) -> tuple[str, int] | None:
+    """What entry *index* lays claim to: a name and its length, or None. Raises FormatError for a bad entry."""
+    layout = table.layout
+    if index % (layout.chunk_ratio + 1) == layout.chunk_ratio:
+        reason = bat.bitmap_fault(raw)
+        if reason:
+            raise bat.fault(index, table.region, reason)
+        return ("sector bitmap", bat.BITMAP_BLOCK_SIZE) if bat.file_offset(raw) and bat.state(raw) else None
+    block = index - index // (layout.chunk_ratio + 1)
+    if block >= layout.payload_blocks:
+        return None
+    reason = bat.payload_fault(raw, has_parent=layout.has_parent)
+    if reason:
+        raise bat.fault(index, table.region, reason)
+    state = bat.state(raw)
+    if bat.file_offset(raw) and state != PayloadState.NOT_PRESENT:
+        return f"payload block {block}", layout.block_size
+    return None

@@ -1,0 +1,141 @@
+"""Finding the file under a differencing image.
+
+A recorded path is a claim by whoever wrote the image. It is followed only inside the child's own directory, or inside
+directories that the caller names; a stale one is tried by its base name there; and only a file whose DataWriteGuid
+is the recorded one is accepted, before a byte of it is used.
+"""
+
+import posixpath
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from vhdx.errors import Error, ParentMismatch, ParentNotFound
+from vhdx.image.base import Image, ImageInfo, NewId, ParentLink
+from vhdx.image.open import open_image
+from vhdx.storage.base import Access, FileSystem
+
+_FORBIDDEN = frozenset('<>:"|?*')
+
+
+@dataclass(frozen=True, slots=True)
+class ParentPolicy:
+    """Where parents may lie beside the child's own directory, and how many layers a chain may have."""
+
+    directories: tuple[str, ...] = ()
+    most_layers: int = 256
+
+
+DEFAULT_POLICY = ParentPolicy()
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """One open image of a chain and its path."""
+
+    path: str
+    image: Image
+
+
+def relative_path(name: str) -> str:
+    """How a child in the same directory records a parent called *name*."""
+    return f".\\{name}"
+
+
+def find_parent(
+    files: FileSystem, child: str, info: ImageInfo, policy: ParentPolicy, *, access: Access, new_id: NewId
+) -> Layer:
+    """The open parent of *child*.
+
+    Raises ParentNotFound, ParentMismatch when there are files of that name and none is it, and whatever opening the
+    right file raises.
+    """
+    link = info.parent
+    assert link is not None
+    tried: list[str] = []
+    mismatches: list[str] = []
+    for path in candidates(files, child, link, policy):
+        try:
+            image = open_image(files.open(path, access), new_id=new_id)
+        except FileNotFoundError:
+            tried.append(f"{files.describe(path)} does not exist")
+            continue
+        reason = _refusal(info, link, image.info)
+        if not reason:
+            return Layer(path, image)
+        image.close()
+        mismatches.append(f"{files.describe(path)} {reason}")
+    if mismatches:
+        raise ParentMismatch(f"{files.describe(child)}: {'; '.join(mismatches + tried)}")
+    raise ParentNotFound(files.describe(child), [*tried, *_unusable(child, link, policy)])
+
+
+def _refusal(child: ImageInfo, link: ParentLink, parent: ImageInfo) -> str:
+    if not link.accepts(parent.data_write_guid):
+        return (
+            f"is not, or is no longer, what the image was made from (its DataWriteGuid is {parent.data_write_guid}, "
+            f"recorded is {link.linkage}); if it is known to be right, relink the image to it"
+        )
+    if child.logical_sector_size != parent.logical_sector_size:
+        return f"has sectors of {parent.logical_sector_size} bytes, the image has {child.logical_sector_size}"
+    return ""
+
+
+def candidates(files: FileSystem, child: str, link: ParentLink, policy: ParentPolicy) -> Iterator[str]:
+    """Paths to try, best first, each once: the recorded relative path, then base names where parents may lie."""
+    seen: set[str] = {posixpath.normpath(child)}
+    home = posixpath.dirname(child)
+    recorded = link.paths.get("relative_path")
+    direct = None if recorded is None else _inside(home, recorded, policy)
+    if direct is not None and direct not in seen:
+        seen.add(direct)
+        yield direct
+    names = [name for name in map(_base_name, link.paths.values()) if name]
+    for directory in (home, *policy.directories):
+        present = files.list(directory)
+        for name in names:
+            for found in (entry for entry in present if entry.casefold() == name.casefold()):
+                path = posixpath.normpath(posixpath.join(directory, found))
+                if path not in seen:
+                    seen.add(path)
+                    yield path
+
+
+def _parts(recorded: str) -> list[str] | None:
+    """The names in a relative Windows path, or None for one that is anything else."""
+    text = recorded.replace("\\", "/")
+    if text.startswith("/") or any(letter in _FORBIDDEN or ord(letter) < 32 for letter in text):
+        return None
+    return [part for part in text.split("/") if part not in ("", ".")]
+
+
+def _inside(home: str, recorded: str, policy: ParentPolicy) -> str | None:
+    parts = _parts(recorded)
+    if not parts:
+        return None
+    path = posixpath.normpath(posixpath.join(home, *parts))
+    for root in (home, *policy.directories):
+        inside = posixpath.relpath(path, root or ".")
+        if inside != ".." and not inside.startswith("../"):
+            return path
+    return None
+
+
+def _base_name(recorded: str) -> str | None:
+    name = recorded.replace("\\", "/").rsplit("/", 1)[-1]
+    return None if _parts(name) != [name] or name == ".." else name
+
+
+def _unusable(child: str, link: ParentLink, policy: ParentPolicy) -> list[str]:
+    """Recorded paths that were not followed, and why."""
+    home = posixpath.dirname(child)
+    reasons = []
+    for key, recorded in link.paths.items():
+        if key != "relative_path" or _inside(home, recorded, policy) is None:
+            reasons.append(f"{key} {recorded!r} leads out of the image's directory and was not followed")
+    return reasons
+
+
+def same_directory(first: str, second: str) -> None:
+    """Raises Error unless both paths are in one directory."""
+    if posixpath.dirname(posixpath.normpath(first)) != posixpath.dirname(posixpath.normpath(second)):
+        raise Error(f"{first} and {second} are not in one directory, as an image and its parent have to be")

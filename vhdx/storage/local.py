@@ -1,0 +1,374 @@
+"""Files of this machine: `Storage` on a file descriptor, `FileSystem` on a directory.
+
+Who may open what is settled by flock on the descriptor, which holds between processes of one machine, and on network
+file systems as far as they carry flock. Only regular files are opened. Names are kept by POSIX rules: an open file can
+lose its name, which is why `rename` and `remove` look for holders first. Works on POSIX systems; what only Linux
+has (holes, reservation, copies inside the kernel) is Unsupported elsewhere.
+"""
+
+import contextlib
+import errno
+import os
+import stat
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from vhdx.errors import Error, FormatError, InUse, OutOfSpace, ReadOnly
+from vhdx.extents import Range
+from vhdx.storage import linux
+from vhdx.storage.base import Access, Buffer, FileStatus, Move, Space, Storage, Unsupported
+
+if sys.platform != "win32":
+    import fcntl
+
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+_NO_COPY = frozenset({errno.EXDEV, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS, errno.EINVAL})
+_VECTOR = 1024  # buffers that one system call takes (IOV_MAX)
+_RACES = 16
+
+
+def _failure(error: OSError, name: str) -> Exception:
+    """What the contract calls *error*, naming the file."""
+    reason = error.strerror or str(error)
+    if error.errno == errno.EFBIG:
+        return OutOfSpace(f"{name}: the file would be larger than its file system allows")
+    if error.errno in _FULL:
+        return OutOfSpace(f"{name}: {reason}; make room and try again")
+    if error.errno == errno.EROFS:
+        return PermissionError(error.errno, reason, name)
+    return OSError(error.errno, reason, name)
+
+
+@contextlib.contextmanager
+def _failures(name: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise _failure(error, name) from error
+
+
+class LocalStorage:
+    """One open file of this machine."""
+
+    def __init__(self, fd: int, name: str, *, writable: bool) -> None:
+        self._fd = fd
+        self._name = name
+        self._writable = writable
+
+    @property
+    def name(self) -> str:
+        return self._name
+
+    @property
+    def writable(self) -> bool:
+        return self._writable
+
+    def read(self, pieces: Sequence[tuple[int, memoryview]]) -> None:
+        try:
+            for offset, buffers in _runs(pieces):
+                self._read_run(offset, buffers)
+        except OSError as error:
+            raise _failure(error, self._name) from error
+
+    def _read_run(self, offset: int, buffers: list[memoryview]) -> None:
+        while buffers:
+            done = os.preadv(self._fd, buffers, offset)
+            if not done:
+                raise self._past_end(offset, sum(map(len, buffers)))
+            offset += done
+            buffers = _rest(buffers, done)
+
+    def _past_end(self, offset: int, wanted: int) -> FormatError:
+        reason = f"the file ends before the {wanted} bytes that were to be read from here"
+        return FormatError("file", offset, reason, file=self._name)
+
+    def write(self, pieces: Sequence[tuple[int, Buffer]]) -> None:
+        self._check_writable()
+        try:
+            for offset, buffers in _runs(pieces):
+                self._write_run(offset, buffers)
+        except OSError as error:
+            raise _failure(error, self._name) from error
+
+    def _write_run(self, offset: int, buffers: list[memoryview]) -> None:
+        while buffers:
+            done = os.pwritev(self._fd, buffers, offset)
+            offset += done
+            buffers = _rest(buffers, done)
+
+    def copy(self, source: Storage, moves: Sequence[Move]) -> None:
+        self._check_writable()
+        origin = source.innermost()
+        if not isinstance(origin, LocalStorage) or not hasattr(os, "copy_file_range"):
+            raise Unsupported("only files of this machine are copied inside the kernel")
+        try:
+            for move in moves:
+                self._copy_move(origin, move)
+        except OSError as error:
+            if error.errno in _NO_COPY:
+                raise Unsupported(error.strerror) from error
+            raise _failure(error, self._name) from error
+
+    def _copy_move(self, origin: "LocalStorage", move: Move) -> None:
+        start, target, length = move
+        while length:
+            done = os.copy_file_range(origin._fd, self._fd, length, start, target)
+            if not done:
+                raise origin._past_end(start, length)
+            start, target, length = start + done, target + done, length - done
+
+    def innermost(self) -> Storage:
+        return self
+
+    def zero(self, ranges: Sequence[tuple[int, int]]) -> None:
+        self._check_writable()
+        with _failures(self._name):
+            for offset, length in ranges:
+                if length:
+                    linux.punch_hole(self._fd, offset, length)
+
+    def reserve(self, ranges: Sequence[tuple[int, int]]) -> None:
+        self._check_writable()
+        with _failures(self._name):
+            for offset, length in ranges:
+                if length:
+                    linux.allocate(self._fd, offset, length)
+
+    def allocated(self, offset: int, length: int) -> Iterator[Range]:
+        if not hasattr(os, "SEEK_DATA"):
+            raise Unsupported("this system does not tell data from holes")
+        return self._data(offset, offset + length)
+
+    def _data(self, at: int, end: int) -> Iterator[Range]:
+        while at < end:
+            start = self._seek(at, os.SEEK_DATA)
+            if start is None or start >= end:
+                return
+            # There is always a hole at the end of the file, unless it was cut in between.
+            at = self._seek(start, os.SEEK_HOLE) or start
+            if at == start:
+                return
+            yield Range(start, min(at, end) - start)
+
+    def _seek(self, offset: int, whence: int) -> int | None:
+        try:
+            return os.lseek(self._fd, offset, whence)
+        except OSError as error:
+            if error.errno == errno.ENXIO:
+                return None
+            if error.errno == errno.EINVAL:
+                raise Unsupported(error.strerror) from error
+            raise _failure(error, self._name) from error
+
+    def flush(self) -> None:
+        with _failures(self._name):
+            getattr(os, "fdatasync", os.fsync)(self._fd)
+
+    def size(self) -> int:
+        with _failures(self._name):
+            return os.fstat(self._fd).st_size
+
+    def truncate(self, size: int) -> None:
+        self._check_writable()
+        with _failures(self._name):
+            os.ftruncate(self._fd, size)
+
+    def close(self) -> None:
+        # Forget the number first: closing it twice could close a file that was opened in between.
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            with _failures(self._name):
+                os.close(fd)
+
+    def _check_writable(self) -> None:
+        if not self._writable:
+            raise ReadOnly(f"{self._name}: the file was opened for reading only")
+
+
+def _runs(pieces: Sequence[tuple[int, Buffer]]) -> Iterator[tuple[int, list[memoryview]]]:
+    """Pieces that continue each other in the file, as one vector for one system call."""
+    start = end = 0
+    run: list[memoryview] = []
+    for offset, buffer in pieces:
+        view = memoryview(buffer).cast("B")
+        if not view:
+            continue
+        if run and (offset != end or len(run) == _VECTOR):
+            yield start, run
+            run = []
+        if not run:
+            start = offset
+        run.append(view)
+        end = offset + len(view)
+    if run:
+        yield start, run
+
+
+def _rest(buffers: list[memoryview], done: int) -> list[memoryview]:
+    """What is left of a vector of which *done* bytes are through."""
+    for number, buffer in enumerate(buffers):
+        if done < len(buffer):
+            return [buffer[done:], *buffers[number + 1 :]]
+        done -= len(buffer)
+    return []
+
+
+class LocalFileSystem:
+    """The files under *root*. An absolute path stands for itself."""
+
+    def __init__(self, root: str | Path = ".") -> None:
+        self._root = Path(root).absolute()
+
+    def open(self, path: str, access: Access) -> Storage:
+        place = self._place(path)
+        for _ in range(_RACES):
+            fd = _open_regular(place, os.O_RDWR if access is Access.WRITE else os.O_RDONLY)
+            with _closed_on_error(fd):
+                _lock(fd, access, str(place))
+                if access is Access.INSPECT or _still_named(fd, place):
+                    return LocalStorage(fd, str(place), writable=access is Access.WRITE)
+            # Another file took the name between opening and locking; what we locked is no longer *path*.
+            os.close(fd)
+        raise _in_use(str(place))
+
+    def create(self, path: str) -> Storage:
+        place = self._place(path)
+        with _failures(str(place)):
+            fd = os.open(place, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+        with _closed_on_error(fd):
+            _lock(fd, Access.WRITE, str(place))
+        return LocalStorage(fd, str(place), writable=True)
+
+    def rename(self, source: str, target: str, *, replace: bool) -> None:
+        old, new = self._place(source), self._place(target)
+        with _failures(f"{old} to {new}"):
+            if not replace:
+                with _unheld(old):
+                    _rename_no_replace(old, new)
+                return
+            with _unheld(old), contextlib.ExitStack() as stack:
+                if old != new:
+                    with contextlib.suppress(FileNotFoundError):
+                        stack.enter_context(_unheld(new))
+                old.replace(new)
+
+    def remove(self, path: str) -> None:
+        place = self._place(path)
+        with _failures(str(place)), _unheld(place):
+            place.unlink()
+
+    def stat(self, path: str) -> FileStatus:
+        place = self._place(path)
+        with _failures(str(place)):
+            status = place.stat()
+        _check_regular(status, str(place))
+        return FileStatus((status.st_dev, status.st_ino), status.st_size, status.st_blocks * 512, status.st_mtime)
+
+    def list(self, directory: str) -> list[str]:
+        place = self._place(directory)
+        with _failures(str(place)), os.scandir(place) as entries:
+            # A link to a regular file counts, because `open` follows it too.
+            return sorted(entry.name for entry in entries if entry.is_file())
+
+    def space(self) -> Space:
+        with _failures(str(self._root)):
+            status = os.statvfs(self._root)
+        return Space(status.f_blocks * status.f_frsize, status.f_bavail * status.f_frsize)
+
+    def sync_directory(self, directory: str) -> None:
+        place = self._place(directory)
+        with _failures(str(place)):
+            fd = os.open(place, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            try:
+                os.fsync(fd)
+            finally:
+                os.close(fd)
+
+    def describe(self, path: str) -> str:
+        return str(self._root / path)
+
+    def _place(self, path: str) -> Path:
+        if sys.platform == "win32":
+            raise Error(f"{path}: files of this machine are opened on POSIX systems only; use an smb:// URL")
+        try:
+            encoded = os.fsencode(path)
+        except UnicodeEncodeError as error:
+            raise Error(f"{path!r}: no file can have this name, it is not valid Unicode") from error
+        if b"\0" in encoded:
+            raise Error(f"{path!r}: no file can have this name, it contains a NUL")
+        return self._root / path
+
+
+@contextlib.contextmanager
+def _closed_on_error(fd: int) -> Iterator[None]:
+    try:
+        yield
+    except BaseException:
+        os.close(fd)
+        raise
+
+
+def _open_regular(place: Path, flags: int) -> int:
+    """A descriptor of a regular file. Opening anything else could hang, or move a tape: it is not even tried."""
+    with _failures(str(place)):
+        _check_regular(place.stat(), str(place))
+        fd = os.open(place, flags | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+        with _closed_on_error(fd):
+            _check_regular(os.fstat(fd), str(place))
+        return fd
+
+
+def _check_regular(status: os.stat_result, name: str) -> None:
+    if not stat.S_ISREG(status.st_mode):
+        raise Error(f"{name}: not a regular file; directories, devices and pipes cannot hold an image")
+
+
+def _lock(fd: int, access: Access, name: str) -> None:
+    if access is Access.INSPECT:
+        return
+    kind = fcntl.LOCK_EX if access is Access.WRITE else fcntl.LOCK_SH
+    try:
+        fcntl.flock(fd, kind | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise _in_use(name) from error
+    except OSError as error:
+        raise _failure(error, name) from error
+
+
+def _in_use(name: str) -> InUse:
+    return InUse(f"{name}: in use, here or by another process; try again when it is closed there")
+
+
+def _still_named(fd: int, place: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(fd), place.stat())
+    except FileNotFoundError:
+        return False
+
+
+@contextlib.contextmanager
+def _unheld(place: Path) -> Iterator[None]:
+    """Hold a file against every reader and writer while its name changes. Raises InUse.
+
+    A link is only a name, so nobody can hold it.
+    """
+    if not stat.S_ISREG(place.lstat().st_mode):
+        yield
+        return
+    # For writing, because flock on NFS grants an exclusive lock only there.
+    fd = _open_regular(place, os.O_RDWR)
+    try:
+        _lock(fd, Access.WRITE, str(place))
+        yield
+    finally:
+        os.close(fd)
+
+
+def _rename_no_replace(old: Path, new: Path) -> None:
+    try:
+        linux.rename_no_replace(old, new)
+    except Unsupported:
+        # Both names exist for a moment, but a link never replaces anything.
+        os.link(old, new, follow_symlinks=False)
+        old.unlink()

@@ -1,0 +1,192 @@
+"""A storage with changes laid over it, none reaching it: how readers see a file whose log has yet to be replayed.
+
+Only the pieces that differ are kept; a range of zeros costs the same whatever its length.
+"""
+
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple, NoReturn
+
+from vhdx.errors import FormatError, ReadOnly
+from vhdx.extents import Range
+from vhdx.storage import transfer
+from vhdx.storage.base import Buffer, Move, Storage
+
+Change = tuple[int, Buffer] | tuple[int, int]
+"""An offset, and the bytes to be seen there or the length of the zeros to be seen there."""
+
+
+class _Piece(NamedTuple):
+    """A changed range; *data* is None for zeros."""
+
+    offset: int
+    length: int
+    data: memoryview | None
+
+    @property
+    def end(self) -> int:
+        return self.offset + self.length
+
+    def part(self, start: int, end: int) -> "_Piece":
+        """The piece between two offsets, both inside it."""
+        data = None if self.data is None else self.data[start - self.offset : end - self.offset]
+        return _Piece(start, end - start, data)
+
+
+class _Unchanged(NamedTuple):
+    """A range between the changes."""
+
+    offset: int
+    length: int
+
+
+class OverlayStorage:
+    """*base* as it would be with *changes* made in their order, for reading only.
+
+    *size* is the length to be seen, in bytes; None for one that holds the base and all changes. What lies past the
+    base's end and under no change reads as zeros. Closing it closes the base.
+    """
+
+    def __init__(self, base: Storage, changes: Sequence[Change], *, size: int | None = None) -> None:
+        self._base = base
+        self._base_size = base.size()
+        self._pieces = _settled(changes)
+        if size is None:
+            size = max(self._base_size, self._pieces[-1].end if self._pieces else 0)
+        self._size = size
+
+    @property
+    def name(self) -> str:
+        return self._base.name
+
+    @property
+    def writable(self) -> bool:
+        return False
+
+    def read(self, pieces: Sequence[tuple[int, memoryview]]) -> None:
+        below: list[tuple[int, memoryview]] = []
+        for offset, buffer in pieces:
+            self._check_inside(offset, len(buffer))
+            for part in self._parts(offset, len(buffer)):
+                start = part.offset - offset
+                target = buffer[start : start + part.length]
+                if isinstance(part, _Unchanged):
+                    below.extend(self._from_base(part, target))
+                elif part.data is None:
+                    target[:] = bytes(part.length)
+                else:
+                    target[:] = part.data
+        if below:
+            self._base.read(below)
+
+    def _from_base(self, part: _Unchanged, target: memoryview) -> Iterator[tuple[int, memoryview]]:
+        """The read that fills *target*; what the base does not reach is zeroed here."""
+        inside = max(0, min(part.length, self._base_size - part.offset))
+        if inside < part.length:
+            target[inside:] = bytes(part.length - inside)
+        if inside:
+            yield part.offset, target[:inside]
+
+    def _parts(self, offset: int, length: int) -> Iterator[_Piece | _Unchanged]:
+        """A range cut where changes begin and end, in ascending order."""
+        end = offset + length
+        number = max(0, bisect_right(self._pieces, offset, key=lambda piece: piece.offset) - 1)
+        while offset < end:
+            piece = self._pieces[number] if number < len(self._pieces) else None
+            if piece is not None and piece.end <= offset:
+                number += 1
+                continue
+            if piece is None or piece.offset >= end:
+                yield _Unchanged(offset, end - offset)
+                return
+            if offset < piece.offset:
+                yield _Unchanged(offset, piece.offset - offset)
+            start, stop = max(offset, piece.offset), min(end, piece.end)
+            yield piece.part(start, stop)
+            offset = stop
+
+    def _check_inside(self, offset: int, length: int) -> None:
+        if offset + length > self._size and length:
+            reason = f"the file ends before the {length} bytes that were to be read from here"
+            raise FormatError("file", offset, reason, file=self.name)
+
+    def innermost(self) -> Storage:
+        """This storage: the base's bytes are not the ones to be copied."""
+        return self
+
+    def allocated(self, offset: int, length: int) -> Iterator[Range]:
+        pending: Range | None = None
+        for piece in self._data(offset, min(length, self._size - offset)):
+            if pending is not None and pending.end == piece.offset:
+                pending = Range(pending.offset, pending.length + piece.length)
+                continue
+            if pending is not None:
+                yield pending
+            pending = piece
+        if pending is not None:
+            yield pending
+
+    def _data(self, offset: int, length: int) -> Iterator[Range]:
+        for part in self._parts(offset, length):
+            if isinstance(part, _Unchanged):
+                yield from transfer.allocated(self._base, part.offset, part.length)
+            elif part.data is not None:
+                yield Range(part.offset, part.length)
+
+    def size(self) -> int:
+        return self._size
+
+    def flush(self) -> None:
+        """Nothing was written, so there is nothing to make durable."""
+
+    def close(self) -> None:
+        self._base.close()
+
+    def write(self, pieces: Sequence[tuple[int, Buffer]]) -> None:  # noqa: ARG002
+        self._refuse()
+
+    def copy(self, source: Storage, moves: Sequence[Move]) -> None:  # noqa: ARG002
+        self._refuse()
+
+    def zero(self, ranges: Sequence[tuple[int, int]]) -> None:  # noqa: ARG002
+        self._refuse()
+
+    def reserve(self, ranges: Sequence[tuple[int, int]]) -> None:  # noqa: ARG002
+        self._refuse()
+
+    def truncate(self, size: int) -> None:  # noqa: ARG002
+        self._refuse()
+
+    def _refuse(self) -> NoReturn:
+        raise ReadOnly(f"{self.name}: its log has to be replayed first, so it is for reading only")
+
+
+def _settled(changes: Sequence[Change]) -> list[_Piece]:
+    """The changes as ascending, disjoint pieces, the later ones in front of the earlier."""
+    pieces: list[_Piece] = []
+    for offset, content in changes:
+        if isinstance(content, int):
+            piece = _Piece(offset, content, None)
+        else:
+            data = memoryview(content).cast("B")
+            piece = _Piece(offset, len(data), data)
+        if piece.length:
+            _lay(pieces, piece)
+    return pieces
+
+
+def _lay(pieces: list[_Piece], piece: _Piece) -> None:
+    """Put *piece* in the place of whatever it covers; the ends that stick out stay."""
+    first = max(0, bisect_right(pieces, piece.offset, key=lambda other: other.offset) - 1)
+    if first < len(pieces) and pieces[first].end <= piece.offset:
+        first += 1
+    last = first
+    while last < len(pieces) and pieces[last].offset < piece.end:
+        last += 1
+    covered = pieces[first:last]
+    kept = [piece]
+    if covered and covered[0].offset < piece.offset:
+        kept.insert(0, covered[0].part(covered[0].offset, piece.offset))
+    if covered and covered[-1].end > piece.end:
+        kept.append(covered[-1].part(piece.end, covered[-1].end))
+    pieces[first:last] = kept
