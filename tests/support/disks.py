@@ -1,0 +1,109 @@
+"""The dumbest possible disk, to compare the real one with: a list of byte strings, one per layer, newest first."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from itertools import count
+from uuid import UUID
+
+from vhdx.chain import Chain
+from vhdx.engine import NativeEngine
+from vhdx.image.base import CreateOptions
+from vhdx.storage.base import FileSystem
+
+MIB = 1 << 20
+
+
+def counting_ids(start: int = 1) -> Callable[[], UUID]:
+    """GUIDs that come out the same in every run."""
+    numbers = count(start)
+    return lambda: UUID(int=next(numbers) << 64 | 0x8000_0000_0000_0000)
+
+
+def pattern(seed: int, length: int) -> bytes:
+    """Bytes that differ from sector to sector and from seed to seed."""
+    unit = b"".join(((seed * 7919 + number) & 0xFFFFFFFF).to_bytes(4, "little") * 128 for number in range(64))
+    return (unit * (length // len(unit) + 1))[:length]
+
+
+@dataclass
+class Disk:
+    """A chain of files and its model, changed together. Layer 0 is the leaf."""
+
+    files: FileSystem
+    engine: NativeEngine
+    paths: list[str] = field(default_factory=list)
+    contents: list[bytearray] = field(default_factory=list)
+    made: int = 0
+    chain: Chain | None = None
+
+    @classmethod
+    def create(cls, files: FileSystem, size: int, *, block_size: int = MIB, sector_size: int = 512) -> "Disk":
+        disk = cls(files, NativeEngine(new_id=counting_ids()))
+        options = CreateOptions(block_size=block_size, logical_sector_size=sector_size)
+        disk.engine.create(files, "0.vhdx", size, options)
+        disk.paths, disk.contents, disk.made = ["0.vhdx"], [bytearray(size)], 1
+        return disk
+
+    @property
+    def open(self) -> Chain:
+        if self.chain is None:
+            self.chain = self.engine.open_chain(self.files, self.paths[0], writable=1)
+        return self.chain
+
+    @property
+    def size(self) -> int:
+        return len(self.contents[0])
+
+    def close(self) -> None:
+        if self.chain is not None:
+            self.chain.close()
+            self.chain = None
+
+    def write(self, offset: int, data: bytes) -> None:
+        self.open.write(offset, data)
+        self.contents[0][offset : offset + len(data)] = data
+
+    def zero(self, offset: int, length: int) -> None:
+        self.open.zero(offset, length)
+        self.contents[0][offset : offset + length] = bytes(length)
+
+    def discard(self, offset: int, length: int) -> None:
+        self.open.discard(offset, length)
+        block = self.open.leaf.info.block_size
+        for start in range(-(-offset // block) * block, self.size, block):
+            end = min(start + block, self.size)
+            if end <= offset + length:
+                self.contents[0][start:end] = bytes(end - start)
+
+    def snapshot(self, size: int | None = None) -> None:
+        self.close()
+        path = f"{self.made}.vhdx"
+        self.made += 1
+        self.engine.create_child(self.files, path, self.paths[0], size=size)
+        below = self.contents[0]
+        content = bytearray(below if size is None else below[:size].ljust(size, b"\0"))
+        self.paths.insert(0, path)
+        self.contents.insert(0, content)
+
+    def resize(self, size: int) -> None:
+        self.close()
+        self.engine.resize(self.files, self.paths[0], size)
+        self.contents[0] = bytearray(self.contents[0][:size].ljust(size, b"\0"))
+
+    def merge(self, top: int, target: int) -> None:
+        self.close()
+        self.engine.merge(self.files, self.paths[top], self.paths[target])
+        if top:
+            self.engine.relink(self.files, self.paths[top - 1], self.paths[target])
+        for path in self.paths[top:target]:
+            self.files.remove(path)
+        self.paths[top:target] = []
+        self.contents[top + 1 : target + 1] = []
+
+    def check(self) -> None:
+        """Every layer, read as a disk of its own, holds what the model says."""
+        self.close()
+        for path, content in zip(self.paths, self.contents, strict=True):
+            with self.engine.open_chain(self.files, path) as chain:
+                assert chain.size == len(content)
+                assert chain.read(0, chain.size) == bytes(content), f"{path} differs"
