@@ -1,1 +1,89 @@
-"""Virtual hard disks (VHDX), read and written in place on local files and on SMB3 shares."""
+"""Virtual hard disks (VHDX), read and written in place on local files and on SMB3 shares.
+
+Names are loaded when they are first used: looking into a local file needs neither smbprotocol nor anything that only
+writers need.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from vhdx.chain import Chain
+    from vhdx.engine import Engine, NativeEngine
+    from vhdx.errors import (
+        Cancelled,
+        Error,
+        FormatError,
+        InUse,
+        OutOfSpace,
+        ParentMismatch,
+        ParentNotFound,
+        Poisoned,
+        ReadOnly,
+        UnsupportedFeature,
+    )
+    from vhdx.image.base import CreateOptions, DiskType, ImageInfo, LogState, ParentLink
+    from vhdx.parents import ParentPolicy
+    from vhdx.storage.base import Access
+    from vhdx.storage.local import LocalFileSystem
+    from vhdx.storage.smb import Credentials, SmbFileSystem, SmbPool
+
+_HOMES = {
+    "vhdx.chain": ["Chain"],
+    "vhdx.engine": ["Engine", "NativeEngine"],
+    "vhdx.errors": [
+        "Cancelled",
+        "Error",
+        "FormatError",
+        "InUse",
+        "OutOfSpace",
+        "ParentMismatch",
+        "ParentNotFound",
+        "Poisoned",
+        "ReadOnly",
+        "UnsupportedFeature",
+    ],
+    "vhdx.image.base": ["CreateOptions", "DiskType", "ImageInfo", "LogState", "ParentLink"],
+    "vhdx.parents": ["ParentPolicy"],
+    "vhdx.storage.base": ["Access"],
+    "vhdx.storage.local": ["LocalFileSystem"],
+    "vhdx.storage.smb": ["Credentials", "SmbFileSystem", "SmbPool"],
+}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+
+__all__ = [
+    "Access",
+    "Cancelled",
+    "Chain",
+    "CreateOptions",
+    "Credentials",
+    "DiskType",
+    "Engine",
+    "Error",
+    "FormatError",
+    "ImageInfo",
+    "InUse",
+    "LocalFileSystem",
+    "LogState",
+    "NativeEngine",
+    "OutOfSpace",
+    "ParentLink",
+    "ParentMismatch",
+    "ParentNotFound",
+    "ParentPolicy",
+    "Poisoned",
+    "ReadOnly",
+    "SmbFileSystem",
+    "SmbPool",
+    "UnsupportedFeature",
+]
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOME_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_HOME_OF[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -127,7 +127,8 @@ class Chain:
         self._check(offset, len(data))
         start, end = self._sectors(offset, len(data))
         if (start, end) != (offset, offset + len(data)):
-            data = b"".join((self.read(start, offset - start), data, self.read(offset + len(data), end - offset - len(data))))
+            behind = offset + len(data)
+            data = b"".join((self.read(start, offset - start), data, self.read(behind, end - behind)))
         view = memoryview(data)
         for at in range(0, len(view), ALLOCATE_LIMIT):
             part = view[at : at + ALLOCATE_LIMIT]

@@ -60,7 +60,7 @@ class Engine(Protocol):
         Atomic; doing it again changes nothing. The caller vouches that the content fits.
         """
 
-    def clone(  # noqa: PLR0913
+    def clone(
         self,
         source_files: FileSystem,
         source: str,
@@ -152,7 +152,7 @@ class NativeEngine:
                 if image.info.parent != link:
                     image.set_parent(link)
 
-    def clone(  # noqa: PLR0913
+    def clone(
         self,
         source_files: FileSystem,
         source: str,

@@ -1,4 +1,7 @@
-"""Arithmetic on ranges and bitmaps. Ranges are ``(offset, length)``, half-open, in bytes unless a name says otherwise."""
+"""Arithmetic on ranges and bitmaps.
+
+Ranges are ``(offset, length)``, half-open, in bytes unless a name says otherwise.
+"""
 
 import re
 from collections.abc import Iterable, Iterator

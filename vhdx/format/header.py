@@ -100,10 +100,10 @@ def current(copies: Sequence[bytes]) -> Current:
             reasons.append(f"copy {slot + 1}: {error.reason}")
     if not valid:
         raise FormatError(HEADER.structure, OFFSETS[0], f"no copy is valid ({'; '.join(reasons)})", HEADER.section)
-    if len(valid) == 2 and valid[0].header.sequence_number == valid[1].header.sequence_number:
-        if valid[0].header != valid[1].header:
-            reason = "both copies have the same sequence number and different contents"
-            raise FormatError(HEADER.structure, OFFSETS[0], reason, HEADER.section)
+    numbers = [found.header.sequence_number for found in valid]
+    if len(valid) == 2 and numbers[0] == numbers[1] and valid[0].header != valid[1].header:
+        reason = "both copies have the same sequence number and different contents"
+        raise FormatError(HEADER.structure, OFFSETS[0], reason, HEADER.section)
     best = max(valid, key=lambda found: found.header.sequence_number)
     _verify(best.header, OFFSETS[best.slot])
     return best

@@ -10,7 +10,7 @@ from itertools import pairwise
 from typing import NamedTuple
 from uuid import UUID
 
-from construct import Const, Int16ul, Int32ul, Int64ul, Padding, Struct
+from construct import Const, Int16ul, Int32ul, Padding, Struct
 
 from vhdx.errors import FormatError, UnsupportedFeature
 from vhdx.extents import Range
@@ -101,17 +101,16 @@ class _Item(NamedTuple):
     name: str
     length: int | None  # None: any
     flags: int
-    always: bool
 
 
 # Early writers left the Required flag of the sector sizes unset, so only the flags in the third column must be there.
 _ITEMS = {
-    FILE_PARAMETERS: _Item("file parameters", 8, IS_REQUIRED, True),
-    VIRTUAL_DISK_SIZE: _Item("virtual disk size", 8, IS_VIRTUAL_DISK, True),
-    DISK_ID: _Item("virtual disk id", 16, IS_VIRTUAL_DISK, True),
-    LOGICAL_SECTOR_SIZE: _Item("logical sector size", 4, IS_VIRTUAL_DISK, True),
-    PHYSICAL_SECTOR_SIZE: _Item("physical sector size", 4, IS_VIRTUAL_DISK, True),
-    PARENT_LOCATOR: _Item("parent locator", None, IS_REQUIRED, False),
+    FILE_PARAMETERS: _Item("file parameters", 8, IS_REQUIRED),
+    VIRTUAL_DISK_SIZE: _Item("virtual disk size", 8, IS_VIRTUAL_DISK),
+    DISK_ID: _Item("virtual disk id", 16, IS_VIRTUAL_DISK),
+    LOGICAL_SECTOR_SIZE: _Item("logical sector size", 4, IS_VIRTUAL_DISK),
+    PHYSICAL_SECTOR_SIZE: _Item("physical sector size", 4, IS_VIRTUAL_DISK),
+    PARENT_LOCATOR: _Item("parent locator", None, IS_REQUIRED),
 }
 _TOLERATED = {CHS_PARAMETERS, PMEM_LABEL_AREA}
 
@@ -206,7 +205,7 @@ def _verify_together(entries: Sequence[TableEntry], offset: int) -> None:
             reason = f"the items at {first.offset} and {second.offset} of the region overlap"
     present = {entry.item_id for entry in entries if not entry.flags & IS_USER}
     for item_id, item in _ITEMS.items():
-        if item.always and item_id not in present:
+        if item_id != PARENT_LOCATOR and item_id not in present:
             reason = f"the {item.name} item is missing"
     if reason:
         raise FormatError(TABLE_HEADER.structure, offset, reason, TABLE_HEADER.section)

@@ -70,7 +70,24 @@ def create_vhdx(
     current = _lay_out(storage, options.creator, first, regions, disk)
     used = -(-layout.reserved_entries * ENTRY_SIZE // PAGE) * PAGE
     transfer.reserve(storage, [(AREA, options.log_length), (regions[0].file_offset, used)])
-    return VhdxImage(_under_construction(storage, options.creator, current, regions, disk, layout, new_id, parent))
+    pages = Pages(storage)
+    file = VhdxFile(
+        storage=storage,
+        creator=options.creator,
+        headers=Headers(storage, current, new_id),
+        regions=regions,
+        items=metadata.parse_table(metadata.build(disk)[: metadata.TABLE_SIZE], regions[1].range),
+        metadata=disk,
+        pages=pages,
+        table=BlockTable(pages, layout, regions[0].range),
+        new_id=new_id,
+        link=parent,
+        journal=UnloggedJournal(storage, pages),
+        touched=True,
+        begun=True,
+    )
+    file.space = survey(file)
+    return VhdxImage(file)
 
 
 def _lay_out(
@@ -94,34 +111,3 @@ def _lay_out(
         ]
     )
     return Current(second, 1)
-
-
-def _under_construction(
-    storage: Storage,
-    creator: str,
-    current: Current,
-    regions: list[RegionEntry],
-    disk: DiskMetadata,
-    layout: BatLayout,
-    new_id: NewId,
-    parent: ParentLink | None,
-) -> VhdxFile:
-    place = region.find(regions, region.METADATA)
-    pages = Pages(storage)
-    file = VhdxFile(
-        storage=storage,
-        creator=creator,
-        headers=Headers(storage, current, new_id),
-        regions=regions,
-        items=metadata.parse_table(metadata.build(disk)[: metadata.TABLE_SIZE], place),
-        metadata=disk,
-        pages=pages,
-        table=BlockTable(pages, layout, region.find(regions, region.BAT)),
-        new_id=new_id,
-        link=parent,
-        journal=UnloggedJournal(storage, pages),
-        touched=True,
-        begun=True,
-    )
-    file.space = survey(file)
-    return file

@@ -24,7 +24,7 @@ from vhdx.image.vhdx_parent import read_link
 from vhdx.storage import transfer
 from vhdx.storage.base import Storage
 from vhdx.storage.overlay import OverlayStorage
-from vhdx.storage.transfer import pread
+from vhdx.storage.transfer import pread, preads
 
 _LONGEST_LOG = 128 << 20
 _SLACK = 1 << 30
@@ -65,8 +65,11 @@ def _open(storage: Storage, new_id: NewId, order: CommitOrder) -> VhdxImage:
     size = storage.size()
     if size < header.AREA:
         raise FormatError("file", None, f"{size} bytes are too few for a VHDX, it was cut off or is something else")
-    creator = identifier.IDENTIFIER.parse(pread(storage, 0, identifier.IDENTIFIER.size), 0).creator_text
-    current = header.current([pread(storage, offset, header.HEADER.size) for offset in header.OFFSETS])
+    identity, *copies = preads(
+        storage, [(0, identifier.IDENTIFIER.size), *((offset, header.HEADER.size) for offset in header.OFFSETS)]
+    )
+    creator = identifier.IDENTIFIER.parse(identity, 0).creator_text
+    current = header.current(copies)
     entries = _log_entries(storage, current, size)
     file = _assemble(_as_replayed(storage, entries), creator, Headers(storage, current, new_id), new_id)
     if storage.writable:
@@ -104,13 +107,13 @@ def _as_replayed(storage: Storage, entries: list[Entry]) -> Storage:
 
 
 def _assemble(view: Storage, creator: str, headers: Headers, new_id: NewId) -> VhdxFile:
-    regions = region.current([pread(view, offset, region.TABLE_SIZE) for offset in region.OFFSETS])
+    regions = region.current(preads(view, [(offset, region.TABLE_SIZE) for offset in region.OFFSETS]))
     region.verify(regions, log=headers.header.log, file_size=view.size())
     place = region.find(regions, region.METADATA)
     items = metadata.parse_table(pread(view, place.offset, metadata.TABLE_SIZE), place)
     wanted = metadata.system_items(items)
-    contents = {guid: pread(view, place.offset + entry.offset, entry.length) for guid, entry in wanted.items()}
-    disk = metadata.decode(contents, place.offset)
+    contents = preads(view, [(place.offset + entry.offset, entry.length) for entry in wanted.values()])
+    disk = metadata.decode(dict(zip(wanted, contents, strict=True)), place.offset)
     pages = Pages(view)
     table = BlockTable(pages, _layout(disk), region.find(regions, region.BAT))
     return VhdxFile(

@@ -26,7 +26,7 @@ from vhdx.extents import Range
 Buffer = bytes | bytearray | memoryview
 
 
-class Unsupported(Exception):  # noqa: N818  a signal between a storage and `transfer`, never seen by callers
+class Unsupported(Exception):
     """This storage cannot do that operation; nothing was changed that a fallback would not overwrite."""
 
 

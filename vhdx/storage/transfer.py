@@ -24,6 +24,13 @@ def pread(storage: Storage, offset: int, length: int) -> bytes:
     return bytes(buffer)
 
 
+def preads(storage: Storage, ranges: Sequence[tuple[int, int]]) -> list[bytes]:
+    """The bytes of several ranges, asked for in one call. Raises FormatError past the end of the file."""
+    buffers = [(offset, bytearray(length)) for offset, length in ranges]
+    storage.read([(offset, memoryview(buffer)) for offset, buffer in buffers])
+    return [bytes(buffer) for _, buffer in buffers]
+
+
 def pwrite(storage: Storage, offset: int, data: Buffer) -> None:
     """Put *data* at *offset*."""
     storage.write([(offset, data)])

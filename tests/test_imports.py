@@ -1,0 +1,33 @@
+"""What is imported when: the price of a name is paid by who uses it."""
+
+import subprocess
+import sys
+
+import vhdx
+
+
+def modules_after(code: str) -> set[str]:
+    shown = subprocess.run(
+        [sys.executable, "-c", f"{code}\nimport sys; print(*sys.modules)"], capture_output=True, text=True, check=True
+    )
+    return {name.split(".")[0] for name in shown.stdout.split()} | set(shown.stdout.split())
+
+
+def test_importing_the_package_loads_none_of_it() -> None:
+    assert not {name for name in modules_after("import vhdx") if name.startswith("vhdx.")}
+
+
+def test_local_files_need_no_network_and_no_framework() -> None:
+    loaded = modules_after("from vhdx import NativeEngine, LocalFileSystem; NativeEngine(), LocalFileSystem()")
+    assert not loaded & {"smbprotocol", "spnego", "cryptography", "oslo_config", "oslo_concurrency", "cinder"}
+
+
+def test_the_driver_core_needs_no_cinder() -> None:
+    loaded = modules_after("import smbfs_driver.volumes, smbfs_driver.shares")
+    assert not loaded & {"cinder", "oslo_config", "oslo_concurrency", "smbprotocol"}
+
+
+def test_every_public_name_is_there() -> None:
+    for name in vhdx.__all__:
+        assert getattr(vhdx, name)
+    assert set(vhdx.__all__) <= set(dir(vhdx))
