@@ -83,10 +83,12 @@ def run_writes(order: CommitOrder, seed: int) -> tuple[RecordingFileSystem, Log]
                 content[offset : offset + length] = bytes(length)
             case "flush":
                 chain.flush()
-                log.flushed.append((files.position, bytes(content)))
-        log.written.append((files.position, bytes(content)))
+                log.flushed.append((len(files.events), bytes(content)))
+                files.mark("flushed")
+        log.written.append((len(files.events), bytes(content)))
     chain.close()
-    log.flushed.append((files.position, bytes(content)))
+    log.flushed.append((len(files.events), bytes(content)))
+    files.mark("closed")
     return files, log
 
 
@@ -174,6 +176,7 @@ def test_merge(top: int, target: int) -> None:
     top_path, top_content, target_path = disk.paths[top], bytes(disk.contents[top]), disk.paths[target]
     above = disk.paths[top - 1] if top else None
     engine.merge(files, top_path, target_path)
+    files.mark("merged")
     if above:
         engine.relink(files, above, target_path)
     tried = 0

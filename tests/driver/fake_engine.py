@@ -1,0 +1,214 @@
+"""A small engine whose images are JSON: for testing what calls an engine, beside the real one.
+
+It keeps `vhdx.engine.Engine` to the letter, with the linkage and the steps of a merge as the real one has them, so
+that a stop leaves what a stop of the real one would leave. It is stricter in one thing: a layer is not merged into a
+file on which another file of the directory depends.
+"""
+
+import json
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager, suppress
+from dataclasses import asdict, dataclass, field
+from uuid import UUID
+
+from vhdx.engine import Progress, temporary_name
+from vhdx.errors import Error, FormatError, ParentMismatch, ParentNotFound
+from vhdx.image.base import CreateOptions, DiskType, ImageInfo, LogState, NewId, ParentLink
+from vhdx.storage.base import Access, FileSystem, Storage
+
+FILE = 8192
+SECTOR = 512
+
+
+@dataclass
+class Body:
+    """What a file holds: sectors by number (as text), each one byte repeated."""
+
+    id: str
+    disk: str
+    size: int
+    parent: str = ""
+    linkage: str = ""
+    linkage2: str = ""
+    sectors: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass
+class Layer:
+    """An open image."""
+
+    path: str
+    storage: Storage
+    body: Body
+
+    def store(self) -> None:
+        """Write the body back, durably."""
+        text = json.dumps(asdict(self.body)).encode()
+        assert len(text) <= FILE
+        self.storage.write([(0, text.ljust(FILE))])
+        self.storage.flush()
+
+
+@dataclass(frozen=True)
+class FakeEngine:
+    """Implements `Engine`, and reads and writes disks as a guest would."""
+
+    new_id: NewId
+
+    def create(self, files: FileSystem, path: str, size: int, options: CreateOptions | None = None) -> None:
+        self._build(files, path, Body(str(self.new_id()), str(self.new_id()), size), replace=False)
+
+    def create_child(
+        self, files: FileSystem, path: str, parent: str, *, size: int | None = None, replace: bool = False
+    ) -> None:
+        with closing(files.open(parent, Access.READ)) as storage:
+            below = _load(storage)
+        size = below.size if size is None else size
+        self._build(files, path, Body(str(self.new_id()), below.disk, size, parent, below.id), replace=replace)
+
+    def _build(self, files: FileSystem, path: str, body: Body, *, replace: bool) -> None:
+        if not replace:
+            with suppress(FileNotFoundError):
+                files.stat(path)
+                raise FileExistsError(f"{files.describe(path)} exists already")
+        temporary = temporary_name(path, self.new_id().hex[:8])
+        with closing(files.create(temporary)) as storage:
+            Layer(temporary, storage, body).store()
+        files.rename(temporary, path, replace=replace)
+        files.sync_directory("")
+
+    def info(self, files: FileSystem, path: str) -> ImageInfo:
+        with closing(files.open(path, Access.INSPECT)) as storage:
+            body = _load(storage)
+        link = ParentLink(UUID(body.linkage)) if body.parent else None
+        kind = DiskType.DIFFERENCING if link else DiskType.DYNAMIC
+        ids = UUID(body.disk), UUID(body.id)
+        return ImageInfo("fake", kind, body.size, SECTOR, SECTOR, SECTOR, *ids, "fake", LogState.CLEAN, 0, link)
+
+    def layers(self, files: FileSystem, path: str) -> list[str]:
+        with self._chain(files, path) as layers:
+            return [layer.path for layer in layers]
+
+    def resize(self, files: FileSystem, path: str, size: int) -> None:
+        with self._chain(files, path, writable=1) as layers:
+            _resize(layers[0].body, size, based=bool(layers[0].body.parent))
+            layers[0].store()
+
+    def merge(self, files: FileSystem, top: str, target: str, *, on_progress: Progress | None = None) -> None:
+        with self._chain(files, top, writable=1 + self.layers(files, top).index(target)) as layers:
+            place = [layer.path for layer in layers].index(target)
+            above, base = layers[place - 1], layers[place]
+            self._check_relatives(files, above.path, target)
+            if above.body.linkage2 != base.body.id:
+                above.body.linkage2 = str(self.new_id())
+                above.store()
+                base.body.id = above.body.linkage2
+                base.store()
+            size = layers[0].body.size
+            _resize(base.body, max(size, base.body.size), based=bool(base.body.parent))
+            base.store()
+            for number in range(-(-size // SECTOR)):
+                content = _sector(layers[:place], number)
+                if content is not None and base.body.sectors.get(str(number)) != content:
+                    base.body.sectors[str(number)] = content
+                    base.store()
+                if on_progress is not None:
+                    on_progress((number + 1) * SECTOR, size)
+            _resize(base.body, size, based=bool(base.body.parent))
+            base.store()
+
+    def _check_relatives(self, files: FileSystem, above: str, target: str) -> None:
+        for file in files.list(""):
+            if file.endswith(".vhdx") and file != above:
+                with closing(files.open(file, Access.INSPECT)) as storage:
+                    if _load(storage).parent == target:
+                        raise Error(f"{files.describe(target)}: {file} depends on it")
+
+    def relink(self, files: FileSystem, child: str, parent: str) -> None:
+        with self._chain(files, parent) as below, closing(files.open(child, Access.WRITE)) as storage:
+            body = _load(storage)
+            if (body.parent, body.linkage) != (parent, below[0].body.id):
+                body.parent, body.linkage, body.linkage2 = parent, below[0].body.id, ""
+                Layer(child, storage, body).store()
+
+    def clone(  # noqa: PLR0913
+        self,
+        source_files: FileSystem,
+        source: str,
+        target_files: FileSystem,
+        target: str,
+        *,
+        size: int | None = None,
+        on_progress: Progress | None = None,
+    ) -> None:
+        with self._chain(source_files, source) as layers:
+            body = Body(str(self.new_id()), str(self.new_id()), size or layers[0].body.size)
+            for number in range(layers[0].body.size // SECTOR):
+                content = _sector(layers, number)
+                if content:
+                    body.sectors[str(number)] = content
+            self._build(target_files, target, body, replace=False)
+
+    def write(self, files: FileSystem, path: str, sector: int, content: int) -> None:
+        """As a guest: fill one sector with a byte."""
+        with self._chain(files, path, writable=1) as layers:
+            layers[0].body.id = str(self.new_id())
+            layers[0].body.sectors[str(sector)] = content
+            layers[0].store()
+
+    def read(self, files: FileSystem, path: str) -> bytes:
+        """As a guest: the whole disk."""
+        with self._chain(files, path) as layers:
+            count = layers[0].body.size // SECTOR
+            return b"".join(bytes([_sector(layers, number) or 0]) * SECTOR for number in range(count))
+
+    @contextmanager
+    def _chain(self, files: FileSystem, path: str, writable: int = 0) -> Iterator[list[Layer]]:
+        with ExitStack() as stack:
+            layers: list[Layer] = []
+            while path:
+                if path in [layer.path for layer in layers]:
+                    raise FormatError("chain", None, "the parents form a circle", file=files.describe(path))
+                try:
+                    storage = files.open(path, Access.WRITE if len(layers) < writable else Access.READ)
+                except FileNotFoundError:
+                    if not layers:
+                        raise
+                    raise ParentNotFound(files.describe(layers[-1].path), [path]) from None
+                stack.callback(storage.close)
+                layers.append(Layer(path, storage, _load(storage)))
+                _check_linkage(layers)
+                path = layers[-1].body.parent
+            yield layers
+
+
+def _check_linkage(layers: list[Layer]) -> None:
+    if len(layers) > 1 and layers[-1].body.id not in (layers[-2].body.linkage, layers[-2].body.linkage2):
+        raise ParentMismatch(f"{layers[-2].storage.name}: {layers[-1].path} is not what it was made from")
+
+
+def _load(storage: Storage) -> Body:
+    text = bytearray(storage.size())
+    storage.read([(0, memoryview(text))])
+    try:
+        return Body(**json.loads(text))
+    except (ValueError, TypeError) as error:
+        raise FormatError("body", 0, "not an image", file=storage.name) from error
+
+
+def _sector(layers: list[Layer], number: int) -> int | None:
+    """The newest content; None where no layer has any and none ends."""
+    for layer in layers:
+        if number * SECTOR >= layer.body.size:
+            return 0
+        if str(number) in layer.body.sectors:
+            return layer.body.sectors[str(number)]
+    return None
+
+
+def _resize(body: Body, size: int, *, based: bool) -> None:
+    for number in range(body.size // SECTOR, size // SECTOR):
+        if based:
+            body.sectors[str(number)] = 0  # what lies below must not show through
+    body.sectors = {key: content for key, content in body.sectors.items() if int(key) * SECTOR < size}
+    body.size = size

@@ -1,0 +1,231 @@
+"""A file system in memory that writes down, in order, everything that was asked of it.
+
+What it wrote down is what `tests.support.crash` makes crash states from. Copying is left to the fallback, so that
+every byte that moves is seen as a write; zeroing and reserving are recorded as what they do to bytes and size.
+"""
+
+import threading
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from tests.support.memory import MemoryFileSystem, MemoryStorage, Pages, normal
+from vhdx.extents import Range
+from vhdx.storage.base import Access, Buffer, FileStatus, Move, Space, Storage, Unsupported
+
+
+class Write(NamedTuple):
+    """Bytes put into a file; *data* is None for zeros."""
+
+    file: int
+    offset: int
+    length: int
+    data: bytes | None
+
+    @property
+    def end(self) -> int:
+        return self.offset + self.length
+
+    def apply(self, pages: Pages) -> None:
+        """Do it again to *pages*."""
+        if self.data is not None:
+            pages.write(self.offset, self.data)
+            return
+        pages.grow(self.end)
+        pages.zero(self.offset, self.length)
+
+
+class Resize(NamedTuple):
+    """A file's length set."""
+
+    file: int
+    size: int
+
+    def apply(self, pages: Pages) -> None:
+        """Do it again to *pages*."""
+        pages.resize(self.size)
+
+
+class Grow(NamedTuple):
+    """A file made at least this long by a reservation."""
+
+    file: int
+    size: int
+
+    def apply(self, pages: Pages) -> None:
+        """Do it again to *pages*."""
+        pages.grow(self.size)
+
+
+class Flush(NamedTuple):
+    """A flush of a file that has returned."""
+
+    file: int
+
+
+class Create(NamedTuple):
+    """A name made for a new file."""
+
+    path: str
+    file: int
+
+
+class Rename(NamedTuple):
+    """A name changed; what had the new name before lost it."""
+
+    source: str
+    target: str
+
+
+class Remove(NamedTuple):
+    """A name removed."""
+
+    path: str
+
+
+class SyncDirectory(NamedTuple):
+    """A sync of a directory that has returned."""
+
+    directory: str
+
+
+class Mark(NamedTuple):
+    """A point of the run that a test wants to find again in the states after it; nothing happens to the files."""
+
+    label: str
+
+
+DataEvent = Write | Resize | Grow
+NameEvent = Create | Rename | Remove
+Event = DataEvent | NameEvent | Flush | SyncDirectory | Mark
+
+
+class RecordingFileSystem:
+    """*initial* with a record of all that happens to it. What it holds at the start counts as durable.
+
+    *files* is the file system as it is now.
+    """
+
+    def __init__(self, initial: MemoryFileSystem | None = None) -> None:
+        self.initial = initial.snapshot() if initial is not None else {}
+        self.events: list[Event] = []
+        self.files = MemoryFileSystem({path: pages.copy() for path, pages in self.initial.items()})
+        self.identities = {path: self._identity(path) for path in self.initial}
+        self._lock = threading.Lock()
+
+    def _identity(self, path: str) -> int:
+        identity = self.files.stat(path).identity
+        assert isinstance(identity, int)
+        return identity
+
+    def mark(self, label: str) -> None:
+        """Note that the run has come so far: what was promised until now is owed by every state with this mark."""
+        with self._lock:
+            self.events.append(Mark(label))
+
+    def open(self, path: str, access: Access) -> "RecordingStorage":
+        return RecordingStorage(self.files.open(path, access), self._identity(path), self.events, self._lock)
+
+    def create(self, path: str) -> "RecordingStorage":
+        with self._lock:
+            inner = self.files.create(path)
+            file = self._identity(path)
+            self.events.append(Create(normal(path), file))
+        return RecordingStorage(inner, file, self.events, self._lock)
+
+    def rename(self, source: str, target: str, *, replace: bool) -> None:
+        with self._lock:
+            self.files.rename(source, target, replace=replace)
+            self.events.append(Rename(normal(source), normal(target)))
+
+    def remove(self, path: str) -> None:
+        with self._lock:
+            self.files.remove(path)
+            self.events.append(Remove(normal(path)))
+
+    def stat(self, path: str) -> FileStatus:
+        return self.files.stat(path)
+
+    def list(self, directory: str) -> list[str]:
+        return self.files.list(directory)
+
+    def space(self) -> Space:
+        return self.files.space()
+
+    def sync_directory(self, directory: str) -> None:
+        with self._lock:
+            self.files.sync_directory(directory)
+            self.events.append(SyncDirectory(normal(directory)))
+
+    def describe(self, path: str) -> str:
+        return self.files.describe(path)
+
+
+class RecordingStorage:
+    """An open file of a `RecordingFileSystem`."""
+
+    def __init__(self, inner: MemoryStorage, file: int, events: list[Event], lock: threading.Lock) -> None:
+        self._inner = inner
+        self._file = file
+        self._events = events
+        self._lock = lock
+
+    @property
+    def name(self) -> str:
+        return self._inner.name
+
+    @property
+    def writable(self) -> bool:
+        return self._inner.writable
+
+    def read(self, pieces: Sequence[tuple[int, memoryview]]) -> None:
+        self._inner.read(pieces)
+
+    def write(self, pieces: Sequence[tuple[int, Buffer]]) -> None:
+        with self._lock:
+            self._inner.write(pieces)
+            for offset, data in pieces:
+                if len(data):
+                    self._events.append(Write(self._file, offset, len(data), _unless_zeros(data)))
+
+    def copy(self, source: Storage, moves: Sequence[Move]) -> None:
+        raise Unsupported("every byte is to be seen as a write")
+
+    def innermost(self) -> Storage:
+        return self
+
+    def zero(self, ranges: Sequence[tuple[int, int]]) -> None:
+        with self._lock:
+            self._inner.zero(ranges)
+            self._events.extend(Write(self._file, offset, length, None) for offset, length in ranges if length)
+
+    def reserve(self, ranges: Sequence[tuple[int, int]]) -> None:
+        with self._lock:
+            size = self._inner.size()
+            self._inner.reserve(ranges)
+            if self._inner.size() > size:
+                self._events.append(Grow(self._file, self._inner.size()))
+
+    def allocated(self, offset: int, length: int) -> Iterator[Range]:
+        return self._inner.allocated(offset, length)
+
+    def flush(self) -> None:
+        with self._lock:
+            self._inner.flush()
+            self._events.append(Flush(self._file))
+
+    def size(self) -> int:
+        return self._inner.size()
+
+    def truncate(self, size: int) -> None:
+        with self._lock:
+            self._inner.truncate(size)
+            self._events.append(Resize(self._file, size))
+
+    def close(self) -> None:
+        self._inner.close()
+
+
+def _unless_zeros(data: Buffer) -> bytes | None:
+    # Kept for the length of a test: logs and tables are zeroed by the MiB.
+    kept = bytes(data)
+    return None if kept == bytes(len(kept)) else kept
