@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass
+from itertools import count
 from typing import Protocol
 from uuid import UUID
 
@@ -10,7 +11,6 @@ from smbfs_driver import info
 from smbfs_driver.names import VolumeNames
 from smbfs_driver.volumes import Volumes
 from tests.driver.fake_engine import SECTOR, FakeEngine
-from tests.support.disks import counting_ids
 from vhdx.engine import Engine, NativeEngine
 from vhdx.image.base import NewId
 from vhdx.storage.base import FileSystem
@@ -19,6 +19,12 @@ SIZE = 16 * SECTOR
 VOLUME = f"volume-{UUID(int=1)}"
 OTHER = f"volume-{UUID(int=2)}"
 A, B, C = (str(UUID(int=number)) for number in (10, 11, 12))
+
+
+def telling_ids(start: int) -> NewId:
+    """GUIDs that come out the same in every run and differ from their first digits on, as temporaries need it."""
+    numbers = count(start)
+    return lambda: UUID(int=next(numbers) << 96 | 0x8000_0000_0000_0000)
 
 
 class Kit(Protocol):
@@ -82,13 +88,11 @@ class Bench:
     volumes: Volumes
 
     @classmethod
-    def on(cls, files: FileSystem, kit_name: str, start: int = 1 << 20) -> "Bench":
+    def on(cls, files: FileSystem, kit_name: str, start: int = 1) -> "Bench":
         """*start* keeps the ids of two benches on one share apart."""
-        ids = counting_ids(start)
+        ids = telling_ids(start)
         kit = KITS[kit_name](ids)
-        # The tokens of temporaries are the first 32 bits of an id, so they need a counter that reaches these.
-        tokens = counting_ids(start << 32)
-        return cls(files, kit, Volumes(files, kit.engine, tokens))
+        return cls(files, kit, Volumes(files, kit.engine, ids))
 
     def write(self, sector: int, content: int, volume: str = VOLUME) -> None:
         """As the volume's guest."""

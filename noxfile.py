@@ -1,0 +1,138 @@
+"""The project's sessions: how it is checked, tested and shown.
+
+``tests`` and ``demo`` fetch the Debian packages that they need where they may (as root, with apt-get). Where they may
+not they say what is missing and go on: tests that need it are skipped with the reason, the demo runs on a local
+directory. Two variables of the environment change that:
+
+* ``VHDX_NO_INSTALL=1``: no system package is fetched.
+* ``VHDX_NO_SAMBA=1``: no Samba is fetched, and tests and demo behave as if there were none.
+"""
+
+import hashlib
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import nox
+
+nox.needs_version = ">=2025.2.9"
+nox.options.sessions = ["lint", "types", "layers", "tests"]
+nox.options.reuse_venv = "yes"
+nox.options.error_on_external_run = True
+
+PYPROJECT = Path("pyproject.toml")
+PRODUCT = "-e.[smb,driver]"
+SYSTEM_PATH = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"])
+"""Debian keeps smbd and mkfs where an ordinary user's PATH does not look."""
+
+SAMBA = {"smbd": "samba", "pdbedit": "samba-common-bin"}
+DISK_TOOLS = {"qemu-img": "qemu-utils", "mke2fs": "e2fsprogs", "mkfs.fat": "dosfstools"}
+"""Programs, and the Debian packages that hold them."""
+
+SERVICES = ["smbd", "nmbd", "samba-ad-dc"]
+"""What the samba package would start, now and at every boot."""
+
+POLICY = Path("/usr/sbin/policy-rc.d")
+"""Debian's hook that says whether a package may start its services."""
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Ruff over everything."""
+    install(session, groups=["lint"])
+    session.run("ruff", "check", *(session.posargs or ["."]))
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """Mypy, strict, over both packages."""
+    install(session, PRODUCT, groups=["lint"])
+    session.run("mypy", *session.posargs)
+
+
+@nox.session
+def layers(session: nox.Session) -> None:
+    """Who imports whom."""
+    install(session, PRODUCT, groups=["lint"])
+    session.run("lint-imports", *session.posargs)
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """The whole suite; arguments after ``--`` go to pytest."""
+    provide(session, "tests that need them are skipped")
+    install(session, PRODUCT, groups=["test"])
+    session.run("pytest", *session.posargs, env={"PATH": SYSTEM_PATH})
+
+
+@nox.session
+def demo(session: nox.Session) -> None:
+    """A volume's whole life, on a private Samba share or else on a local directory."""
+    provide(session, "the demo does without them")
+    install(session, PRODUCT)
+    session.run("python", "demo/lifecycle.py", *session.posargs, env={"PATH": SYSTEM_PATH})
+
+
+def install(session: nox.Session, *what: str, groups: Sequence[str] = ()) -> None:
+    """Install *what* and dependency groups, once for each state of pyproject.toml: a second run needs no network."""
+    stamp = Path(session.virtualenv.location, "installed")
+    wanted = hashlib.sha256(PYPROJECT.read_bytes() + repr((what, groups, Path.cwd())).encode()).hexdigest()
+    if stamp.exists() and stamp.read_text() == wanted:
+        return
+    session.install(*what, *nox.project.dependency_groups(nox.project.load_toml(PYPROJECT), *groups))
+    stamp.write_text(wanted)
+
+
+def provide(session: nox.Session, otherwise: str) -> None:
+    """Fetch the programs that are missing, quietly, where that is allowed; say which are not there after all."""
+    wanted = DISK_TOOLS if os.environ.get("VHDX_NO_SAMBA") else {**SAMBA, **DISK_TOOLS}
+    if missing(wanted) and may_fetch():
+        session.log(f"fetching {', '.join(missing(wanted).values())}")
+        if error := fetch(sorted(missing(wanted).values())):
+            session.warn(error)
+    if absent := missing(wanted):
+        session.warn(f"not there: {', '.join(absent)}; {otherwise} (apt-get install {' '.join(absent.values())})")
+
+
+def missing(wanted: dict[str, str]) -> dict[str, str]:
+    """Those of *wanted* whose program is not found."""
+    return {program: package for program, package in wanted.items() if not shutil.which(program, path=SYSTEM_PATH)}
+
+
+def may_fetch() -> bool:
+    """Whether system packages can be installed here and the user has not said no."""
+    return not os.environ.get("VHDX_NO_INSTALL") and os.geteuid() == 0 and shutil.which("apt-get") is not None
+
+
+def fetch(packages: Sequence[str]) -> str | None:
+    """Install Debian packages; what went wrong, or None."""
+    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive", "PATH": SYSTEM_PATH}
+    with services_down():
+        for arguments in (["update"], ["install", "-y", "--no-install-recommends", *packages]):
+            command = ["apt-get", "-qq", *arguments]
+            done = subprocess.run(
+                command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+            )
+            if done.returncode:
+                return f"{' '.join(command)} failed: {done.stderr.strip()}"
+        if "samba" in packages and shutil.which("systemctl"):
+            subprocess.run(["systemctl", "--quiet", "disable", *SERVICES], capture_output=True, check=False)
+    return None
+
+
+@contextmanager
+def services_down() -> Iterator[None]:
+    """Keep packages from starting their services: a Samba fetched for tests must not begin to serve the machine."""
+    try:
+        POLICY.touch(mode=0o755, exist_ok=False)
+    except FileExistsError:  # the machine has a rule of its own
+        yield
+        return
+    try:
+        POLICY.write_text("#!/bin/sh\nexit 101\n")
+        yield
+    finally:
+        POLICY.unlink()

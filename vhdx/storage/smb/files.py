@@ -1,0 +1,184 @@
+"""A share as a file system."""
+
+import errno
+import posixpath
+import struct
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from smbprotocol.tree import TreeConnect
+
+from vhdx.errors import Error
+from vhdx.storage.base import Access, FileStatus, Space
+from vhdx.storage.smb import handle as h
+from vhdx.storage.smb.connection import SmbConnection
+from vhdx.storage.smb.handle import Handle, refused
+from vhdx.storage.smb.status import ACCESS_DENIED, INVALID_HANDLE, NO_MORE_FILES, UNSUPPORTED
+from vhdx.storage.smb.storage import SmbStorage
+
+_DIRECTORY_INFORMATION = 1
+_INTERNAL_INFORMATION = 6
+_RENAME_INFORMATION = 10
+_FULL_SIZE_INFORMATION = 7
+_IS_DIRECTORY = 0x10
+_HEADER = 64
+_PAGE = struct.Struct("<2xHI")  # structure size, offset from the header, length
+_ENTRY = struct.Struct("<I52xII")  # next entry, index and times and sizes, attributes, length of the name
+_FORBIDDEN = frozenset('\\:*?"<>|')
+
+_MODES = {
+    Access.INSPECT: (h.READ_DATA | h.READ_ATTRIBUTES, h.SHARE_ALL),
+    Access.READ: (h.READ_DATA | h.READ_ATTRIBUTES, h.SHARE_READ),
+    Access.WRITE: (
+        h.READ_DATA | h.WRITE_DATA | h.APPEND_DATA | h.READ_ATTRIBUTES | h.WRITE_ATTRIBUTES,
+        h.SHARE_READ,
+    ),
+}
+"""Wanted rights and what others may have: a reader that shares no writing cannot get in beside a writer."""
+
+
+class SmbFileSystem:
+    """Implements `FileSystem`. When its connection is lost the next call makes another; open files stay lost."""
+
+    def __init__(self, connect: Callable[[], SmbConnection], server: str, share: str) -> None:
+        self._connect = connect
+        self._share = share
+        self.name = f"{server}/{share}"
+
+    def _tree(self) -> tuple[SmbConnection, TreeConnect]:
+        connection = self._connect()
+        return connection, connection.tree(self._share)
+
+    def _handle(  # noqa: PLR0913
+        self, path: str, *, access: int, share: int = h.SHARE_ALL, disposition: int = h.OPEN, options: int = 0
+    ) -> Handle:
+        connection, tree = self._tree()
+        place = _checked(path)
+        options |= 0 if options & h.DIRECTORY else h.NOT_DIRECTORY
+        name = self.describe(path)
+        return Handle(
+            connection, tree, place, name, access=access, share=share, disposition=disposition, options=options
+        )
+
+    def open(self, path: str, access: Access) -> SmbStorage:
+        """Open a file; see `FileSystem.open`."""
+        wanted, share = _MODES[access]
+        return _storage(self._handle(path, access=wanted, share=share), access)
+
+    def create(self, path: str) -> SmbStorage:
+        """Make a file; see `FileSystem.create`."""
+        wanted, share = _MODES[Access.WRITE]
+        return _storage(self._handle(path, access=wanted, share=share, disposition=h.CREATE), Access.WRITE)
+
+    def rename(self, source: str, target: str, *, replace: bool) -> None:
+        """Rename in one step on the server; see `FileSystem.rename`.
+
+        The target is looked at first: Samba would replace a file that somebody holds.
+        """
+        if replace:
+            self._check_unheld(target)
+        new_name = _checked(target).replace("/", "\\").encode("utf-16-le")
+        handle = self._handle(source, access=h.DELETE | h.READ_ATTRIBUTES)
+        try:
+            handle.set(_RENAME_INFORMATION, struct.pack("<B7xQI", replace, 0, len(new_name)) + new_name)
+        except FileExistsError:
+            raise FileExistsError(errno.EEXIST, "it exists already", self.describe(target)) from None
+        finally:
+            handle.close()
+
+    def _check_unheld(self, path: str) -> None:
+        try:
+            self._handle(path, access=h.DELETE).close()
+        except FileNotFoundError:
+            return
+
+    def remove(self, path: str) -> None:
+        """Remove a file; see `FileSystem.remove`. Its name is gone when the last who inspects it closes it."""
+        self._handle(path, access=h.DELETE, options=h.DELETE_ON_CLOSE).close()
+
+    def stat(self, path: str) -> FileStatus:
+        """Look at a file; see `FileSystem.stat`."""
+        handle = self._handle(path, access=h.READ_ATTRIBUTES)
+        try:
+            allocated, size = handle.standard()
+            (number,) = struct.unpack_from("<Q", handle.query(_INTERNAL_INFORMATION, 8))
+            identity = (handle.connection.server.casefold(), handle.connection.port, self._share.casefold(), number)
+            return FileStatus(identity, size, allocated, handle.modified)
+        finally:
+            handle.close()
+
+    def list(self, directory: str) -> list[str]:
+        """Names of the files in a directory; see `FileSystem.list`."""
+        handle = self._handle(directory, access=h.READ_DATA | h.READ_ATTRIBUTES, options=h.DIRECTORY)
+        try:
+            return sorted(_names(handle))
+        finally:
+            handle.close()
+
+    def space(self) -> Space:
+        """Capacity of the share for this account."""
+        handle = self._handle("", access=h.READ_ATTRIBUTES, options=h.DIRECTORY)
+        try:
+            answer = handle.query(_FULL_SIZE_INFORMATION, 32, file_system=True)
+        finally:
+            handle.close()
+        total, free, _, sectors, sector_size = struct.unpack("<QQQII", answer)
+        return Space(total * sectors * sector_size, free * sectors * sector_size)
+
+    def sync_directory(self, directory: str) -> None:
+        """Flush a directory. Where the server cannot, names are as durable as it makes them by itself."""
+        handle = self._handle(
+            directory, access=h.WRITE_DATA | h.APPEND_DATA | h.READ_ATTRIBUTES, options=h.DIRECTORY
+        )
+        try:
+            handle.flush()
+        except OSError as error:
+            refusal = refused(error)
+            if refusal is None or refusal.status not in UNSUPPORTED | {ACCESS_DENIED, INVALID_HANDLE}:
+                raise
+        finally:
+            handle.close()
+
+    def describe(self, path: str) -> str:
+        """The URL of a path."""
+        return posixpath.join(self.name, path)
+
+
+def _storage(handle: Handle, access: Access) -> SmbStorage:
+    try:
+        return SmbStorage(handle, access)
+    except BaseException:
+        handle.close()
+        raise
+
+
+def _names(handle: Handle) -> Iterator[str]:
+    try:
+        for page in handle.listing(_DIRECTORY_INFORMATION):
+            yield from _entries(page)
+    except OSError as error:
+        refusal = refused(error)
+        if refusal is None or refusal.status != NO_MORE_FILES:
+            raise
+
+
+def _entries(page: Any) -> Iterator[str]:
+    """The names of the files in one page of a listing."""
+    body = memoryview(page["data"].get_value())
+    offset, length = _PAGE.unpack_from(body)
+    entries = body[offset - _HEADER : offset - _HEADER + length]
+    while len(entries):
+        following, attributes, name_length = _ENTRY.unpack_from(entries)
+        if not attributes & _IS_DIRECTORY:
+            yield bytes(entries[_ENTRY.size : _ENTRY.size + name_length]).decode("utf-16-le")
+        entries = entries[following:] if following else entries[:0]
+
+
+def _checked(path: str) -> str:
+    """The path as the server gets it. Raises Error for one that leaves the share or is no name."""
+    place = posixpath.normpath(path) if path else ""
+    place = "" if place == "." else place
+    if place.startswith(("/", "../")) or place == ".." or any(ord(c) < 32 or c in _FORBIDDEN for c in place):
+        raise Error(f"{path!r}: not a path inside a share")
+    return place
+

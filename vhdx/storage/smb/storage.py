@@ -1,0 +1,144 @@
+"""An open file on a share.
+
+Once its connection is lost a storage stays dead, and every use raises ConnectionError: what was not flushed may be
+gone on the server, so only whoever knows what was written can go on, through a new opening.
+"""
+
+import struct
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from vhdx.errors import FormatError, ReadOnly
+from vhdx.extents import Range, spans
+from vhdx.storage.base import Access, Buffer, Move, Storage, Unsupported
+from vhdx.storage.smb import offload
+from vhdx.storage.smb.handle import Handle
+
+_END_OF_FILE_INFORMATION = 20
+
+
+class SmbStorage:
+    """Implements `Storage`. Several threads may read and write at once."""
+
+    def __init__(self, handle: Handle, access: Access) -> None:
+        self.handle = handle
+        self._access = access
+        # Nobody else can change the length of a file that is held against writers.
+        self._size = handle.standard()[1] if access is not Access.INSPECT else None
+        self._closed = False
+
+    @property
+    def name(self) -> str:
+        return self.handle.name
+
+    @property
+    def writable(self) -> bool:
+        return self._access is Access.WRITE
+
+    def read(self, pieces: Sequence[tuple[int, memoryview]]) -> None:
+        """Fill the buffers, with many requests in flight."""
+        size = self.size()
+        for offset, buffer in pieces:
+            if offset + len(buffer) > size:
+                reason = f"{len(buffer)} bytes were expected here, and the file ends at {size}"
+                raise FormatError("file", offset, reason, file=self.name)
+        parts = [
+            (offset + span.number * unit, buffer[span.number * unit : span.number * unit + span.length])
+            for unit in (self._request_size,)
+            for offset, buffer in pieces
+            for span in spans(0, len(buffer), unit)
+        ]
+        requests = (self.handle.reading(offset, len(part)) for offset, part in parts)
+        answers = self.handle.calls(requests, depth=self._depth)
+        for (offset, part), answer in zip(parts, answers, strict=True):
+            data = _payload(answer)
+            if len(data) != len(part):
+                raise FormatError("file", offset, f"{len(data)} bytes came where {len(part)} must be", file=self.name)
+            part[:] = data
+
+    def write(self, pieces: Sequence[tuple[int, Buffer]]) -> None:
+        """Put the buffers in place, with many requests in flight."""
+        self._check_writable()
+        unit = self._request_size
+        parts = [
+            (offset + span.number * unit, view[span.number * unit : span.number * unit + span.length])
+            for offset, view in ((offset, memoryview(data)) for offset, data in pieces)
+            for span in spans(0, len(view), unit)
+        ]
+        requests = (self.handle.writing(offset, bytes(part)) for offset, part in parts)
+        for (offset, part), answer in zip(parts, self.handle.calls(requests, depth=self._depth), strict=True):
+            written = struct.unpack_from("<I", answer["data"].get_value(), 4)[0]
+            if written != len(part):
+                raise OSError(f"{self.name}: the server wrote {written} of {len(part)} bytes at {offset}")
+        self._grown(max((offset + len(part) for offset, part in parts), default=0))
+
+    def copy(self, source: Storage, moves: Sequence[Move]) -> None:
+        """Copy inside the server; both files must be reached through one connection."""
+        self._check_writable()
+        if not isinstance(source, SmbStorage):
+            raise Unsupported(f"{source.name} is on another kind of storage")
+        offload.copy(source.handle, self.handle, moves, source_size=source.size())
+        self._grown(max((move.target_offset + move.length for move in moves if move.length), default=0))
+
+    def innermost(self) -> Storage:
+        return self
+
+    def zero(self, ranges: Sequence[tuple[int, int]]) -> None:
+        """Zeros made by the server. The file is never marked sparse: Windows refuses images that are."""
+        self._check_writable()
+        offload.zero(self.handle, ranges)
+
+    def reserve(self, ranges: Sequence[tuple[int, int]]) -> None:
+        """No request makes a server really allocate."""
+        self._check_writable()
+        raise Unsupported(f"{self.name}: an SMB server cannot be made to reserve space for {len(ranges)} ranges")
+
+    def allocated(self, offset: int, length: int) -> Iterator[Range]:
+        """Servers know the holes only of files that are marked sparse, and images never are."""
+        raise Unsupported(f"{self.name}: the holes in {length} bytes at {offset} are not known")
+
+    def flush(self) -> None:
+        """The barrier: an SMB2 FLUSH."""
+        if self.writable:
+            self.handle.flush()
+
+    def size(self) -> int:
+        return self.handle.standard()[1] if self._size is None else self._size
+
+    def truncate(self, size: int) -> None:
+        """Set the end of the file; reserves nothing."""
+        self._check_writable()
+        self.handle.set(_END_OF_FILE_INFORMATION, struct.pack("<Q", size))
+        self._size = size
+
+    def close(self) -> None:
+        if not self._closed:
+            self._closed = True
+            self.handle.close()
+
+    def _check_writable(self) -> None:
+        if not self.writable:
+            raise ReadOnly(f"{self.name}: opened for reading")
+
+    def _grown(self, end: int) -> None:
+        if self._size is not None:
+            self._size = max(self._size, end)
+
+    @property
+    def _request_size(self) -> int:
+        return self.handle.connection.request_size
+
+    @property
+    def _depth(self) -> int:
+        return self.handle.connection.settings.depth
+
+
+_DATA_OFFSET = struct.Struct("<xxBxI")  # structure size, data offset, reserved, data length
+_HEADER = 64
+
+
+def _payload(answer: Any) -> memoryview:
+    """The bytes that a read response carries, without the library's field by field unpacking."""
+    body = memoryview(answer["data"].get_value())
+    offset, length = _DATA_OFFSET.unpack_from(body)
+    return body[offset - _HEADER : offset - _HEADER + length]
