@@ -1,0 +1,152 @@
+"""Storages around others that tell a watch of every call: a `Tally` counts; another watch may throttle or fail.
+
+`innermost` passes through, so copies inside the kernel or the server still happen behind them.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from vhdx.extents import Range
+from vhdx.storage.base import Access, Buffer, FileStatus, FileSystem, Move, Space, Storage
+
+
+class Operation(NamedTuple):
+    """One call on its way: its name in the contract, the file's name, how many pieces, how many bytes."""
+
+    kind: str
+    name: str
+    pieces: int = 1
+    length: int = 0
+
+
+Watch = Callable[[Operation], None]
+"""Told of every call before it is made; may raise instead."""
+
+
+class WatchedStorage:
+    """*inner*, each call of which is told to *watch* first."""
+
+    def __init__(self, inner: Storage, watch: Watch) -> None:
+        self._inner = inner
+        self._watch = watch
+
+    @property
+    def name(self) -> str:
+        return self._inner.name
+
+    @property
+    def writable(self) -> bool:
+        return self._inner.writable
+
+    def _tell(self, kind: str, lengths: Sequence[int] = ()) -> None:
+        self._watch(Operation(kind, self._inner.name, len(lengths) or 1, sum(lengths)))
+
+    def read(self, pieces: Sequence[tuple[int, memoryview]]) -> None:
+        self._tell("read", [len(buffer) for _, buffer in pieces])
+        self._inner.read(pieces)
+
+    def write(self, pieces: Sequence[tuple[int, Buffer]]) -> None:
+        self._tell("write", [len(data) for _, data in pieces])
+        self._inner.write(pieces)
+
+    def copy(self, source: Storage, moves: Sequence[Move]) -> None:
+        self._tell("copy", [move.length for move in moves])
+        self._inner.copy(source, moves)
+
+    def innermost(self) -> Storage:
+        return self._inner.innermost()
+
+    def zero(self, ranges: Sequence[tuple[int, int]]) -> None:
+        self._tell("zero", [length for _, length in ranges])
+        self._inner.zero(ranges)
+
+    def reserve(self, ranges: Sequence[tuple[int, int]]) -> None:
+        self._tell("reserve", [length for _, length in ranges])
+        self._inner.reserve(ranges)
+
+    def allocated(self, offset: int, length: int) -> Iterator[Range]:
+        self._tell("allocated", [length])
+        return self._inner.allocated(offset, length)
+
+    def flush(self) -> None:
+        self._tell("flush")
+        self._inner.flush()
+
+    def size(self) -> int:
+        self._tell("size")
+        return self._inner.size()
+
+    def truncate(self, size: int) -> None:
+        self._tell("truncate")
+        self._inner.truncate(size)
+
+    def close(self) -> None:
+        self._tell("close")
+        self._inner.close()
+
+
+class WatchedFileSystem:
+    """*inner*, each call of which, and of the files opened through it, is told to *watch* first."""
+
+    def __init__(self, inner: FileSystem, watch: Watch) -> None:
+        self._inner = inner
+        self._watch = watch
+
+    def _tell(self, kind: str, path: str) -> None:
+        self._watch(Operation(kind, path))
+
+    def open(self, path: str, access: Access) -> Storage:
+        self._tell("open", path)
+        return WatchedStorage(self._inner.open(path, access), self._watch)
+
+    def create(self, path: str) -> Storage:
+        self._tell("create", path)
+        return WatchedStorage(self._inner.create(path), self._watch)
+
+    def rename(self, source: str, target: str, *, replace: bool) -> None:
+        self._tell("rename", source)
+        self._inner.rename(source, target, replace=replace)
+
+    def remove(self, path: str) -> None:
+        self._tell("remove", path)
+        self._inner.remove(path)
+
+    def stat(self, path: str) -> FileStatus:
+        self._tell("stat", path)
+        return self._inner.stat(path)
+
+    def list(self, directory: str) -> list[str]:
+        self._tell("list", directory)
+        return self._inner.list(directory)
+
+    def space(self) -> Space:
+        self._tell("space", "")
+        return self._inner.space()
+
+    def sync_directory(self, directory: str) -> None:
+        self._tell("sync_directory", directory)
+        self._inner.sync_directory(directory)
+
+    def describe(self, path: str) -> str:
+        return self._inner.describe(path)
+
+
+@dataclass(slots=True)
+class Tally:
+    """How often each operation of the contract was called, with how many pieces and bytes."""
+
+    calls: Counter[str] = field(default_factory=Counter)
+    pieces: Counter[str] = field(default_factory=Counter)
+    bytes: Counter[str] = field(default_factory=Counter)
+
+    def __call__(self, operation: Operation) -> None:
+        self.calls[operation.kind] += 1
+        self.pieces[operation.kind] += operation.pieces
+        self.bytes[operation.kind] += operation.length
+
+    def clear(self) -> None:
+        """Start again at nothing."""
+        for counter in (self.calls, self.pieces, self.bytes):
+            counter.clear()
