@@ -113,11 +113,15 @@ def _inside(home: str, recorded: str, policy: ParentPolicy) -> str | None:
     if not parts:
         return None
     path = posixpath.normpath(posixpath.join(home, *parts))
-    for root in (home, *policy.directories):
-        inside = posixpath.relpath(path, root or ".")
-        if inside != ".." and not inside.startswith("../"):
-            return path
-    return None
+    return path if any(_lies_in(path, root) for root in (home, *policy.directories)) else None
+
+
+def _lies_in(path: str, root: str) -> bool:
+    """Whether a normalised path lies under *root*, by the letters alone: no working directory comes into it."""
+    root = posixpath.normpath(root or ".")
+    if root == ".":
+        return not posixpath.isabs(path) and path != ".." and not path.startswith("../")
+    return path.startswith(root.rstrip("/") + "/")
 
 
 def _base_name(recorded: str) -> str | None:

@@ -53,6 +53,14 @@ def file_offset(raw: int) -> int:
     return raw >> 20 << 20
 
 
+def place(raw: int) -> int | None:
+    """Where the space lies that a payload entry holds, or None.
+
+    An unmapped or undefined block may keep its space. The offset of a block that is not present means nothing.
+    """
+    return file_offset(raw) or None if state(raw) != PayloadState.NOT_PRESENT else None
+
+
 @dataclass(frozen=True, slots=True)
 class BatLayout:
     """How many entries a disk needs and which entry is whose. Sizes in bytes."""

@@ -74,6 +74,8 @@ def parse(item: bytes, offset: int | None = None) -> ParentLocator:
     header = HEADER.parse(item, offset)
     if header.locator_type != VHDX_PARENT:
         raise wrong(f"the type {header.locator_type} is not that of a VHDX parent")
+    if header.reserved:
+        raise wrong("the reserved field is not zero")
     if not 1 <= header.key_value_count <= _MOST_PAIRS:
         raise wrong(f"{header.key_value_count} pairs are not between 1 and {_MOST_PAIRS}")
     pairs: dict[str, str] = {}

@@ -10,7 +10,7 @@ from itertools import pairwise
 from typing import NamedTuple
 from uuid import UUID
 
-from construct import Const, Int16ul, Int32ul, Padding, Struct
+from construct import Bytes, Const, Int16ul, Int32ul, Struct
 
 from vhdx.errors import FormatError, UnsupportedFeature
 from vhdx.extents import Range
@@ -44,6 +44,7 @@ class TableHeader:
 
     reserved: int
     entry_count: int
+    padding: bytes = bytes(20)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +80,7 @@ class FileParameters:
 
 TABLE_HEADER: Record[TableHeader] = Record(
     TableHeader,
-    Struct("signature" / Const(b"metadata"), "reserved" / Int16ul, "entry_count" / Int16ul, "padding" / Padding(20)),
+    Struct("signature" / Const(b"metadata"), "reserved" / Int16ul, "entry_count" / Int16ul, "padding" / Bytes(20)),
     structure="metadata table",
     section="2.6.1.1",
 )
@@ -143,13 +144,15 @@ def parse_table(data: bytes, region: Range) -> list[TableEntry]:
     if header.entry_count > _MOST_ENTRIES:
         reason = f"{header.entry_count} entries are more than {_MOST_ENTRIES}"
         raise FormatError(TABLE_HEADER.structure, region.offset, reason, TABLE_HEADER.section)
+    if header.reserved or any(header.padding):
+        raise FormatError(TABLE_HEADER.structure, region.offset, "reserved bytes are not zero", TABLE_HEADER.section)
     places = [entry_offset(number) for number in range(header.entry_count)]
     entries = [TABLE_ENTRY.parse(data[at : at + TABLE_ENTRY.size], region.offset + at) for at in places]
     for at, entry in zip(places, entries, strict=True):
         reason = _fault(entry, region.length)
         if reason:
             raise FormatError(TABLE_ENTRY.structure, region.offset + at, f"{_name(entry)}: {reason}", "2.6.1.2")
-        _verify_known(entry)
+        _verify_known(entry, region.offset + at)
     _verify_together(entries, region.offset)
     return entries
 
@@ -182,11 +185,11 @@ def _fault(entry: TableEntry, region_length: int) -> str:
     return next((reason for wrong, reason in faults if wrong), "")
 
 
-def _verify_known(entry: TableEntry) -> None:
+def _verify_known(entry: TableEntry, offset: int) -> None:
     if entry.flags & IS_USER:
         return
     if entry.item_id == INCOMPLETE_FILE:
-        raise FormatError("metadata table", None, "the file was never finished by whatever was creating it", "2.6.2")
+        raise FormatError(TABLE_ENTRY.structure, offset, "the file was never finished by whatever was creating it")
     if entry.flags & IS_REQUIRED and entry.item_id not in _ITEMS and entry.item_id not in _TOLERATED:
         raise UnsupportedFeature(f"metadata item {entry.item_id} is required and not known")
 

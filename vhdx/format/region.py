@@ -66,8 +66,8 @@ def parse(copy: bytes, offset: int | None = None) -> list[RegionEntry]:
     header = TABLE_HEADER.parse(copy, offset)
     if not checksum.is_sealed(copy[:TABLE_SIZE], field=_CHECKSUM):
         raise FormatError(TABLE_HEADER.structure, offset, "the checksum is wrong", TABLE_HEADER.section)
-    if header.entry_count > _MOST_ENTRIES:
-        reason = f"{header.entry_count} entries are more than {_MOST_ENTRIES}"
+    if header.entry_count > _MOST_ENTRIES or header.reserved:
+        reason = f"{header.entry_count} entries, at most {_MOST_ENTRIES} can be, or the reserved field is not zero"
         raise FormatError(TABLE_HEADER.structure, offset, reason, TABLE_HEADER.section)
     start = TABLE_HEADER.size
     places = range(start, start + header.entry_count * ENTRY.size, ENTRY.size)

@@ -8,7 +8,7 @@ from vhdx.extents import Extent, Presence, Range, coalesce, gaps, spans
 from vhdx.format import bat
 from vhdx.format.bat import PayloadState
 from vhdx.format.log import PAGE
-from vhdx.image.vhdx_file import VhdxFile
+from vhdx.image.vhdx_file import VhdxFile, naming
 from vhdx.storage import transfer
 
 
@@ -61,18 +61,18 @@ class Allocation:
     def _open(self, number: int, parts: list[Range]) -> _Block:
         file, layout = self._file, self._file.layout
         raw = file.table.payload(number)
-        state, place = bat.state(raw), bat.file_offset(raw)
-        if state == PayloadState.FULLY_PRESENT:
+        state, place = bat.state(raw), bat.place(raw)
+        if place is not None and state == PayloadState.FULLY_PRESENT:
             return _Block(number, place, None, taken=False, new_bitmap=False, ranges=parts)
         length = min(layout.block_size, layout.virtual_size - number * layout.block_size)
         rest = list(gaps(parts, 0, length))
-        if state == PayloadState.PARTIALLY_PRESENT:
+        if place is not None and state == PayloadState.PARTIALLY_PRESENT:
             new = PayloadState.PARTIALLY_PRESENT if rest else PayloadState.FULLY_PRESENT
             return _Block(number, place, new, taken=False, new_bitmap=False, ranges=parts)
         # A block that was unmapped may have kept its place; what it held there must not come back.
-        anchored = place != 0 and state in (PayloadState.UNMAPPED, PayloadState.UNDEFINED)
+        anchored = place is not None
         fresh = False
-        if not anchored:
+        if place is None:
             place, fresh = file.take(layout.block_size)
         block = _Block(number, place, PayloadState.FULLY_PRESENT, taken=not anchored, new_bitmap=True, ranges=parts)
         self._blocks[number] = block
@@ -135,8 +135,9 @@ def allocate(file: VhdxFile, ranges: Sequence[Range]) -> Iterator[Sequence[Exten
     A crash before the next commit leaves each sector old or new: what is written to a block that the table does not
     name yet is not seen, and what is written to one that it names is the new content itself.
     """
-    file.begin()
-    allocation = Allocation(file, ranges)
+    with naming(file.storage.name):
+        file.begin()
+        allocation = Allocation(file, ranges)
     try:
         yield allocation.places
     except OSError as error:

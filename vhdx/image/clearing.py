@@ -14,7 +14,10 @@ def zero(file: VhdxFile, offset: int, length: int) -> None:
 
 
 def discard(file: VhdxFile, offset: int, length: int) -> None:
-    """Let whole blocks inside a range go: they read as zeros, never as the parent, and their space is free."""
+    """Let whole blocks inside a range go: they read as zeros, never as the parent, and their space is free.
+
+    A fixed image keeps its blocks and their content.
+    """
     _clear(file, offset, length, PayloadState.UNMAPPED)
 
 
@@ -31,7 +34,8 @@ def _clear(file: VhdxFile, offset: int, length: int, new: PayloadState) -> None:
                 at = (block + absent) * layout.block_size
                 continue
         stop = min(start + layout.block_size, end)
-        if within == 0 and stop == min(start + layout.block_size, layout.virtual_size):
+        whole = within == 0 and stop == min(start + layout.block_size, layout.virtual_size)
+        if whole and not file.metadata.leave_block_allocated:
             _clear_block(file, block, new)
         elif new is PayloadState.ZERO:
             _zero_part(file, Range(at, stop - at))

@@ -68,9 +68,9 @@ def _zero_behind_end(file: VhdxFile, end: int) -> None:
     block, within = divmod(end, file.layout.block_size)
     if not within:
         return
-    raw = file.table.payload(block)
-    if bat.file_offset(raw) and bat.state(raw) != PayloadState.NOT_PRESENT:
-        transfer.zero(file.storage, [(bat.file_offset(raw) + within, file.layout.block_size - within)])
+    place = bat.place(file.table.payload(block))
+    if place is not None:
+        transfer.zero(file.storage, [(place + within, file.layout.block_size - within)])
 
 
 def _clear_entries(file: VhdxFile, old: int) -> None:
@@ -98,8 +98,8 @@ def _free_behind_end(file: VhdxFile, size: int) -> None:
         block += file.table.absent_run(block, layout.payload_blocks)
         if block < layout.payload_blocks:
             file.make_room(pages_per_block(file))
-            place = bat.file_offset(file.table.payload(block))
-            if place:
+            place = bat.place(file.table.payload(block))
+            if place is not None:
                 file.space.release(place, layout.block_size)
             file.table.set_payload(block, PayloadState.NOT_PRESENT)
             block += 1

@@ -14,7 +14,7 @@ from vhdx.format import bat
 from vhdx.format.bat import PayloadState
 from vhdx.image import allocation, clearing, resizing, vhdx_parent
 from vhdx.image.base import ALLOCATE_LIMIT, DiskType, ImageInfo, LogState, ParentLink
-from vhdx.image.vhdx_file import VhdxFile
+from vhdx.image.vhdx_file import VhdxFile, naming
 from vhdx.storage.base import Storage
 
 
@@ -54,7 +54,11 @@ class VhdxImage:
     def extents(self, offset: int, length: int) -> Iterator[Extent]:
         """What this layer says of a range. Raises FormatError at a bad table entry."""
         self._check_range(offset, length)
-        return coalesce(self._pieces(offset, length))
+        return coalesce(self._named_pieces(offset, length))
+
+    def _named_pieces(self, offset: int, length: int) -> Iterator[Extent]:
+        with naming(self.storage.name):
+            yield from self._pieces(offset, length)
 
     def _pieces(self, offset: int, length: int) -> Iterator[Extent]:
         table, size = self._file.table, self._file.layout.block_size
@@ -98,24 +102,29 @@ class VhdxImage:
     def zero(self, offset: int, length: int) -> None:
         """Make a range read as zeros; whole blocks give their space back."""
         self._check_range(offset, length)
-        clearing.zero(self._file, offset, length)
+        with naming(self.storage.name):
+            clearing.zero(self._file, offset, length)
 
     def discard(self, offset: int, length: int) -> None:
         """Let the whole blocks inside a range go."""
         self._check_range(offset, length)
-        clearing.discard(self._file, offset, length)
+        with naming(self.storage.name):
+            clearing.discard(self._file, offset, length)
 
     def resize(self, size: int, *, below: int = 0) -> None:
         """Change the size of the disk; see `Image.resize`. Durable on return."""
-        resizing.resize(self._file, size, below=below)
+        with naming(self.storage.name):
+            resizing.resize(self._file, size, below=below)
 
     def begin(self, *, data_write_guid: UUID | None = None) -> None:
         """Declare a change of content, durably."""
-        self._file.begin(data_write_guid)
+        with naming(self.storage.name):
+            self._file.begin(data_write_guid)
 
     def set_parent(self, parent: ParentLink) -> None:
         """Replace the record of the parent. Durable on return."""
-        vhdx_parent.set_parent(self._file, parent)
+        with naming(self.storage.name):
+            vhdx_parent.set_parent(self._file, parent)
 
     def flush(self) -> None:
         """Make every change before this call durable."""
@@ -139,7 +148,8 @@ class VhdxImage:
         file.commit()
         with file.poisoning():
             file.journal.close()
-            if file.space is not None and file.space.used_end < file.space.file_size:
+            fixed = file.metadata.leave_block_allocated
+            if file.space is not None and file.space.used_end < file.space.file_size and not fixed:
                 file.storage.truncate(file.space.used_end)
 
     def abandon(self) -> None:

@@ -5,10 +5,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from uuid import UUID
 
-from vhdx.errors import Error, FormatError, OutOfSpace, Poisoned, ReadOnly
+from vhdx.errors import Error, FormatError, OutOfSpace, Poisoned, ReadOnly, UnsupportedFeature
 from vhdx.extents import Range
 from vhdx.format import bat, metadata, region
-from vhdx.format.bat import BatLayout, PayloadState
+from vhdx.format.bat import BatLayout, BitmapState, PayloadState
 from vhdx.format.header import AREA
 from vhdx.format.metadata import DiskMetadata, TableEntry
 from vhdx.format.region import RegionEntry
@@ -19,6 +19,20 @@ from vhdx.image.journal import Journal
 from vhdx.image.pages import Pages
 from vhdx.image.space import Place, Space
 from vhdx.storage.base import Storage
+
+
+@contextmanager
+def naming(name: str) -> Iterator[None]:
+    """Put the file's name into what the pure rules complain about."""
+    try:
+        yield
+    except FormatError as error:
+        error.file = error.file or name
+        raise
+    except UnsupportedFeature as error:
+        if name in str(error):
+            raise
+        raise UnsupportedFeature(f"{name}: {error}") from None
 
 
 @dataclass(slots=True)
@@ -132,33 +146,42 @@ def survey(file: VhdxFile) -> Space:
         space.take("log", log.offset, log.length, within=size)
     for entry in file.regions:
         space.take(f"region {entry.guid}", entry.file_offset, entry.length, within=size)
+    partial, mapped = set(), set()
+    layout = file.layout
     for index, raw in file.table.scan(file.storage):
-        owner = _owner(file.table, index, raw)
-        if owner is None:
+        chunk, within = divmod(index, layout.chunk_ratio + 1)
+        if within == layout.chunk_ratio:
+            place = _bitmap_place(file.table, index, raw)
+            if place is not None:
+                mapped.add(chunk)
+                _take(space, file, index, "sector bitmap", Range(place, bat.BITMAP_BLOCK_SIZE))
             continue
-        name, length = owner
-        try:
-            space.take(name, bat.file_offset(raw), length, within=size)
-        except FormatError as error:
-            raise bat.fault(index, file.table.region, f"{error.structure}: {error.reason}") from None
+        block = index - chunk
+        if block >= layout.payload_blocks:
+            continue
+        reason = bat.payload_fault(raw, has_parent=layout.has_parent)
+        if reason:
+            raise bat.fault(index, file.table.region, reason)
+        if bat.state(raw) == PayloadState.PARTIALLY_PRESENT:
+            partial.add(chunk)
+        place = bat.place(raw)
+        if place is not None:
+            _take(space, file, index, "payload block", Range(place, layout.block_size))
+    for chunk in partial - mapped:
+        reason = "a block of the chunk is partially present, yet there is no sector bitmap"
+        raise bat.fault(layout.bitmap_index(chunk), file.table.region, reason)
     return space
 
 
-def _owner(table: BlockTable, index: int, raw: int) -> tuple[str, int] | None:
-    """What entry *index* lays claim to: a name and its length, or None. Raises FormatError for a bad entry."""
-    layout = table.layout
-    if index % (layout.chunk_ratio + 1) == layout.chunk_ratio:
-        reason = bat.bitmap_fault(raw)
-        if reason:
-            raise bat.fault(index, table.region, reason)
-        return ("sector bitmap", bat.BITMAP_BLOCK_SIZE) if bat.file_offset(raw) and bat.state(raw) else None
-    block = index - index // (layout.chunk_ratio + 1)
-    if block >= layout.payload_blocks:
-        return None
-    reason = bat.payload_fault(raw, has_parent=layout.has_parent)
+def _take(space: Space, file: VhdxFile, index: int, owner: str, place: Range) -> None:
+    try:
+        space.take(owner, place.offset, place.length, within=space.file_size)
+    except FormatError as error:
+        raise bat.fault(index, file.table.region, f"{error.structure}: {error.reason}") from None
+
+
+def _bitmap_place(table: BlockTable, index: int, raw: int) -> int | None:
+    reason = bat.bitmap_fault(raw)
     if reason:
         raise bat.fault(index, table.region, reason)
-    state = bat.state(raw)
-    if bat.file_offset(raw) and state != PayloadState.NOT_PRESENT:
-        return f"payload block {block}", layout.block_size
-    return None
+    return bat.file_offset(raw) if bat.state(raw) == BitmapState.PRESENT else None

@@ -3,9 +3,6 @@
 Reading never writes: a log that holds changes is shown through an overlay, the file stays untouched.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 from vhdx.errors import FormatError, UnsupportedFeature
 from vhdx.extents import Range
 from vhdx.format import header, identifier, log, metadata, region
@@ -19,7 +16,7 @@ from vhdx.image.headers import Headers
 from vhdx.image.journal import CommitOrder, LogJournal
 from vhdx.image.pages import Pages
 from vhdx.image.vhdx import VhdxImage
-from vhdx.image.vhdx_file import VhdxFile, survey
+from vhdx.image.vhdx_file import VhdxFile, naming, survey
 from vhdx.image.vhdx_parent import read_link
 from vhdx.storage import transfer
 from vhdx.storage.base import Storage
@@ -40,25 +37,11 @@ def open_vhdx(
     closed.
     """
     try:
-        with _naming(storage):
+        with naming(storage.name):
             return _open(storage, new_id, order)
     except BaseException:
         storage.close()
         raise
-
-
-@contextmanager
-def _naming(storage: Storage) -> Iterator[None]:
-    """Put the file's name into what the pure rules complain about."""
-    try:
-        yield
-    except FormatError as error:
-        error.file = error.file or storage.name
-        raise
-    except UnsupportedFeature as error:
-        if storage.name in str(error):
-            raise
-        raise UnsupportedFeature(f"{storage.name}: {error}") from None
 
 
 def _open(storage: Storage, new_id: NewId, order: CommitOrder) -> VhdxImage:
