@@ -67,7 +67,8 @@ def test_a_whole_write_needs_no_bitmap() -> None:
         chain.write(2 * MIB, pattern(2, 4 * MIB))
     assert [made.entry(index) & 7 for index in range(4)] == [0, 6, 6, 0]
     assert made.entry(2048) == 0
-    assert read(files, 0, 8 * MIB) == pattern(1, 8 * MIB)[: 2 * MIB] + pattern(2, 4 * MIB) + pattern(1, 8 * MIB)[6 * MIB :]
+    below = pattern(1, 8 * MIB)
+    assert read(files, 0, 8 * MIB) == below[: 2 * MIB] + pattern(2, 4 * MIB) + below[6 * MIB :]
 
 
 @pytest.mark.parametrize("letting_go", ["zero", "discard"])
@@ -174,7 +175,7 @@ def test_sectors_of_4096_bytes() -> None:
     files, made = chained(sector=4096)
     expected = bytearray(pattern(1, 8 * MIB))
     with disk(files, writable=1) as chain:
-        for offset, length in ((100, 50), (4090, 12), (8192, 4096), (MIB - 1, 2), (8 * MIB - 5, 5), (3 * MIB + 7, 9000)):
+        for offset, length in ((100, 50), (4090, 12), (8192, 4096), (MIB - 1, 2), (8 * MIB - 5, 5), (MIB * 3, 9000)):
             chain.write(offset, pattern(offset, length))
             expected[offset : offset + length] = pattern(offset, length)
         chain.zero(5 * MIB + 1, 10000)
@@ -214,7 +215,7 @@ def test_blocks_of_256_mib() -> None:
 
 
 def test_a_disk_of_many_chunks() -> None:
-    files, made = chained(40 * GIB)
+    files, _ = chained(40 * GIB)
     chance = random.Random(5)
     model: dict[int, bytes] = {}
     with disk(files, writable=1) as chain:

@@ -1,6 +1,7 @@
 """What failing storage and full disks leave: images that open, with everything flushed in them."""
 
 import errno
+from collections.abc import Callable
 
 import pytest
 
@@ -117,7 +118,13 @@ def test_a_failing_flush_poisons() -> None:
     chain = disk(watched, writable=1)
     with pytest.raises(OSError, match="cable"):
         chain.write(0, pattern(9, 512))
-    for change in (lambda: chain.write(0, b"x"), chain.flush, lambda: chain.zero(0, 512), lambda: chain.leaf.resize(MIB)):
+    changes: list[Callable[[], object]] = [
+        lambda: chain.write(0, b"x"),
+        chain.flush,
+        lambda: chain.zero(0, 512),
+        lambda: chain.leaf.resize(MIB),
+    ]
+    for change in changes:
         with pytest.raises(Poisoned):
             change()
     chain.close()

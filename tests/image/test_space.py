@@ -1,5 +1,6 @@
 """The shape of files: whole MiB, both headers, freed space used again when that is safe, free tails cut off."""
 
+from collections.abc import Callable
 from uuid import UUID
 
 import pytest
@@ -130,7 +131,7 @@ def test_space_given_back_by_a_failed_write_shows_nothing(files: MemoryFileSyste
         assert chain.read(0, MIB) == (bytes(4096) + b"\xbb" * 512).ljust(MIB, b"\0")
 
 
-OVERLAPS = {
+OVERLAPS: dict[str, Callable[[Forge], int]] = {
     "the same place": lambda made: made.entry(0),
     "the second half": lambda made: made.entry(0) + MIB,
     "the header area": lambda made: 6,
@@ -153,14 +154,15 @@ def test_an_entry_on_something_else_is_refused_before_the_first_write(files: Mem
     made.set_entry(3, OVERLAPS[name](made))
     before = made.everything
     chain = disk(files, writable=1)
-    for change in (
+    changes: list[Callable[[], object]] = [
         lambda: chain.write(8 * MIB, b"x"),
         lambda: chain.write(0, b"x"),
         lambda: chain.zero(0, 2 * MIB),
         lambda: chain.discard(0, 2 * MIB),
         lambda: chain.leaf.resize(32 * MIB),
-        lambda: chain.leaf.begin(),
-    ):
+        chain.leaf.begin,
+    ]
+    for change in changes:
         with pytest.raises(FormatError, match="entry 3"):
             change()
     assert chain.read(0, 4 * MIB) == pattern(1, 4 * MIB), "still readable"

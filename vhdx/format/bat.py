@@ -84,11 +84,16 @@ class BatLayout:
         return -(-self.payload_blocks // self.chunk_ratio)
 
     @property
+    def bitmap_entries(self) -> int:
+        """Entries for sector bitmaps; without a parent the table ends before that of the last chunk."""
+        return self.chunks if self.has_parent else self.chunks - 1
+
+    @property
     def entries(self) -> int:
-        """Entries that must be there; a differencing table reaches the last chunk's bitmap entry."""
+        """Entries that must be there."""
         if self.has_parent:
             return self.chunks * (self.chunk_ratio + 1)
-        return self.payload_blocks + (self.payload_blocks - 1) // self.chunk_ratio
+        return self.payload_blocks + self.bitmap_entries
 
     @property
     def reserved_entries(self) -> int:

@@ -83,10 +83,9 @@ def _clear_entries(file: VhdxFile, old: int) -> None:
             file.make_room(pages_per_block(file))
             file.table.set_payload(block, PayloadState.NOT_PRESENT)
             block += 1
-    if layout.has_parent:
-        for chunk in range(replace(layout, virtual_size=old).chunks, layout.chunks):
-            file.make_room(1)
-            file.table.clear_bitmap_block(chunk)
+    for chunk in range(replace(layout, virtual_size=old).bitmap_entries, layout.bitmap_entries):
+        file.make_room(1)
+        file.table.clear_bitmap_block(chunk)
 
 
 def _free_behind_end(file: VhdxFile, size: int) -> None:
