@@ -6,15 +6,19 @@ is the recorded one is accepted, before a byte of it is used.
 """
 
 import posixpath
+import re
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 
-from vhdx.errors import Error, ParentMismatch, ParentNotFound
+from vhdx.errors import Error, InUse, ParentMismatch, ParentNotFound
 from vhdx.image.base import Image, ImageInfo, NewId, ParentLink
 from vhdx.image.open import open_image
 from vhdx.storage.base import Access, FileSystem
 
 _FORBIDDEN = frozenset('<>:"|?*')
+_DEVICE = re.compile(r"(con|prn|aux|nul|com[1-9]|lpt[1-9])(\..*)?", re.IGNORECASE)
+"""Names that are no files on Windows, whatever the directory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +41,12 @@ class Layer:
 
 
 def relative_path(name: str) -> str:
-    """How a child in the same directory records a parent called *name*."""
+    """How a child in the same directory records a parent called *name*.
+
+    Raises Error for a name that Windows does not have: the record could not be followed.
+    """
+    if _parts(name) != [name]:
+        raise Error(f"{name!r}: not a name that can be recorded as a parent's; rename the file")
     return f".\\{name}"
 
 
@@ -46,24 +55,33 @@ def find_parent(
 ) -> Layer:
     """The open parent of *child*.
 
-    Raises ParentNotFound, ParentMismatch when there are files of that name and none is it, and whatever opening the
-    right file raises.
+    Raises ParentNotFound, ParentMismatch when there are images of that name and none is it, and whatever opening the
+    right file raises. A file that is not the parent is never opened for writing.
     """
     link = info.parent
     assert link is not None
     tried: list[str] = []
     mismatches: list[str] = []
     for path in candidates(files, child, link, policy):
+        name = files.describe(path)
         try:
-            image = open_image(files.open(path, access), new_id=new_id)
+            image = open_image(files.open(path, Access.INSPECT), new_id=new_id)
+            reason = _refusal(info, link, image.info)
+            image.close()
+            if not reason:
+                image = open_image(files.open(path, access), new_id=new_id)
+                # Another file may have taken the name in between.
+                reason = _refusal(info, link, image.info)
+                if not reason:
+                    return Layer(path, image)
+                image.close()
+            mismatches.append(f"{name} {reason}")
         except FileNotFoundError:
-            tried.append(f"{files.describe(path)} does not exist")
-            continue
-        reason = _refusal(info, link, image.info)
-        if not reason:
-            return Layer(path, image)
-        image.close()
-        mismatches.append(f"{files.describe(path)} {reason}")
+            tried.append(f"{name} does not exist")
+        except InUse:
+            raise
+        except Error as error:
+            tried.append(str(error))
     if mismatches:
         raise ParentMismatch(f"{files.describe(child)}: {'; '.join(mismatches + tried)}")
     raise ParentNotFound(files.describe(child), [*tried, *_unusable(child, link, policy)])
@@ -91,7 +109,9 @@ def candidates(files: FileSystem, child: str, link: ParentLink, policy: ParentPo
         yield direct
     names = [name for name in map(_base_name, link.paths.values()) if name]
     for directory in (home, *policy.directories):
-        present = files.list(directory)
+        present: list[str] = []
+        with suppress(FileNotFoundError):
+            present = files.list(directory)
         for name in names:
             for found in (entry for entry in present if entry.casefold() == name.casefold()):
                 path = posixpath.normpath(posixpath.join(directory, found))
@@ -105,7 +125,8 @@ def _parts(recorded: str) -> list[str] | None:
     text = recorded.replace("\\", "/")
     if text.startswith("/") or any(letter in _FORBIDDEN or ord(letter) < 32 for letter in text):
         return None
-    return [part for part in text.split("/") if part not in ("", ".")]
+    parts = [part for part in text.split("/") if part not in ("", ".")]
+    return None if any(_DEVICE.fullmatch(part) for part in parts) else parts
 
 
 def _inside(home: str, recorded: str, policy: ParentPolicy) -> str | None:
@@ -120,8 +141,11 @@ def _lies_in(path: str, root: str) -> bool:
     """Whether a normalised path lies under *root*, by the letters alone: no working directory comes into it."""
     root = posixpath.normpath(root or ".")
     if root == ".":
-        return not posixpath.isabs(path) and path != ".." and not path.startswith("../")
-    return path.startswith(root.rstrip("/") + "/")
+        rest = "" if posixpath.isabs(path) else path
+    else:
+        start = root.rstrip("/") + "/"
+        rest = path.removeprefix(start) if path.startswith(start) else ""
+    return rest not in ("", ".", "..") and not rest.startswith("../")
 
 
 def _base_name(recorded: str) -> str | None:

@@ -7,6 +7,7 @@ import google_crc32c
 
 MIB = 1 << 20
 PAGE = 4096
+FILE_GUID, DATA_GUID, NO_GUID = UUID(int=1), UUID(int=2), UUID(int=0)
 BAT_REGION = UUID("2dc27766-f623-4200-9d64-115e9bfd4a08")
 METADATA_REGION = UUID("8b7ca206-4790-4b9a-b8fe-575f050f886e")
 LOCATOR_TYPE = UUID("b04aefb7-d19e-4a81-b789-25b8e9445913")
@@ -21,9 +22,9 @@ def sealed(data: bytes) -> bytes:
 def header(
     sequence: int = 1,
     *,
-    file_guid: UUID = UUID(int=1),
-    data_guid: UUID = UUID(int=2),
-    log_guid: UUID = UUID(int=0),
+    file_guid: UUID = FILE_GUID,
+    data_guid: UUID = DATA_GUID,
+    log_guid: UUID = NO_GUID,
     log_version: int = 0,
     version: int = 1,
     log_length: int = MIB,
@@ -77,7 +78,7 @@ def log_entry(
     descriptor_signature: bytes | None = None,
     sector_signature: bytes = b"data",
 ) -> bytes:
-    """A log entry of pages (offset, 4 KiB) and zero ranges (offset, length); what is named overrides the right value."""
+    """A log entry of pages (offset, 4 KiB) and zero ranges (offset, length); options override what is right."""
     of_descriptor = sequence if descriptor_sequence is None else descriptor_sequence
     of_sector = sequence if sector_sequence is None else sector_sequence
     rows = sectors = b""

@@ -34,7 +34,7 @@ def item(**pairs: str) -> bytes:
 
 
 def refused(data: bytes, reason: str = "") -> None:
-    with pytest.raises(FormatError, match=reason) as caught:
+    with pytest.raises(FormatError, match=reason or None) as caught:
         locator.parse(data, 77)
     assert caught.value.structure.startswith("parent locator")
     assert caught.value.offset is not None
@@ -96,8 +96,8 @@ def test_a_linkage_is_read_in_any_case(text: str) -> None:
         {"parent_linkage": str(LINKAGE), "relative_path": "p", "": "q"},
     ],
     ids=[
-        "no linkage", "only the second linkage", "not a GUID", "no path", "another case", "NUL", "half a surrogate pair",
-        "empty value", "empty key",
+        "no linkage", "only the second linkage", "not a GUID", "no path", "another case", "NUL",
+        "half a surrogate pair", "empty value", "empty key",
     ],
 )  # fmt: skip
 def test_refused_pairs(pairs: dict[str, str]) -> None:

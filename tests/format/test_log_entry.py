@@ -103,8 +103,9 @@ ONE = (3 * MIB, page(1))
     ],
     ids=[
         "another log", "sequence number 0", "descriptor of another entry", "zero descriptor of another entry",
-        "sector of another entry", "sector's high half", "descriptor's signature", "sector's signature", "count too low",
-        "count too high", "count absurd", "length too short", "length too long", "length not in sectors", "no length",
+        "sector of another entry", "sector's high half", "descriptor's signature", "sector's signature",
+        "count too low", "count too high", "count absurd", "length too short", "length too long",
+        "length not in sectors", "no length",
         "length of the ring", "length absurd", "tail inside a sector", "tail behind the ring", "tail absurd",
     ],
 )  # fmt: skip

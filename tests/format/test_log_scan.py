@@ -1,6 +1,7 @@
 """Which entries of a ring count."""
 
 import random
+from itertools import pairwise
 from uuid import UUID
 
 import pytest
@@ -18,10 +19,10 @@ RING = SECTORS * PAGE
 CONTENT = bytes(PAGE)
 
 
-def entry(sequence: int, tail: int, *, pages: int = 1, guid: UUID = GUID, **overrides: int) -> bytes:
+def entry(sequence: int, tail: int, *, pages: int = 1, guid: UUID = GUID) -> bytes:
     """An entry of *pages* + 1 sectors; *tail* is in sectors."""
     changes = [((number + 100) * PAGE, CONTENT) for number in range(pages)]
-    return raw.log_entry(guid, sequence, *changes, tail=tail * PAGE, **overrides)
+    return raw.log_entry(guid, sequence, *changes, tail=tail * PAGE)
 
 
 def scanned(*entries: tuple[int, bytes]) -> list[int]:
@@ -107,14 +108,15 @@ def test_a_ring_full_of_one_sequence() -> None:
 def test_a_ring_that_went_round_many_times() -> None:
     """Each entry stands alone, as this package writes them: only the newest counts."""
     for newest in range(2, 60):
-        ring = [((number * 3) % SECTORS, entry(number, number * 3 % SECTORS, pages=2)) for number in range(1, newest + 1)]
-        assert scanned(*ring) == [newest]
+        places = [(number, number * 3 % SECTORS) for number in range(1, newest + 1)]
+        assert scanned(*((place, entry(number, place, pages=2)) for number, place in places)) == [newest]
 
 
 def test_a_session_of_windows() -> None:
     """It begins with an empty entry under a random number; later ones hold a page each."""
     start = 0x5A5A_1234_5678_9ABC
-    session = [(0, entry(start, 0, pages=0)), (1, entry(start + 1, 0)), (3, entry(start + 2, 1)), (5, entry(start + 3, 3))]
+    session = [(0, entry(start, 0, pages=0))]
+    session += [(1, entry(start + 1, 0)), (3, entry(start + 2, 1)), (5, entry(start + 3, 3))]
     assert scanned(*session[:1]) == [start]
     assert scanned(*session[:2]) == [start, start + 1]
     assert scanned(*session) == [start + 2, start + 3]
@@ -152,7 +154,7 @@ def test_any_ring_has_a_sound_sequence_or_none(seed: int) -> None:
         part = data[: RING - place * PAGE]
         content[place * PAGE : place * PAGE + len(part)] = part
     found = log.scan(bytes(content), GUID)
-    for first, second in zip(found, found[1:], strict=False):
+    for first, second in pairwise(found):
         assert second.header.sequence_number == first.header.sequence_number + 1
         assert second.position == (first.position + first.header.entry_length) % RING
     assert not found or found[-1].header.tail == found[0].position

@@ -114,7 +114,7 @@ def test_the_layout_is_that_of_windows() -> None:
     [
         SOUND,
         list(reversed(SOUND)),
-        [(guid, at, length, flags & ~4 if guid in (LOGICAL, PHYSICAL) else flags, 0) for guid, at, length, flags, _ in SOUND],
+        [(row[0], row[1], row[2], 2 if row[0] in (LOGICAL, PHYSICAL) else row[3], 0) for row in SOUND],
         [*SOUND, (CHS, 0x11000, 8, 6, 0)],
         [*SOUND, (PMEM, 0x11000, 4096, 6, 0)],
         [*SOUND, (STRANGE, 0x11000, 100, 0, 0)],
@@ -159,7 +159,7 @@ def test_what_lies_behind_the_counted_entries_does_not_matter() -> None:
         ([*SOUND, (STRANGE, 0x11000, 8, 5, 0)], "user item"),
         ([*SOUND, (STRANGE, 0x11000, 0, 0, 0)], "no bytes"),
         ([*SOUND, (STRANGE, 0x11000, MIB + 1, 0, 0)], "more than an item"),
-        ([*SOUND, SOUND[0][:1] + (0x11000, 8, 4, 0)], "two entries"),
+        ([*SOUND, (FILE_PARAMETERS, 0x11000, 8, 4, 0)], "two entries"),
         ([*SOUND, (STRANGE, 0x11000, 8, 1, 0), (STRANGE, 0x12000, 8, 1, 0)], "two entries"),
         ([*SOUND, (INCOMPLETE, 0, 0, 4, 0)], "never finished"),
         ([*SOUND, (LOCATOR, 0x10028, 700, 6, 0)], "flags"),

@@ -74,7 +74,7 @@ def test_any_failing_operation_leaves_what_was_flushed(lasting: bool) -> None:
     files = MemoryFileSystem(start.snapshot())
     history(disk(files, writable=1), clean)
     poisoned = finished = 0
-    for at in range(200):
+    for at in range(int(lasting), 200, 2):
         files = MemoryFileSystem(start.snapshot())
         fault = Fault(at, BROKEN, lasting, DATA_CHANGES)
         chain = disk(WatchedFileSystem(files, fault), writable=1)
@@ -96,7 +96,7 @@ def test_any_failing_operation_leaves_what_was_flushed(lasting: bool) -> None:
             again.write(7 * MIB, b"goes on")
         assert content(files)[7 * MIB : 7 * MIB + 7] == b"goes on"
     assert finished > 20
-    assert poisoned > 10
+    assert poisoned > 5
 
 
 def is_poisoned(chain: Chain) -> bool:

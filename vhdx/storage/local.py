@@ -73,7 +73,10 @@ class LocalStorage:
 
     def _read_run(self, offset: int, buffers: list[memoryview]) -> None:
         while buffers:
-            done = os.preadv(self._fd, buffers, offset)
+            try:
+                done = os.preadv(self._fd, buffers, offset)
+            except OverflowError:  # an offset that no system call takes is behind the end of any file
+                done = 0
             if not done:
                 raise self._past_end(offset, sum(map(len, buffers)))
             offset += done
