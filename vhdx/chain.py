@@ -28,7 +28,7 @@ def resolve(images: Sequence[Image], offset: int, length: int) -> Iterator[Found
 
     NOT_PRESENT only where none of them has anything and none of them ends.
     """
-    sizes = [image.info.virtual_size for image in images]
+    sizes = [image.virtual_size for image in images]
 
     def look(layer: int, offset: int, length: int) -> Iterator[Found]:
         for extent in images[layer].extents(offset, length):
@@ -101,7 +101,7 @@ class Chain:
     @property
     def size(self) -> int:
         """Bytes of the disk: the leaf's size counts."""
-        return self.leaf.info.virtual_size
+        return self.leaf.virtual_size
 
     def extents(self, offset: int, length: int) -> Iterator[Found]:
         """Where a range of whole sectors comes from. NOT_PRESENT reads as zeros, like ZERO."""
@@ -143,7 +143,7 @@ class Chain:
     def zero(self, offset: int, length: int) -> None:
         """Make a range read as zeros."""
         self._check(offset, length)
-        sector = self.leaf.info.logical_sector_size
+        sector = self.leaf.logical_sector_size
         start, stop = -(-offset // sector) * sector, (offset + length) // sector * sector
         if start >= stop:
             self.write(offset, bytes(length))
@@ -157,7 +157,7 @@ class Chain:
     def discard(self, offset: int, length: int) -> None:
         """The guest needs a range no more; what is given up reads as zeros."""
         self._check(offset, length)
-        sector = self.leaf.info.logical_sector_size
+        sector = self.leaf.logical_sector_size
         start, stop = -(-offset // sector) * sector, (offset + length) // sector * sector
         if start < stop:
             self.leaf.discard(start, stop - start)
@@ -173,7 +173,7 @@ class Chain:
                 stack.callback(layer.image.close)
 
     def _sectors(self, offset: int, length: int) -> tuple[int, int]:
-        sector = self.leaf.info.logical_sector_size
+        sector = self.leaf.logical_sector_size
         return offset // sector * sector, -(-(offset + length) // sector) * sector
 
     def _check(self, offset: int, length: int) -> None:

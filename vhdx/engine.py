@@ -218,4 +218,4 @@ class NativeEngine:
 
 
 def _size_under(chain: Chain, place: int) -> int:
-    return chain.images[place + 1].info.virtual_size if place + 1 < len(chain.layers) else 0
+    return chain.images[place + 1].virtual_size if place + 1 < len(chain.layers) else 0

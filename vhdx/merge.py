@@ -27,8 +27,8 @@ def merge(
     """
     sources, target = layers[:-1], layers[-1]
     _declare(sources[-1], target, new_id)
-    size = sources[0].info.virtual_size
-    if size > target.info.virtual_size:
+    size = sources[0].virtual_size
+    if size > target.virtual_size:
         target.resize(size, below=below)
 
     def done(offset: int) -> None:
@@ -36,7 +36,7 @@ def merge(
             on_progress(offset, size)
 
     place_all(resolve(sources, 0, size), sources, target, after_batch=done)
-    if size < target.info.virtual_size:
+    if size < target.virtual_size:
         target.resize(size)
     done(size)
 

@@ -126,7 +126,12 @@ def _parts(recorded: str) -> list[str] | None:
     if text.startswith("/") or any(letter in _FORBIDDEN or ord(letter) < 32 for letter in text):
         return None
     parts = [part for part in text.split("/") if part not in ("", ".")]
-    return None if any(_DEVICE.fullmatch(part) for part in parts) else parts
+    return None if any(_is_no_file(part) for part in parts) else parts
+
+
+def _is_no_file(name: str) -> bool:
+    """Whether Windows takes a name for a device, or for another name: it drops dots and spaces at the end."""
+    return bool(_DEVICE.fullmatch(name)) or (name != ".." and name != name.rstrip(". "))
 
 
 def _inside(home: str, recorded: str, policy: ParentPolicy) -> str | None:

@@ -86,6 +86,14 @@ class Image(Protocol):
     def info(self) -> ImageInfo: ...
 
     @property
+    def virtual_size(self) -> int:
+        """Bytes of the disk, as in *info*."""
+
+    @property
+    def logical_sector_size(self) -> int:
+        """Bytes of a sector, as in *info*."""
+
+    @property
     def storage(self) -> Storage: ...
 
     def extents(self, offset: int, length: int) -> Iterator[Extent]:

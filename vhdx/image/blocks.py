@@ -45,12 +45,12 @@ class BlockTable:
         last = self.layout.payload_index(end - 1) + 1
         while index < last:
             piece, within = self._pages.piece(self.region.offset + index * ENTRY_SIZE)
-            match = _ZEROS.match(piece, within)
+            stop = min(within + (last - index) * ENTRY_SIZE, len(piece))
+            match = _ZEROS.match(piece, within, stop)
             zeros = (match.end() - within) // ENTRY_SIZE if match else 0
             index += zeros
-            if within + zeros * ENTRY_SIZE < len(piece):
+            if within + zeros * ENTRY_SIZE < stop:
                 break
-        index = min(index, last)
         return min(index - index // (self.layout.chunk_ratio + 1), end) - block
 
     def bits(self, block: int) -> bytes:

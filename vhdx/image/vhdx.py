@@ -32,6 +32,16 @@ class VhdxImage:
         return self._file.storage
 
     @property
+    def virtual_size(self) -> int:
+        """Bytes of the disk."""
+        return self._file.metadata.virtual_size
+
+    @property
+    def logical_sector_size(self) -> int:
+        """Bytes of a sector."""
+        return self._file.metadata.logical_sector_size
+
+    @property
     def info(self) -> ImageInfo:
         """What the image says of itself."""
         disk = self._file.metadata
