@@ -11,9 +11,10 @@ from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from uuid import UUID
 
-from vhdx.engine import Progress, temporary_name
+from vhdx.engine import temporary_name
 from vhdx.errors import Error, FormatError, ParentMismatch, ParentNotFound
 from vhdx.image.base import CreateOptions, DiskType, ImageInfo, LogState, NewId, ParentLink
+from vhdx.merge import Progress
 from vhdx.storage.base import Access, FileSystem, Storage
 
 FILE = 8192
@@ -131,7 +132,7 @@ class FakeEngine:
                 body.parent, body.linkage, body.linkage2 = parent, below[0].body.id, ""
                 Layer(child, storage, body).store()
 
-    def clone(  # noqa: PLR0913
+    def clone(
         self,
         source_files: FileSystem,
         source: str,

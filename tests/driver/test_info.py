@@ -66,17 +66,24 @@ HOSTILE: dict[str, object] = {
 
 @pytest.mark.parametrize("case", HOSTILE)
 def test_a_document_that_cannot_be_true_is_refused(case: str) -> None:
-    with pytest.raises(Error, match="^here: "):
+    with pytest.raises(Error, match=r"^here: "):
         info.parse(json.dumps(HOSTILE[case]).encode(), NAMES, "here")
 
 
 @pytest.mark.parametrize(
     "text",
-    [b"", b"{", b"\xff", b"[" * 100_000, f'{{"active": "{OF_A}", "active": "{NAMES.base}"}}'.encode(), b'{"active": NaN}'],
+    [
+        b"",
+        b"{",
+        b"\xff",
+        b"[" * 100_000,
+        f'{{"active": "{OF_A}", "active": "{NAMES.base}"}}'.encode(),
+        b'{"active": NaN}',
+    ],
     ids=["empty", "cut", "no text", "deep", "a key twice", "no JSON"],
 )
 def test_a_broken_document_is_refused(text: bytes) -> None:
-    with pytest.raises(Error, match="^here: "):
+    with pytest.raises(Error, match=r"^here: "):
         info.parse(text, NAMES, "here")
 
 

@@ -1,4 +1,4 @@
-"""Intents: what is torn was not begun, what is held is left alone, and temporaries belong to whoever holds the intent."""
+"""Intents: what is torn was not begun, what is held is left alone, and temporaries go with the intent."""
 
 import hashlib
 from contextlib import closing
@@ -11,7 +11,7 @@ from smbfs_driver import journal
 from smbfs_driver.journal import Outcome
 from smbfs_driver.names import VolumeNames
 from smbfs_driver.plans import Plan
-from smbfs_driver.steps import Discard, Merge, Relink, Remove, Site, WriteInfo
+from smbfs_driver.steps import Discard, Merge, Relink, Remove, Site, Step, WriteInfo
 from tests.driver.kits import OTHER, SIZE, VOLUME, A, B, Bench, fake_kit, telling_ids
 from tests.support.memory import MemoryFileSystem
 from tests.support.wrappers import Operation, WatchedFileSystem
@@ -20,7 +20,7 @@ from vhdx.storage.base import Access, FileSystem
 
 NAMES = VolumeNames(VOLUME)
 STRAY = f"{NAMES.base}.0a1b2c3d.tmp"
-STEPS = [
+STEPS: list[Step] = [
     Merge(NAMES.snapshot(A), NAMES.base),
     Relink(NAMES.snapshot(B), NAMES.base),
     WriteInfo({"active": NAMES.snapshot(B), B: NAMES.snapshot(B)}),
@@ -120,6 +120,14 @@ def test_what_was_not_begun_leaves_only_temporaries_to_remove(content: bytes) ->
     assert bench.files.list("") == ["other.tmp", NAMES.base]
 
 
+def test_the_next_operation_removes_the_temporaries_of_one_that_was_stopped() -> None:
+    files = MemoryFileSystem()
+    put(files, STRAY)
+    put(files, NAMES.intent)
+    with journal.operation(NAMES, site_on(files)):
+        assert files.list("") == [NAMES.intent]
+
+
 def test_an_operation_that_begins_during_recovery_keeps_its_temporaries() -> None:
     """Recovery has listed a dead operation's temporary; before it looks at the intent, a new operation begins."""
     inner = MemoryFileSystem()
@@ -173,6 +181,48 @@ def test_an_operation_whose_hold_is_lost_stops_before_its_next_step() -> None:
     assert inner.list("") == [NAMES.info, NAMES.intent]
 
 
+def test_an_operation_whose_hold_was_lost_has_not_succeeded() -> None:
+    inner = MemoryFileSystem()
+    put(inner, NAMES.info)
+
+    def watch(operation: Operation) -> None:
+        if operation.kind in ("size", "truncate") and NAMES.info not in inner.list(""):
+            raise ConnectionError("the handle is gone")
+
+    with (
+        pytest.raises(ConnectionError),
+        journal.operation(NAMES, site_on(WatchedFileSystem(inner, watch))) as held,
+    ):
+        held.run(Plan([Remove(NAMES.info)]))
+    assert journal.recover(site_on(inner)).settled == [VOLUME]
+    assert inner.list("") == []
+
+
+def test_an_intent_that_is_over_holds_no_steps_when_it_is_let_go() -> None:
+    inner, sizes = MemoryFileSystem(), []
+
+    def watch(operation: Operation) -> None:
+        if operation.kind == "remove" and operation.name == NAMES.intent:
+            sizes.append(inner.stat(NAMES.intent).size)
+
+    with journal.operation(NAMES, site_on(WatchedFileSystem(inner, watch))) as held:
+        held.run(Plan([Remove(STRAY)]))
+    assert sizes == [0]
+
+
+def test_a_merge_is_not_taken_for_done_because_the_document_is_gone() -> None:
+    bench = Bench.on(MemoryFileSystem(), "fake")
+    bench.volumes.create(VOLUME, SIZE)
+    bench.volumes.create_snapshot(VOLUME, A)
+    bench.write(1, 1)
+    top = NAMES.snapshot(A)
+    put(bench.files, NAMES.intent, journal.dump([Merge(top, NAMES.base), Discard(top)]))
+    bench.files.remove(NAMES.info)
+    report = bench.volumes.recover()
+    assert "restore it" in str(report.failed[VOLUME])
+    assert top in bench.files.list("")
+
+
 def test_an_error_is_told_even_where_tidying_up_fails() -> None:
     def watch(operation: Operation) -> None:
         if operation.kind == "remove":
@@ -180,7 +230,10 @@ def test_an_error_is_told_even_where_tidying_up_fails() -> None:
 
     inner = MemoryFileSystem()
     put(inner, STRAY)
-    with pytest.raises(Error, match="the first one"), journal.operation(NAMES, site_on(WatchedFileSystem(inner, watch))):
+    with (
+        pytest.raises(Error, match="the first one"),
+        journal.operation(NAMES, site_on(WatchedFileSystem(inner, watch))),
+    ):
         raise Error("the first one")
     assert journal.recover(site_on(inner)).removed == [STRAY]
     assert inner.list("") == []

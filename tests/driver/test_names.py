@@ -14,7 +14,9 @@ UUIDS = st.uuids().map(str)
 VOLUMES = st.one_of(UUIDS.map("volume-{}".format), st.text(ALPHABET, min_size=1, max_size=20))
 FORMATS = st.sampled_from(DiskFormat)
 TOKENS = st.text("0123456789abcdef", min_size=8, max_size=8)
-PIECES = st.sampled_from(["volume-", VOLUME, A, ".", ".vhd", ".vhdx", ".info", ".intent", ".tmp", ".0a1b2c3d", "x", "/"])
+PIECES = st.sampled_from(
+    ["volume-", VOLUME, A, ".", ".vhd", ".vhdx", ".info", ".intent", ".tmp", ".0a1b2c3d", "x", "/"]
+)
 
 
 def test_names_are_those_of_the_retired_driver() -> None:
@@ -66,8 +68,30 @@ def test_what_is_read_is_what_would_be_made(file: str) -> None:
 
 @pytest.mark.parametrize(
     "volume",
-    ["", ".", "..", "a/b", "a\\b", "a\0b", ".hidden", "a..b", "a.", "a ", "a\nb", "-rf", "a:b", "ä", "a.vhdx", "A.VHD"]
-    + ["a.info", "a.intent", "a.tmp", f"a.{A}", f"a.{A.upper()}", "x" * 129],
+    [
+        "",
+        ".",
+        "..",
+        "a/b",
+        "a\\b",
+        "a\0b",
+        ".hidden",
+        "a..b",
+        "a.",
+        "a ",
+        "a\nb",
+        "-rf",
+        "a:b",
+        "ä",
+        "a.vhdx",
+        "A.VHD",
+        "a.info",
+        "a.intent",
+        "a.tmp",
+        f"a.{A}",
+        f"a.{A.upper()}",
+        "x" * 129,
+    ],
 )
 def test_what_is_not_safe_as_a_name_is_refused(volume: str) -> None:
     with pytest.raises(Error, match="cannot be the name of a volume"):
@@ -82,9 +106,21 @@ def test_what_is_no_uuid_is_no_snapshot(snapshot: str) -> None:
 
 @pytest.mark.parametrize(
     "file",
-    [f"{VOLUME}.vhdx.bak", f"{VOLUME}.vhdx.info.intent", f"{VOLUME}.{A}.vhdx.info", f"{VOLUME}.VHDX", "readme.txt"]
-    + [f"{VOLUME}.{A}.{A}.vhdx", f"{VOLUME}.vhdx.intent.0a1b2c3d.tmp", f"{VOLUME}.vhdx.0a1b2c3d.0a1b2c3d.tmp"]
-    + [f"{VOLUME}.vhdx.0A1B2C3D.tmp", f"{VOLUME}.vhdx.tmp", f"{VOLUME}.info", ".vhdx", f"../{VOLUME}.vhdx"],
+    [
+        f"{VOLUME}.vhdx.bak",
+        f"{VOLUME}.vhdx.info.intent",
+        f"{VOLUME}.{A}.vhdx.info",
+        f"{VOLUME}.VHDX",
+        "readme.txt",
+        f"{VOLUME}.{A}.{A}.vhdx",
+        f"{VOLUME}.vhdx.intent.0a1b2c3d.tmp",
+        f"{VOLUME}.vhdx.0a1b2c3d.0a1b2c3d.tmp",
+        f"{VOLUME}.vhdx.0A1B2C3D.tmp",
+        f"{VOLUME}.vhdx.tmp",
+        f"{VOLUME}.info",
+        ".vhdx",
+        f"../{VOLUME}.vhdx",
+    ],
 )
 def test_other_files_are_nobodys(file: str) -> None:
     assert parse(file) is None

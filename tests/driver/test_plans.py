@@ -6,7 +6,7 @@ from smbfs_driver import plans
 from smbfs_driver.info import Info
 from smbfs_driver.names import VolumeNames
 from smbfs_driver.plans import Plan, State
-from smbfs_driver.steps import CreateChild, Discard, Merge, Relink, Remove, Resize, WriteInfo, decode, encode
+from smbfs_driver.steps import CreateChild, Discard, Merge, Relink, Remove, Resize, Step, WriteInfo, decode, encode
 from tests.driver.kits import OTHER, VOLUME, A, B, C
 from vhdx.errors import Error
 
@@ -21,12 +21,12 @@ def test_a_snapshot_is_taken_back_unless_the_document_names_it() -> None:
 
 
 def test_the_latest_snapshot_is_merged_into_what_becomes_active() -> None:
-    steps = [Merge(OF_B, OF_A), WriteInfo({"active": OF_A, A: OF_A}), Discard(OF_B)]
+    steps: list[Step] = [Merge(OF_B, OF_A), WriteInfo({"active": OF_A, A: OF_A}), Discard(OF_B)]
     assert plans.delete_snapshot(TWO, B) == Plan(steps)
 
 
 def test_an_older_snapshot_is_merged_from_under_the_layer_above() -> None:
-    steps = [Merge(OF_A, BASE), Relink(OF_B, BASE), WriteInfo({"active": OF_B, B: OF_B}), Discard(OF_A)]
+    steps: list[Step] = [Merge(OF_A, BASE), Relink(OF_B, BASE), WriteInfo({"active": OF_B, B: OF_B}), Discard(OF_A)]
     assert plans.delete_snapshot(TWO, A) == Plan(steps)
 
 
@@ -97,5 +97,5 @@ HOSTILE: dict[str, object] = {
 
 @pytest.mark.parametrize("case", HOSTILE)
 def test_steps_that_touch_what_is_not_the_volumes_are_refused(case: str) -> None:
-    with pytest.raises(Error, match="^here: "):
+    with pytest.raises(Error, match=r"^here: "):
         decode(HOSTILE[case], NAMES, "here")

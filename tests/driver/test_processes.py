@@ -1,4 +1,4 @@
-"""Two processes on one share: who starts up and recovers never disturbs who is at work, and takes over from the dead."""
+"""Two processes on one share: who recovers never disturbs who is at work, and takes over from the dead."""
 
 import subprocess
 import sys
@@ -63,7 +63,8 @@ def test_a_running_operation_is_left_alone(
     files: LocalFileSystem, merging: "subprocess.Popen[str]", kit_name: str
 ) -> None:
     bench = Bench.on(files, kit_name, start=1 << 20)
-    files.create(f"{VOLUME}.vhdx.info.0a1b2c3d.tmp").close()
+    temporary = f"{VOLUME}.vhdx.info.0a1b2c3d.tmp"
+    files.create(temporary).close()
     before = files.list("")
     report = bench.volumes.recover()
     assert report.running == [VOLUME]
@@ -72,12 +73,12 @@ def test_a_running_operation_is_left_alone(
         bench.volumes.extend(VOLUME, 1 << 20)
     with pytest.raises(InUse):
         bench.volumes.delete(VOLUME)
-    files.remove(f"{VOLUME}.vhdx.info.0a1b2c3d.tmp")
     assert merging.stdin is not None
     merging.stdin.write("\n")
     merging.stdin.flush()
     assert answer(merging) == "done"
     assert merging.wait() == 0
+    assert bench.volumes.recover().removed == [temporary]
     assert bench.picture() == outcomes(kit_name, "delete latest")[1][0]
     assert bench.strays() == set()
 

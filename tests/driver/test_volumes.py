@@ -195,6 +195,15 @@ def test_a_volume_in_use_is_left_as_it_is(layered: Bench, case: str) -> None:
     assert layered.files.list("") == files
 
 
+@pytest.mark.parametrize("case", ["delete_snapshot", "revert", "delete"])
+def test_a_volume_that_is_being_read_keeps_what_is_read(layered: Bench, case: str) -> None:
+    files = layered.files.list("")
+    with closing(layered.files.open(layered.volumes.active(VOLUME), Access.READ)), pytest.raises(InUse):
+        CHANGES[case](layered)
+    assert layered.files.list("") == files
+    layered.volumes.clone(OTHER, VOLUME, SIZE)
+
+
 @pytest.mark.parametrize("case", CHANGES)
 def test_a_volume_that_somebody_else_works_on_is_left_as_it_is(layered: Bench, case: str) -> None:
     before, files = layered.picture(), layered.files.list("")
@@ -240,6 +249,17 @@ def test_a_parent_that_changed_is_refused(layered: Bench) -> None:
     with pytest.raises(Error, match=BASE):
         layered.volumes.delete_snapshot(VOLUME, C)
     assert layered.files.list("") == files
+
+
+def test_a_volume_may_be_snapshotted_while_it_is_cloned(layered: Bench) -> None:
+    def meanwhile(operation: Operation) -> None:
+        if (operation.kind, operation.name) == ("create", f"{OTHER}.vhdx.intent"):
+            layered.volumes.create_snapshot(VOLUME, VOLUME[7:])
+
+    files, content = WatchedFileSystem(layered.files, meanwhile), layered.content()
+    Volumes(files, layered.kit.engine, telling_ids(1 << 16)).clone(OTHER, VOLUME, SIZE)
+    assert layered.content(OTHER) == content
+    assert layered.at_snapshot(VOLUME[7:]) == content
 
 
 def test_a_copy_is_dropped_when_the_snapshot_went_meanwhile(layered: Bench) -> None:

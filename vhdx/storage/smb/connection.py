@@ -1,33 +1,31 @@
-"""One authenticated connection to a server, with many requests in flight and credits waited for.
+"""One session on a server: its shares, and many requests in flight for one caller."""
 
-smbprotocol's worker thread asks a silent server for a sign of life and ends the connection when none comes; every
-waiting request then wakes up. A sender that is stuck because the peer reads no more is freed by TCP's own timeout.
-No oplock or lease is ever asked for: smbprotocol does not survive their breaking.
-"""
-
-import logging
-import socket
+import struct
 import threading
-import time
-import uuid
 from collections import deque
-from collections.abc import Iterable, Iterator
-from typing import Any
-
-from smbprotocol.connection import Connection, Dialects
-from smbprotocol.exceptions import SMBException
-from smbprotocol.session import Session
-from smbprotocol.tree import TreeConnect
+from collections.abc import Iterable
+from typing import NamedTuple
 
 from vhdx.errors import UnsupportedFeature
-from vhdx.storage.smb import wire
+from vhdx.storage.smb import messages
 from vhdx.storage.smb.account import Credentials, SmbSettings
-from vhdx.storage.smb.status import failure, failures, lost
+from vhdx.storage.smb.channel import Channel, Request
+from vhdx.storage.smb.handshake import Negotiation, establish
+from vhdx.storage.smb.messages import CREDIT, Answer, Message
+from vhdx.storage.smb.offload import Offload
+from vhdx.storage.smb.status import FILE_CLOSED, SHARE_GONE, UNSUPPORTED, Refused, failures, lost
 from vhdx.storage.smb.wire import Wire
 
-_CREDITS = 1024
-_CREDIT = 64 << 10
-_PAUSE = 0.002
+_VALIDATE_NEGOTIATION = 0x00140204
+_NO_FILE = b"\xff" * 16
+
+
+class Tree(NamedTuple):
+    """A share as a session knows it."""
+
+    number: int
+    share: str
+    encrypted: bool
 
 
 def url(server: str, port: int) -> str:
@@ -37,178 +35,135 @@ def url(server: str, port: int) -> str:
 
 
 class SmbConnection:
-    """A connection and its session. Safe to use from several threads."""
+    """A connection and its session. Safe to use from several threads.
+
+    Messages are always signed or encrypted, and answers that are neither end the connection.
+    """
 
     def __init__(self, server: str, port: int, credentials: Credentials, settings: SmbSettings) -> None:
         self.server = server
         self.port = port
         self.settings = settings
         self.name = url(server, port)
-        self.without_copy: set[tuple[str, str]] = set()
-        self.without_zero: set[str] = set()
-        self._sending = threading.Lock()
-        self._trees: dict[str, TreeConnect] = {}
+        self.offload = Offload()
+        self._trees: dict[str, Tree] = {}
         self._trees_lock = threading.Lock()
-        self._final: Wire | None = None
-        self._connection = _connect(self.name, server, port, settings)
+        established = establish(self.name, server, port, credentials, settings)
+        self._negotiation = established.negotiation
+        self._channel = Channel(self.name, established, timeout=settings.timeout)
         try:
-            self._session = self._log_on(credentials)
+            with failures(self.name):
+                # Its answer brings the credits for all that comes.
+                self._call(None, messages.ECHO)
         except BaseException:
-            self.abandon()
+            self._channel.close()
             raise
-
-    def _log_on(self, credentials: Credentials) -> Session:
-        session = Session(
-            self._connection,
-            credentials.account,
-            credentials.password,
-            require_encryption=self.settings.encrypt,
-        )
-        with failures(f"{self.name} as {credentials.account}"):
-            session.connect()
-            self._connection.echo(sid=session.session_id, credit_request=_CREDITS)
-        return session
-
-    @property
-    def request_size(self) -> int:
-        """Payload bytes of one read or write."""
-        connection = self._connection
-        limit = min(connection.max_read_size, connection.max_write_size, self.settings.request_size)
-        return int(limit if connection.supports_multi_credit else min(limit, _CREDIT))
+        affordable = max((self._channel.credits - 1) // 2, 1)
+        limit = min(established.read_size, established.write_size, settings.request_size, affordable * CREDIT)
+        self.request_size = 1 << (limit.bit_length() - 1)
+        """Payload bytes of one read or write, such that two of them never lack credits."""
 
     @property
     def alive(self) -> bool:
         """Whether nothing has gone wrong with it yet."""
-        transport = self._connection.transport
-        return transport is not None and bool(transport.connected) and self._connection._t_exc is None
+        return self._channel.alive
 
-    def tree(self, share: str) -> TreeConnect:
+    def tree(self, share: str) -> Tree:
         """The connected tree of a share. Raises FileNotFoundError, PermissionError."""
         with self._trees_lock:
             tree = self._trees.get(share.casefold())
             if tree is None:
-                tree = TreeConnect(self._session, f"\\\\{self.server}\\{share}")
                 with failures(f"{self.name}/{share}"):
-                    tree.connect()
+                    tree = self._connect(share)
                 self._trees[share.casefold()] = tree
             return tree
 
-    def request(self, tree: TreeConnect, message: Any) -> Any:
-        """Send one message as soon as there are credits; the library's own unpacking takes what this gives."""
-        while (request := self._send(message, tree)) is None:
-            time.sleep(_PAUSE)
-        return request
+    def _connect(self, share: str) -> Tree:
+        connected = messages.connected(self._call(None, messages.tree_connect(f"\\\\{self.server}\\{share}")))
+        if connected.encrypted and not self._channel.encrypts:
+            raise UnsupportedFeature(f"{self.name}/{share}: encryption is required, and the server offers none we know")
+        tree = Tree(connected.tree, share.casefold(), connected.encrypted)
+        if self._negotiation.needs_confirmation:
+            self._confirm(tree, self._negotiation)
+        return tree
 
-    def call(self, tree: TreeConnect, message: Any) -> Any:
-        """Send one message and wait for its answer, however long a live server takes."""
-        return next(self.calls(tree, [message], depth=1))
-
-    def calls(self, tree: TreeConnect, messages: Iterable[Any], *, depth: int) -> Iterator[Any]:
-        """The answers to *messages* in their order, up to *depth* of them in flight.
-
-        When one is refused, those in flight are waited for before its error is raised: nothing lands afterwards.
-        """
-        flying: deque[Any] = deque()
+    def _confirm(self, tree: Tree, negotiation: Negotiation) -> None:
+        """Have the server repeat under signature what was said before there was one (MS-SMB2 3.2.5.5)."""
+        size = len(negotiation.confirmation)
+        message = messages.control(_NO_FILE, _VALIDATE_NEGOTIATION, negotiation.claim, answer=size)
         try:
-            for message in messages:
-                if len(flying) >= depth:
-                    yield self._receive(flying.popleft())
-                request = self._send(message, tree)
-                while request is None:
-                    # Our own answers bring credits back; without any in flight, those of other threads do.
-                    if flying:
-                        yield self._receive(flying.popleft())
-                    else:
-                        time.sleep(_PAUSE)
-                    request = self._send(message, tree)
+            answer = messages.controlled(self._call(tree, message))
+        except Refused as refused:
+            # A signed refusal is confirmation enough: the server is older than the question.
+            if refused.status not in UNSUPPORTED | {FILE_CLOSED}:
+                raise
+            return
+        if answer != negotiation.confirmation:
+            self._channel.abandon()
+            raise lost(self.name, "somebody has tampered with the negotiation")
+
+    def call(self, tree: Tree, message: Message) -> Answer:
+        """The answer to one message, however long a live server takes. Raises Refused, ConnectionError."""
+        return self._call(tree, message)
+
+    def _call(self, tree: Tree | None, message: Message) -> Answer:
+        request = self._post(tree, message, wait=True)
+        assert request is not None
+        return self._take(tree, request)
+
+    def exchange(self, tree: Tree, requests: Iterable[Message], *, depth: int) -> list[Answer]:
+        """The answers to *requests* in their order, with up to *depth* of them in flight.
+
+        When one is refused, those in flight are waited for before Refused is raised: nothing lands afterwards.
+        """
+        answers: list[Answer] = []
+        flying: deque[Request] = deque()
+        try:
+            for message in requests:
+                request = None
+                while len(flying) >= depth or (request := self._post(tree, message, wait=not flying)) is None:
+                    # Our own answers bring credits; without any on their way, those of other threads do.
+                    answers.append(self._take(tree, flying.popleft()))
                 flying.append(request)
             while flying:
-                yield self._receive(flying.popleft())
+                answers.append(self._take(tree, flying.popleft()))
         finally:
             for request in flying:
-                self._settle(request)
+                request.done.wait()
+        return answers
 
-    def _send(self, message: Any, tree: TreeConnect) -> Any:
-        """Send when there are credits for it; None when there are not."""
-        with self._sending:
-            if not self.alive:
-                raise lost(self.name, "the connection is gone")
-            charge = max(self._connection._calculate_credit_charge(message), 1)
-            window = self._connection.sequence_window
-            if window["high"] - window["low"] < charge:
-                return None
-            try:
-                return self._connection.send(message, self._session.session_id, tree.tree_connect_id)
-            except OSError as error:
-                self.abandon()
-                raise failure(error, self.name) from error
+    def _post(self, tree: Tree | None, message: Message, *, wait: bool) -> Request | None:
+        if tree is None:
+            return self._channel.post(message, wait=wait)
+        return self._channel.post(message, tree=tree.number, encrypted=tree.encrypted, wait=wait)
 
-    def _receive(self, request: Any) -> Any:
-        return self._connection.receive(request, resolve_symlinks=False)
-
-    def _settle(self, request: Any) -> None:
+    def _take(self, tree: Tree | None, request: Request) -> Answer:
         try:
-            self._receive(request)
-        except (SMBException, OSError):
-            return
+            return self._channel.receive(request)
+        except Refused as refused:
+            if refused.status == SHARE_GONE and tree is not None:
+                self._forget(tree)
+            raise
+
+    def _forget(self, tree: Tree) -> None:
+        """Let the next use connect to the share again."""
+        with self._trees_lock:
+            if self._trees.get(tree.share) is tree:
+                del self._trees[tree.share]
 
     def wire(self) -> Wire:
         """Bytes that crossed this connection so far."""
-        transport = self._connection.transport
-        if self._final is None and transport is not None and transport.connected:
-            return wire.count(transport._sock) or Wire(0, 0)
-        return self._final or Wire(0, 0)
+        return self._channel.wire()
 
     def close(self) -> None:
         """Log off and hang up; a server that is gone already is fine."""
-        self._final = self.wire()
         try:
-            self._connection.disconnect(True, timeout=self.settings.timeout)
-        except (SMBException, OSError):
-            self.abandon()
+            self._call(None, messages.LOGOFF)
+        except (OSError, Refused, struct.error):
+            pass
+        finally:
+            self._channel.close()
 
     def abandon(self) -> None:
         """Hang up without a word."""
-        transport = self._connection.transport
-        if transport is not None and transport._sock is not None:
-            # Not through the library: its close takes a lock that a stuck sender holds.
-            try:
-                transport._sock.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                return
-
-
-def _connect(name: str, server: str, port: int, settings: SmbSettings) -> Connection:
-    _keep_quiet()
-    connection = Connection(uuid.uuid4(), server, port, require_signing=True)
-    connection._receive_timeout = max(settings.timeout / 2, 1)
-    try:
-        connection.connect(timeout=settings.connect_timeout)
-    except ValueError as error:
-        raise ConnectionError(f"{name}: no connection ({error.__cause__ or 'refused'})") from error
-    except (SMBException, OSError) as error:
-        _hang_up(connection)
-        raise failure(error, name) from error
-    if connection.dialect < Dialects.SMB_3_0_0:
-        _hang_up(connection)
-        raise UnsupportedFeature(f"{name}: the server speaks nothing newer than SMB 2.1, and SMB 3.0 is needed")
-    if hasattr(socket, "TCP_USER_TIMEOUT"):
-        connection.transport._sock.setsockopt(
-            socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(settings.timeout * 1000)
-        )
-    connection.transport._sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    return connection
-
-
-def _hang_up(connection: Connection) -> None:
-    if connection.transport is not None:
-        connection.disconnect(False)
-
-
-def _keep_quiet() -> None:
-    """At DEBUG the library logs whole payloads, at a thousandth of the speed, and tokens; it must never get there."""
-    for name in ("smbprotocol", "spnego"):
-        logger = logging.getLogger(name)
-        logger.setLevel(logging.WARNING)
-        if not logger.handlers:
-            logger.addHandler(logging.NullHandler())
+        self._channel.close()

@@ -4,16 +4,20 @@ import errno
 import posixpath
 import struct
 from collections.abc import Callable, Iterator
-from typing import Any
-
-from smbprotocol.tree import TreeConnect
 
 from vhdx.errors import Error
 from vhdx.storage.base import Access, FileStatus, Space
 from vhdx.storage.smb import handle as h
 from vhdx.storage.smb.connection import SmbConnection
-from vhdx.storage.smb.handle import Handle, refused
-from vhdx.storage.smb.status import ACCESS_DENIED, INVALID_HANDLE, NO_MORE_FILES, UNSUPPORTED
+from vhdx.storage.smb.handle import Handle
+from vhdx.storage.smb.status import (
+    ACCESS_DENIED,
+    INVALID_HANDLE,
+    NO_MORE_FILES,
+    NO_SUCH_FILE,
+    UNSUPPORTED,
+    refusal,
+)
 from vhdx.storage.smb.storage import SmbStorage
 
 _DIRECTORY_INFORMATION = 1
@@ -21,8 +25,8 @@ _INTERNAL_INFORMATION = 6
 _RENAME_INFORMATION = 10
 _FULL_SIZE_INFORMATION = 7
 _IS_DIRECTORY = 0x10
-_HEADER = 64
-_PAGE = struct.Struct("<2xHI")  # structure size, offset from the header, length
+_NUMBER = struct.Struct("<Q")
+_FULL_SIZE = struct.Struct("<QQQII")  # total, free for the account, free, sectors in a unit, bytes in a sector
 _ENTRY = struct.Struct("<I52xII")  # next entry, index and times and sizes, attributes, length of the name
 _FORBIDDEN = frozenset('\\:*?"<>|')
 
@@ -45,19 +49,20 @@ class SmbFileSystem:
         self._share = share
         self.name = f"{server}/{share}"
 
-    def _tree(self) -> tuple[SmbConnection, TreeConnect]:
-        connection = self._connect()
-        return connection, connection.tree(self._share)
-
-    def _handle(  # noqa: PLR0913
+    def _handle(
         self, path: str, *, access: int, share: int = h.SHARE_ALL, disposition: int = h.OPEN, options: int = 0
     ) -> Handle:
-        connection, tree = self._tree()
         place = _checked(path)
-        options |= 0 if options & h.DIRECTORY else h.NOT_DIRECTORY
-        name = self.describe(path)
+        connection = self._connect()
         return Handle(
-            connection, tree, place, name, access=access, share=share, disposition=disposition, options=options
+            connection,
+            connection.tree(self._share),
+            place,
+            self.describe(path),
+            access=access,
+            share=share,
+            disposition=disposition,
+            options=options | (0 if options & h.DIRECTORY else h.NOT_DIRECTORY),
         )
 
     def open(self, path: str, access: Access) -> SmbStorage:
@@ -73,22 +78,28 @@ class SmbFileSystem:
     def rename(self, source: str, target: str, *, replace: bool) -> None:
         """Rename in one step on the server; see `FileSystem.rename`.
 
-        The target is looked at first: Samba would replace a file that somebody holds.
+        The target is looked at first: Samba would replace a file that somebody else holds. A file that is being
+        inspected cannot be replaced over the connection that inspects it: that is InUse.
         """
         if replace:
-            self._check_unheld(target)
+            self._check_unheld(target, beside=h.SHARE_ALL)
         new_name = _checked(target).replace("/", "\\").encode("utf-16-le")
         handle = self._handle(source, access=h.DELETE | h.READ_ATTRIBUTES)
         try:
             handle.set(_RENAME_INFORMATION, struct.pack("<B7xQI", replace, 0, len(new_name)) + new_name)
         except FileExistsError:
             raise FileExistsError(errno.EEXIST, "it exists already", self.describe(target)) from None
+        except PermissionError:
+            if replace:
+                self._check_unheld(target, beside=h.SHARE_NONE)
+            raise
         finally:
             handle.close()
 
-    def _check_unheld(self, path: str) -> None:
+    def _check_unheld(self, path: str, *, beside: int) -> None:
+        """Raise InUse where somebody has the file open in a way that goes not with *beside*."""
         try:
-            self._handle(path, access=h.DELETE).close()
+            self._handle(path, access=h.DELETE, share=beside).close()
         except FileNotFoundError:
             return
 
@@ -100,10 +111,9 @@ class SmbFileSystem:
         """Look at a file; see `FileSystem.stat`."""
         handle = self._handle(path, access=h.READ_ATTRIBUTES)
         try:
-            allocated, size = handle.standard()
-            (number,) = struct.unpack_from("<Q", handle.query(_INTERNAL_INFORMATION, 8))
-            identity = (handle.connection.server.casefold(), handle.connection.port, self._share.casefold(), number)
-            return FileStatus(identity, size, allocated, handle.modified)
+            (number,) = handle.query(_INTERNAL_INFORMATION, _NUMBER)
+            identity = (handle.connection.server, handle.connection.port, handle.tree.share, number)
+            return FileStatus(identity, handle.size_at_opening, handle.allocated_at_opening, handle.modified_at_opening)
         finally:
             handle.close()
 
@@ -119,22 +129,19 @@ class SmbFileSystem:
         """Capacity of the share for this account."""
         handle = self._handle("", access=h.READ_ATTRIBUTES, options=h.DIRECTORY)
         try:
-            answer = handle.query(_FULL_SIZE_INFORMATION, 32, file_system=True)
+            total, free, _, sectors, sector_size = handle.query(_FULL_SIZE_INFORMATION, _FULL_SIZE, file_system=True)
         finally:
             handle.close()
-        total, free, _, sectors, sector_size = struct.unpack("<QQQII", answer)
         return Space(total * sectors * sector_size, free * sectors * sector_size)
 
     def sync_directory(self, directory: str) -> None:
         """Flush a directory. Where the server cannot, names are as durable as it makes them by itself."""
-        handle = self._handle(
-            directory, access=h.WRITE_DATA | h.APPEND_DATA | h.READ_ATTRIBUTES, options=h.DIRECTORY
-        )
+        handle = self._handle(directory, access=h.WRITE_DATA | h.APPEND_DATA | h.READ_ATTRIBUTES, options=h.DIRECTORY)
         try:
             handle.flush()
         except OSError as error:
-            refusal = refused(error)
-            if refusal is None or refusal.status not in UNSUPPORTED | {ACCESS_DENIED, INVALID_HANDLE}:
+            refused = refusal(error)
+            if refused is None or refused.status not in UNSUPPORTED | {ACCESS_DENIED, INVALID_HANDLE}:
                 raise
         finally:
             handle.close()
@@ -153,32 +160,29 @@ def _storage(handle: Handle, access: Access) -> SmbStorage:
 
 
 def _names(handle: Handle) -> Iterator[str]:
+    restart = True
     try:
-        for page in handle.listing(_DIRECTORY_INFORMATION):
-            yield from _entries(page)
+        while True:
+            yield from _entries(handle.page(_DIRECTORY_INFORMATION, restart=restart))
+            restart = False
     except OSError as error:
-        refusal = refused(error)
-        if refusal is None or refusal.status != NO_MORE_FILES:
+        refused = refusal(error)
+        if refused is None or refused.status not in (NO_MORE_FILES, NO_SUCH_FILE):
             raise
 
 
-def _entries(page: Any) -> Iterator[str]:
+def _entries(entries: memoryview) -> Iterator[str]:
     """The names of the files in one page of a listing."""
-    body = memoryview(page["data"].get_value())
-    offset, length = _PAGE.unpack_from(body)
-    entries = body[offset - _HEADER : offset - _HEADER + length]
     while len(entries):
         following, attributes, name_length = _ENTRY.unpack_from(entries)
         if not attributes & _IS_DIRECTORY:
-            yield bytes(entries[_ENTRY.size : _ENTRY.size + name_length]).decode("utf-16-le")
+            yield bytes(entries[_ENTRY.size : _ENTRY.size + name_length]).decode("utf-16-le", "surrogatepass")
         entries = entries[following:] if following else entries[:0]
 
 
 def _checked(path: str) -> str:
-    """The path as the server gets it. Raises Error for one that leaves the share or is no name."""
-    place = posixpath.normpath(path) if path else ""
-    place = "" if place == "." else place
-    if place.startswith(("/", "../")) or place == ".." or any(ord(c) < 32 or c in _FORBIDDEN for c in place):
-        raise Error(f"{path!r}: not a path inside a share")
-    return place
-
+    """The path as the server gets it. Raises Error where it leaves the share or servers may read it otherwise."""
+    for name in path.split("/") if path else []:
+        if not name or name[-1] in ". " or any(ord(character) < 32 or character in _FORBIDDEN for character in name):
+            raise Error(f"{path!r}: not a path inside a share; use names with / between them")
+    return path

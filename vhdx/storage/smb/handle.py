@@ -1,32 +1,23 @@
 """One open handle on a server, and the requests that go through it."""
 
 import struct
-from collections.abc import Iterable, Iterator
-from typing import Any
+from collections.abc import Iterable, Sequence
 
-from smbprotocol.exceptions import SMBResponseException
-from smbprotocol.ioctl import SMB2IOCTLRequest, SMB2IOCTLResponse
-from smbprotocol.open import (
-    ImpersonationLevel,
-    Open,
-    SMB2QueryInfoRequest,
-    SMB2QueryInfoResponse,
-    SMB2SetInfoRequest,
-)
-from smbprotocol.tree import TreeConnect
-
-from vhdx.storage.smb.connection import SmbConnection
+from vhdx.storage.smb import messages
+from vhdx.storage.smb.connection import SmbConnection, Tree
+from vhdx.storage.smb.messages import Answer, Message
 from vhdx.storage.smb.status import failures
 
 READ_DATA, WRITE_DATA, APPEND_DATA = 0x1, 0x2, 0x4
 READ_ATTRIBUTES, WRITE_ATTRIBUTES, DELETE, SYNCHRONIZE = 0x80, 0x100, 0x10000, 0x100000
-SHARE_READ, SHARE_WRITE, SHARE_DELETE = 0x1, 0x2, 0x4
+SHARE_NONE, SHARE_READ, SHARE_WRITE, SHARE_DELETE = 0x0, 0x1, 0x2, 0x4
 SHARE_ALL = SHARE_READ | SHARE_WRITE | SHARE_DELETE
 OPEN, CREATE = 1, 2
 DIRECTORY, NOT_DIRECTORY, DELETE_ON_CLOSE = 0x1, 0x40, 0x1000
 
-_FILE, _FILE_SYSTEM = 1, 2
-_IS_FSCTL = 1
+_STANDARD_INFORMATION = 5
+_PAGE_LENGTH = 64 << 10
+_EPOCH = 116_444_736_000_000_000  # 1970-01-01 in units of 100 ns since 1601-01-01
 
 
 class Handle:
@@ -35,7 +26,7 @@ class Handle:
     def __init__(
         self,
         connection: SmbConnection,
-        tree: TreeConnect,
+        tree: Tree,
         path: str,
         name: str,
         *,
@@ -47,109 +38,85 @@ class Handle:
         self.connection = connection
         self.tree = tree
         self.name = name
-        self._open = Open(tree, path.replace("/", "\\"))
-        message, unpack = self._open.create(
-            ImpersonationLevel.Impersonation,
-            access | SYNCHRONIZE,
-            0,
-            share,
-            disposition,
-            options,
-            send=False,
+        self._closed = False
+        message = messages.create(
+            path, access=access | SYNCHRONIZE, share=share, disposition=disposition, options=options
         )
         with failures(name):
-            unpack(connection.request(tree, message))
+            created = messages.created(connection.call(tree, message))
+        self.file = created.file
+        self.size_at_opening = created.size
+        self.allocated_at_opening = created.allocated
+        self.modified_at_opening = (created.modified - _EPOCH) / 10_000_000
 
-    @property
-    def modified(self) -> float:
-        """When the file was last written, in seconds since 1970, as of the opening."""
-        return float(self._open.last_write_time.timestamp())
-
-    def call(self, message: Any) -> Any:
+    def call(self, message: Message) -> Answer:
         """The answer to one message."""
         with failures(self.name):
             return self.connection.call(self.tree, message)
 
-    def calls(self, messages: Iterable[Any], *, depth: int) -> Iterator[Any]:
+    def exchange(self, requests: Iterable[Message], *, depth: int) -> list[Answer]:
         """The answers to many messages, pipelined."""
         with failures(self.name):
-            yield from self.connection.calls(self.tree, messages, depth=depth)
+            return self.connection.exchange(self.tree, requests, depth=depth)
 
-    def reading(self, offset: int, length: int) -> Any:
-        """A request for exactly *length* bytes."""
-        return self._open.read(offset, length, min_length=length, send=False)[0]
+    def read(self, parts: Sequence[tuple[int, memoryview]]) -> list[int]:
+        """Fill buffers, each no longer than a request may be; how many bytes each got."""
+        requests = (messages.read(self.file, offset, part) for offset, part in parts)
+        return [answer.placed for answer in self.exchange(requests, depth=self.connection.settings.depth)]
 
-    def writing(self, offset: int, data: bytes) -> Any:
-        """A request to put *data* at *offset*."""
-        return self._open.write(data, offset, send=False)[0]
+    def write(self, parts: Sequence[tuple[int, memoryview]]) -> list[int]:
+        """Put buffers in place, each no longer than a request may be; how many bytes of each were written."""
+        requests = (messages.write(self.file, offset, part) for offset, part in parts)
+        answers = self.exchange(requests, depth=self.connection.settings.depth)
+        with failures(self.name):
+            return [messages.written(answer) for answer in answers]
 
-    def control(self, code: int, data: bytes, *, answer: int = 0) -> Any:
-        """A request for a file system control."""
-        message = SMB2IOCTLRequest()
-        message["ctl_code"] = code
-        message["file_id"] = self._open.file_id
-        message["max_output_response"] = answer
-        message["flags"] = _IS_FSCTL
-        message["buffer"] = data
-        return message
+    def control(self, code: int, data: bytes, *, answer: int) -> bytes:
+        """What a file system control brings back."""
+        with failures(self.name):
+            message = messages.control(self.file, code, data, answer=answer)
+            return messages.controlled(self.connection.call(self.tree, message))
+
+    def controls(self, code: int, requests: Iterable[bytes], *, answer: int, depth: int) -> list[bytes]:
+        """What many file system controls bring back, pipelined."""
+        controls = (messages.control(self.file, code, data, answer=answer) for data in requests)
+        answers = self.exchange(controls, depth=depth)
+        with failures(self.name):
+            return [messages.controlled(found) for found in answers]
 
     def flush(self) -> None:
         """Make durable what was written; may take as long as the server's disk takes."""
-        self.call(self._open.flush(send=False)[0])
+        self.call(messages.flush(self.file))
 
-    def query(self, information: int, length: int, *, file_system: bool = False) -> bytes:
-        """The bytes of an information class."""
-        message = SMB2QueryInfoRequest()
-        message["info_type"] = _FILE_SYSTEM if file_system else _FILE
-        message["file_info_class"] = information
-        message["output_buffer_length"] = length
-        message["file_id"] = self._open.file_id
-        answer = SMB2QueryInfoResponse()
-        answer.unpack(self.call(message)["data"].get_value())
-        return bytes(answer["buffer"].get_value())
+    def query(self, information: int, place: struct.Struct, *, file_system: bool = False) -> tuple[int, ...]:
+        """The fields at the start of an information class."""
+        with failures(self.name):
+            message = messages.query(self.file, information, place.size, file_system=file_system)
+            return place.unpack_from(messages.queried(self.connection.call(self.tree, message)))
 
     def set(self, information: int, data: bytes) -> None:
         """Set an information class."""
-        message = SMB2SetInfoRequest()
-        message["info_type"] = _FILE
-        message["file_info_class"] = information
-        message["file_id"] = self._open.file_id
-        message["buffer"] = data
-        self.call(message)
+        self.call(messages.set_information(self.file, information, data))
 
-    def standard(self) -> tuple[int, int]:
-        """Allocated bytes and length of the file."""
-        allocated, length = struct.unpack_from("<QQ", self.query(5, 24))
-        return allocated, length
+    def size(self) -> int:
+        """The file's length now."""
+        return self.query(_STANDARD_INFORMATION, _STANDARD)[1]
 
-    def listing(self, information: int) -> Iterator[Any]:
-        """The entries of a directory, page by page."""
-        first = True
-        while True:
-            message, _ = self._open.query_directory("*", information, flags=1 if first else 0, send=False)
-            first = False
-            yield self.call(message)
+    def page(self, information: int, *, restart: bool) -> memoryview:
+        """The next entries of a directory."""
+        with failures(self.name):
+            message = messages.query_directory(self.file, information, _PAGE_LENGTH, restart=restart)
+            return messages.queried(self.connection.call(self.tree, message))
 
     def close(self) -> None:
         """Give the handle back; on a connection that is gone there is nothing to give."""
-        if not self._open.connected or not self.connection.alive:
+        if self._closed or not self.connection.alive:
             return
-        message, _ = self._open.close(send=False)
-        self._open._connected = False
-        self.tree.session.open_table.pop(self._open.file_id, None)
+        self._closed = True
         try:
-            self.call(message)
+            self.call(messages.close(self.file))
         except OSError:
             return
 
 
-def answered(response: Any) -> bytes:
-    """What a control request brought back."""
-    answer = SMB2IOCTLResponse()
-    answer.unpack(response["data"].get_value())
-    return bytes(answer["buffer"].get_value())
-
-
-def refused(error: BaseException) -> SMBResponseException | None:
-    """The server's refusal behind a translated error."""
-    return error.__cause__ if isinstance(error.__cause__, SMBResponseException) else None
+_STANDARD = struct.Struct("<QQII")  # allocated, length, links, flags

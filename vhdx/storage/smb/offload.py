@@ -3,17 +3,26 @@
 Whether it can is found by trying and remembered for the connection; it never follows from the dialect.
 """
 
+import errno
 import struct
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
-
-from smbprotocol.ioctl import SMB2IOCTLResponse
+from typing import TYPE_CHECKING, NamedTuple
 
 from vhdx.errors import FormatError
 from vhdx.extents import spans
 from vhdx.storage.base import Move, Unsupported
-from vhdx.storage.smb.handle import Handle, answered, refused
-from vhdx.storage.smb.status import INVALID_PARAMETER, INVALID_VIEW_SIZE, OBJECT_NAME_NOT_FOUND, UNSUPPORTED
+from vhdx.storage.smb import messages
+from vhdx.storage.smb.status import (
+    INVALID_PARAMETER,
+    INVALID_VIEW_SIZE,
+    OBJECT_NAME_NOT_FOUND,
+    UNSUPPORTED,
+    Refused,
+    refusal,
+)
+
+if TYPE_CHECKING:
+    from vhdx.storage.smb.handle import Handle
 
 MIB = 1 << 20
 _REQUEST_RESUME_KEY = 0x00140078
@@ -22,6 +31,7 @@ _SET_ZERO_DATA = 0x000980C8
 _KEY_LENGTH = 24
 _COUNTS = struct.Struct("<III")  # chunks, bytes of the chunk that failed, bytes in all; or the limits
 _CHUNK = struct.Struct("<QQII")
+_RANGE = struct.Struct("<QQ")  # first byte, the one after the last
 _COPIES_IN_FLIGHT = 3
 _ZEROED_AT_ONCE = 64 * MIB
 
@@ -34,7 +44,16 @@ class Limits(NamedTuple):
     total_bytes: int = 16 * MIB
 
 
-def copy(source: Handle, target: Handle, moves: Sequence[Move], *, source_size: int) -> None:
+class Offload:
+    """What was learnt about one server: the limits of its copies, and which shares cannot."""
+
+    def __init__(self) -> None:
+        self.limits = Limits()
+        self.without_copy: set[tuple[str, str]] = set()
+        self.without_zero: set[str] = set()
+
+
+def copy(source: "Handle", target: "Handle", moves: Sequence[Move], *, source_size: int) -> None:
     """Copy between two files of one connection, in requests as full as the server takes.
 
     Raises Unsupported where the server cannot, FormatError for bytes past the end of the source.
@@ -43,50 +62,54 @@ def copy(source: Handle, target: Handle, moves: Sequence[Move], *, source_size: 
         if move.source_offset + move.length > source_size:
             reason = f"{move.length} bytes were expected here, and the file ends at {source_size}"
             raise FormatError("file", move.source_offset, reason, file=source.name)
-    pair = source.tree.share_name.casefold(), target.tree.share_name.casefold()
-    if source.connection is not target.connection or pair in target.connection.without_copy:
+    learnt = target.connection.offload
+    if source.connection is not target.connection or (source.tree.share, target.tree.share) in learnt.without_copy:
         raise Unsupported(f"{source.name} cannot be copied to {target.name} inside one server")
-    limits: Limits | None = Limits()
-    while limits is not None:
-        limits = _try(source, target, moves, limits, pair)
+    limits = learnt.limits
+    while (smaller := _try(source, target, moves, limits)) is not None:
+        learnt.limits = limits = smaller
 
 
-def _try(
-    source: Handle, target: Handle, moves: Sequence[Move], limits: Limits, pair: tuple[str, str]
-) -> Limits | None:
+def _try(source: "Handle", target: "Handle", moves: Sequence[Move], limits: Limits) -> Limits | None:
     """Copy within *limits*; None when done, or the smaller limits that the server asks for."""
+    batches = list(_batches(moves, limits))
     try:
-        key = answered(source.call(source.control(_REQUEST_RESUME_KEY, b"", answer=32)))[:_KEY_LENGTH]
-        batches = list(_batches(moves, limits))
-        requests = (target.control(_COPYCHUNK_WRITE, _request(key, batch), answer=_COUNTS.size) for batch in batches)
-        for batch, answer in zip(batches, target.calls(requests, depth=_COPIES_IN_FLIGHT), strict=True):
-            expected = sum(move.length for move in batch)
-            done = _COUNTS.unpack_from(answered(answer))[2]
-            if done != expected:
-                raise OSError(f"{target.name}: the server copied {done} of {expected} bytes")
+        key = source.control(_REQUEST_RESUME_KEY, b"", answer=32)[:_KEY_LENGTH]
+        requests = (_request(key, batch) for batch in batches)
+        answers = target.controls(_COPYCHUNK_WRITE, requests, answer=_COUNTS.size, depth=_COPIES_IN_FLIGHT)
     except (OSError, FormatError) as error:
-        refusal = refused(error)
-        if refusal is not None and refusal.status in UNSUPPORTED | {OBJECT_NAME_NOT_FOUND}:
-            target.connection.without_copy.add(pair)
+        refused = refusal(error)
+        if refused is not None and refused.status in UNSUPPORTED:
+            target.connection.offload.without_copy.add((source.tree.share, target.tree.share))
             raise Unsupported(f"{target.name}: the server does not copy") from error
-        if refusal is not None and refusal.status == INVALID_PARAMETER:
-            return _smaller(limits, refusal.header, target.name)
-        if refusal is not None and refusal.status == INVALID_VIEW_SIZE:
+        if refused is not None and refused.status == OBJECT_NAME_NOT_FOUND:
+            raise Unsupported(f"{target.name}: the server does not copy from {source.name}") from error
+        if refused is not None and refused.status == INVALID_PARAMETER:
+            return smaller(limits, refused, target.name)
+        if refused is not None and refused.status == INVALID_VIEW_SIZE:
             raise FormatError("file", None, "it ends before the bytes to be copied", file=source.name) from error
         raise
+    for batch, answer in zip(batches, answers, strict=True):
+        _check(batch, answer, target.name)
     return None
 
 
-def _smaller(limits: Limits, header: Any, name: str) -> Limits:
+def _check(batch: Sequence[Move], answer: bytes, name: str) -> None:
+    expected = sum(move.length for move in batch)
+    done = _COUNTS.unpack(answer)[2] if len(answer) == _COUNTS.size else 0
+    if done != expected:
+        raise OSError(errno.EIO, f"the server copied {done} of {expected} bytes", name)
+
+
+def smaller(limits: Limits, refused: Refused, name: str) -> Limits:
     """The limits that a refusal carries. Raises Unsupported where they are no smaller than what was tried."""
-    answer = SMB2IOCTLResponse()
-    answer.unpack(header["data"].get_value())
-    data = bytes(answer["buffer"].get_value())
-    if len(data) < _COUNTS.size:
-        raise Unsupported(f"{name}: the server refuses copies and does not say why")
-    learnt = Limits(*map(min, zip(_COUNTS.unpack_from(data), limits, strict=True)))
+    try:
+        told = _COUNTS.unpack_from(messages.controlled(refused.answer))
+    except struct.error:
+        raise Unsupported(f"{name}: the server refuses copies and does not say why") from refused
+    learnt = Limits(*map(min, zip(told, limits, strict=True)))
     if learnt == limits or min(learnt) == 0:
-        raise Unsupported(f"{name}: the server refuses copies within its own limits")
+        raise Unsupported(f"{name}: the server refuses copies within its own limits") from refused
     return learnt
 
 
@@ -116,23 +139,21 @@ def _request(key: bytes, batch: Sequence[Move]) -> bytes:
     return key + struct.pack("<II", len(batch), 0) + chunks
 
 
-def zero(handle: Handle, ranges: Sequence[tuple[int, int]]) -> None:
+def zero(handle: "Handle", ranges: Sequence[tuple[int, int]]) -> None:
     """Have the server zero ranges. Raises Unsupported where it cannot."""
-    share = handle.tree.share_name.casefold()
-    if share in handle.connection.without_zero:
+    without_zero = handle.connection.offload.without_zero
+    if handle.tree.share in without_zero:
         raise Unsupported(f"{handle.name}: the server does not zero")
     requests = (
-        handle.control(_SET_ZERO_DATA, struct.pack("<QQ", start, start + span.length))
+        _RANGE.pack(start, min(start + _ZEROED_AT_ONCE, offset + length))
         for offset, length in ranges
-        for span in spans(0, length, _ZEROED_AT_ONCE)
-        for start in (offset + span.number * _ZEROED_AT_ONCE,)
+        for start in range(offset, offset + length, _ZEROED_AT_ONCE)
     )
     try:
-        for _ in handle.calls(requests, depth=handle.connection.settings.depth):
-            pass
+        handle.controls(_SET_ZERO_DATA, requests, answer=0, depth=handle.connection.settings.depth)
     except OSError as error:
-        refusal = refused(error)
-        if refusal is not None and refusal.status in UNSUPPORTED:
-            handle.connection.without_zero.add(share)
+        refused = refusal(error)
+        if refused is not None and refused.status in UNSUPPORTED:
+            without_zero.add(handle.tree.share)
             raise Unsupported(f"{handle.name}: the server does not zero") from error
         raise

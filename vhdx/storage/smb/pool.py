@@ -1,11 +1,13 @@
 """Connections to servers, one for each server and account, made when first needed and again when lost."""
 
 import threading
+from collections.abc import Sequence
 from typing import NamedTuple, Self
 
 from vhdx.storage.smb.account import Credentials, SmbSettings
 from vhdx.storage.smb.connection import SmbConnection, url
 from vhdx.storage.smb.files import SmbFileSystem
+from vhdx.storage.smb.status import lost
 from vhdx.storage.smb.wire import Wire
 
 DEFAULT_SETTINGS = SmbSettings()
@@ -26,10 +28,11 @@ class SmbPool:
     """
 
     def __init__(self) -> None:
+        self._lock = threading.Lock()  # guards all that follows, and is never held while a server is waited for
         self._connections: dict[_Key, SmbConnection] = {}
-        self._locks: dict[_Key, threading.Lock] = {}
-        self._lock = threading.Lock()
+        self._making: dict[_Key, threading.Lock] = {}
         self._past = Wire(0, 0)
+        self._closed = False
 
     def share(
         self,
@@ -52,34 +55,49 @@ class SmbPool:
 
     def _connection(self, key: _Key) -> SmbConnection:
         with self._lock:
-            lock = self._locks.setdefault(key, threading.Lock())
-        with lock:
-            connection = self._connections.get(key)
+            making = self._making.setdefault(key, threading.Lock())
+        with making:
+            with self._lock:
+                connection = self._connections.get(key)
             if connection is not None and connection.alive:
                 return connection
             if connection is not None:
-                self._forget(connection)
-            self._connections[key] = SmbConnection(key.server, key.port, key.credentials, key.settings)
-            return self._connections[key]
+                connection.abandon()
+                self._forget(key)
+            connection = SmbConnection(key.server, key.port, key.credentials, key.settings)
+            with self._lock:
+                if not self._closed:
+                    self._connections[key] = connection
+                    return connection
+            connection.close()
+            raise lost(connection.name, "the pool of its connections is closed")
 
-    def _forget(self, connection: SmbConnection) -> None:
-        connection.abandon()
-        counted = connection.wire()
-        self._past = Wire(self._past.sent + counted.sent, self._past.received + counted.received)
+    def _forget(self, key: _Key) -> None:
+        with self._lock:
+            connection = self._connections.pop(key, None)
+            if connection is not None:
+                self._past = _sum([self._past, connection.wire()])
 
     def wire(self) -> Wire:
         """Bytes that crossed the wire so far, counted by the kernel at the sockets; zeros where it does not count."""
-        counts = [self._past, *(connection.wire() for connection in self._connections.values())]
-        return Wire(sum(count.sent for count in counts), sum(count.received for count in counts))
+        with self._lock:
+            return _sum([self._past, *(connection.wire() for connection in self._connections.values())])
 
     def close(self) -> None:
-        """Log off everywhere."""
+        """Log off everywhere; what is open stays lost. Closing twice is fine."""
         with self._lock:
-            for connection in self._connections.values():
-                connection.close()
+            self._closed = True
+            connections = list(self._connections.items())
+        for key, connection in connections:
+            connection.close()
+            self._forget(key)
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _sum(counts: Sequence[Wire]) -> Wire:
+    return Wire(sum(count.sent for count in counts), sum(count.received for count in counts))

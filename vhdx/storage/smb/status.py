@@ -2,12 +2,19 @@
 
 import contextlib
 import errno
+import struct
 from collections.abc import Iterator
 
-from smbprotocol.exceptions import SMBConnectionClosed, SMBException, SMBResponseException
+from smbprotocol.exceptions import SMBConnectionClosed, SMBResponseException
 
 from vhdx.errors import Error, FormatError, InUse, OutOfSpace
+from vhdx.storage.smb.messages import Answer
 
+PENDING = 0x00000103
+MORE_PROCESSING_REQUIRED = 0xC0000016
+NO_SUCH_FILE = 0xC000000F
+FILE_CLOSED = 0xC0000128
+SHARE_GONE = 0xC00000C9
 NO_MORE_FILES = 0x80000006
 INVALID_PARAMETER = 0xC000000D
 END_OF_FILE = 0xC0000011
@@ -26,7 +33,7 @@ UNSUPPORTED = frozenset({NOT_SUPPORTED, NOT_IMPLEMENTED, INVALID_DEVICE_REQUEST}
 _MISSING = {
     OBJECT_NAME_NOT_FOUND: "no such file",
     0xC000003A: "no such directory",
-    0xC000000F: "no such file",
+    NO_SUCH_FILE: "no such file",
     0xC00000CC: "the server has no such share",
 }
 _EXISTS = {0xC0000035: "it exists already"}
@@ -52,20 +59,31 @@ _WRONG = {
     0xC0000033: "not a name that the server allows",
     0xC000003B: "not a path that the server allows",
 }
-_LOST = {
-    0xC00000C9: "the share went away",
-    0xC0000203: "the session went away",
-    0xC000035C: "the session has expired",
-    0xC0000128: "the server has closed the file",
+SESSION_GONE = {0xC0000203: "the server has ended the session", 0xC000035C: "the session has expired"}
+_LOST = SESSION_GONE | {
+    SHARE_GONE: "the share went away",
+    FILE_CLOSED: "the server has closed the file",
+    INVALID_HANDLE: "the server does not know the file any more",
 }
+
+
+class Refused(Exception):
+    """The server's answer to a request is no; *answer* may say more."""
+
+    def __init__(self, status: int, answer: Answer) -> None:
+        super().__init__(f"status {status:#010x}")
+        self.status = status
+        self.answer = answer
 
 
 def failure(error: Exception, name: str) -> Exception:
     """What the contract calls *error*; *name* is the file, share or server that it is about."""
-    if isinstance(error, SMBResponseException):
+    if isinstance(error, Refused | SMBResponseException):
         return _refusal(error.status, name)
     if isinstance(error, SMBConnectionClosed):
-        return lost(name, "the server is gone or does not answer")
+        return lost(name, f"the log-on broke off ({error})")
+    if isinstance(error, struct.error):
+        return lost(name, "the server's answer is malformed")
     if isinstance(error, OSError):
         return lost(name, error.strerror or str(error))
     # Its text may quote what the server sent or what we sent; the kind says enough.
@@ -99,10 +117,13 @@ def _refusal(status: int, name: str) -> Exception:  # noqa: PLR0911  a table in 
 
 @contextlib.contextmanager
 def failures(name: str) -> Iterator[None]:
-    """Translate everything that smbprotocol and the socket raise in here."""
+    """Translate everything that a conversation with the server raises in here."""
     try:
         yield
-    except SMBException as error:
+    except (Refused, ConnectionError, TimeoutError, struct.error) as error:
         raise failure(error, name) from error
-    except (ConnectionError, TimeoutError) as error:
-        raise failure(error, name) from error
+
+
+def refusal(error: BaseException) -> Refused | None:
+    """The server's refusal behind a translated error."""
+    return error.__cause__ if isinstance(error.__cause__, Refused) else None

@@ -4,12 +4,12 @@ Once its connection is lost a storage stays dead, and every use raises Connectio
 gone on the server, so only whoever knows what was written can go on, through a new opening.
 """
 
+import errno
 import struct
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Iterable, Iterator, Sequence
 
 from vhdx.errors import FormatError, ReadOnly
-from vhdx.extents import Range, spans
+from vhdx.extents import Range
 from vhdx.storage.base import Access, Buffer, Move, Storage, Unsupported
 from vhdx.storage.smb import offload
 from vhdx.storage.smb.handle import Handle
@@ -24,7 +24,7 @@ class SmbStorage:
         self.handle = handle
         self._access = access
         # Nobody else can change the length of a file that is held against writers.
-        self._size = handle.standard()[1] if access is not Access.INSPECT else None
+        self._size = handle.size_at_opening if access is not Access.INSPECT else None
         self._closed = False
 
     @property
@@ -37,40 +37,34 @@ class SmbStorage:
 
     def read(self, pieces: Sequence[tuple[int, memoryview]]) -> None:
         """Fill the buffers, with many requests in flight."""
-        size = self.size()
-        for offset, buffer in pieces:
-            if offset + len(buffer) > size:
-                reason = f"{len(buffer)} bytes were expected here, and the file ends at {size}"
+        if self._size is not None:
+            for offset, buffer in pieces:
+                if offset + len(buffer) > self._size:
+                    reason = f"{len(buffer)} bytes were expected here, and the file ends at {self._size}"
+                    raise FormatError("file", offset, reason, file=self.name)
+        parts = self._parts(pieces)
+        for (offset, part), count in zip(parts, self.handle.read(parts), strict=True):
+            if count != len(part):
+                reason = f"{len(part)} bytes were expected here, and {count} came"
                 raise FormatError("file", offset, reason, file=self.name)
-        parts = [
-            (offset + span.number * unit, buffer[span.number * unit : span.number * unit + span.length])
-            for unit in (self._request_size,)
-            for offset, buffer in pieces
-            for span in spans(0, len(buffer), unit)
-        ]
-        requests = (self.handle.reading(offset, len(part)) for offset, part in parts)
-        answers = self.handle.calls(requests, depth=self._depth)
-        for (offset, part), answer in zip(parts, answers, strict=True):
-            data = _payload(answer)
-            if len(data) != len(part):
-                raise FormatError("file", offset, f"{len(data)} bytes came where {len(part)} must be", file=self.name)
-            part[:] = data
 
     def write(self, pieces: Sequence[tuple[int, Buffer]]) -> None:
         """Put the buffers in place, with many requests in flight."""
         self._check_writable()
-        unit = self._request_size
-        parts = [
-            (offset + span.number * unit, view[span.number * unit : span.number * unit + span.length])
-            for offset, view in ((offset, memoryview(data)) for offset, data in pieces)
-            for span in spans(0, len(view), unit)
-        ]
-        requests = (self.handle.writing(offset, bytes(part)) for offset, part in parts)
-        for (offset, part), answer in zip(parts, self.handle.calls(requests, depth=self._depth), strict=True):
-            written = struct.unpack_from("<I", answer["data"].get_value(), 4)[0]
-            if written != len(part):
-                raise OSError(f"{self.name}: the server wrote {written} of {len(part)} bytes at {offset}")
+        parts = self._parts([(offset, memoryview(data)) for offset, data in pieces])
+        for (offset, part), count in zip(parts, self.handle.write(parts), strict=True):
+            if count != len(part):
+                raise OSError(errno.EIO, f"the server wrote {count} of {len(part)} bytes at {offset}", self.name)
         self._grown(max((offset + len(part) for offset, part in parts), default=0))
+
+    def _parts(self, pieces: Iterable[tuple[int, memoryview]]) -> list[tuple[int, memoryview]]:
+        """The pieces, cut to what one request may carry."""
+        unit = self.handle.connection.request_size
+        return [
+            (offset + start, buffer[start : start + unit])
+            for offset, buffer in pieces
+            for start in range(0, len(buffer), unit)
+        ]
 
     def copy(self, source: Storage, moves: Sequence[Move]) -> None:
         """Copy inside the server; both files must be reached through one connection."""
@@ -103,7 +97,7 @@ class SmbStorage:
             self.handle.flush()
 
     def size(self) -> int:
-        return self.handle.standard()[1] if self._size is None else self._size
+        return self.handle.size() if self._size is None else self._size
 
     def truncate(self, size: int) -> None:
         """Set the end of the file; reserves nothing."""
@@ -123,22 +117,3 @@ class SmbStorage:
     def _grown(self, end: int) -> None:
         if self._size is not None:
             self._size = max(self._size, end)
-
-    @property
-    def _request_size(self) -> int:
-        return self.handle.connection.request_size
-
-    @property
-    def _depth(self) -> int:
-        return self.handle.connection.settings.depth
-
-
-_DATA_OFFSET = struct.Struct("<xxBxI")  # structure size, data offset, reserved, data length
-_HEADER = 64
-
-
-def _payload(answer: Any) -> memoryview:
-    """The bytes that a read response carries, without the library's field by field unpacking."""
-    body = memoryview(answer["data"].get_value())
-    offset, length = _DATA_OFFSET.unpack_from(body)
-    return body[offset - _HEADER : offset - _HEADER + length]

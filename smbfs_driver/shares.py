@@ -1,0 +1,205 @@
+r"""The list of shares: which servers and shares there are, and how to log on to them.
+
+A text file, one share a line, as for the retired WindowsSmbfsDriver::
+
+    # comments and empty lines are skipped
+    //server/share -o username=cinder,password=secret,domain=EXAMPLE
+    //server/with\040a\040space -o credentials=/etc/cinder/share.credentials,seal
+    \\server\third -o credentials=share.credentials,port=1445
+
+``\040`` is a space in the name of a share. A credentials file holds lines ``username=``, ``password=`` and
+``domain=``, as mount.cifs and smbclient read them; its path is relative to the list. A password with a comma can only
+stand there. A file that holds passwords and that its group or others can read is refused.
+
+Options: username, password, domain, credentials, port; ``seal`` encrypts; ``sign`` is always on; ``vers`` may ask
+for SMB 3, ``sec`` for ntlmssp. Options that only concern a mount are accepted and listed in `Share.ignored`.
+
+Promised: no password, nor anything that could be a part of one, in errors or representations.
+"""
+
+import os
+import re
+import shlex
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from vhdx.errors import Error
+
+SMB_PORT = 445
+_MOUNT = """
+    _netdev actimeo backupgid backupuid cache cifsacl closetimeo cruid dir_mode dirmode dynperm echo_interval file_mode
+    forcegid forceuid gid hard iocharset mapchars mapposix max_credits mfsymlinks multichannel nobrl nocase noperm
+    noposix noserverino nosharesock nounix perm resilienthandles rsize rw serverino soft uid wsize
+"""
+MOUNT_ONLY = frozenset(_MOUNT.split())
+"""What only tells a mounting kernel how to show the files."""
+_SAME = {"user": "username", "pass": "password", "dom": "domain", "workgroup": "domain", "cred": "credentials"}
+_WITH_VALUE = frozenset({"username", "password", "domain", "credentials", "port", "vers", "sec"})
+_FLAGS = frozenset({"seal", "sign"})
+_ACCEPTED = {"vers": ("3", "3.0", "3.02", "3.0.2", "3.1.1", "default"), "sec": ("ntlmssp", "ntlmsspi")}
+_LINE = re.compile(r"(?P<address>\S+)(?:\s+-o\s+(?P<options>\S.*))?")
+_ADDRESS = re.compile(r"//(?P<server>[^/\s]+)/(?P<share>[^/]+)/?")
+_NAME = re.compile(r"[a-z_]{1,24}")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """Who logs on."""
+
+    username: str
+    password: str = field(repr=False)
+    domain: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """One share and how to log on to it. *ignored* are the names of options that do nothing here."""
+
+    server: str
+    share: str
+    credentials: Credentials
+    port: int = SMB_PORT
+    encrypt: bool = False
+    ignored: tuple[str, ...] = ()
+
+    @property
+    def address(self) -> str:
+        """As in the list, spaces as spaces: ``//server/share``."""
+        return f"//{self.server}/{self.share}"
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    """A line of the list, taken apart. *where* names file and line in errors."""
+
+    where: str
+    server: str
+    share: str
+    options: Mapping[str, str] = field(repr=False)
+    ignored: tuple[str, ...]
+
+
+def load(path: Path) -> list[Share]:
+    """The shares of a list. Raises Error naming file and line, OSError where a file cannot be read."""
+    text, exposed = _read(path)
+    entries = list(_entries(text, path))
+    if exposed and any("password" in entry.options for entry in entries):
+        raise _too_open(path)
+    shares = [_share(entry, path.parent) for entry in entries]
+    seen: set[str] = set()
+    for entry, share in zip(entries, shares, strict=True):
+        if share.address.casefold() in seen:
+            raise Error(f"{entry.where}: {share.address} is listed twice")
+        seen.add(share.address.casefold())
+    return shares
+
+
+def split_address(address: str) -> tuple[str, str] | None:
+    """Server and share of ``//server/share`` or its backslashed form; None for anything else."""
+    found = _ADDRESS.fullmatch(address.replace("\\040", " ").replace("\\", "/"))
+    return None if found is None or _CONTROL.search(address) else (found["server"], found["share"])
+
+
+def _read(path: Path) -> tuple[str, bool]:
+    """The text of a file, and whether others than its owner can read or change it."""
+    with path.open("rb") as file:
+        exposed = bool(os.fstat(file.fileno()).st_mode & 0o077)
+        content = file.read()
+    try:
+        return content.decode(), exposed
+    except UnicodeDecodeError as error:
+        # Its own message would quote the bytes.
+        raise Error(f"{path}: not a text in UTF-8 (byte {error.start})") from None
+
+
+def _lines(text: str) -> Iterator[tuple[int, str]]:
+    """The lines that say something, numbered from 1."""
+    for number, line in enumerate(text.split("\n"), start=1):
+        stripped = line.strip()
+        if stripped and not stripped.startswith("#"):
+            yield number, stripped
+
+
+def _too_open(path: Path) -> Error:
+    command = f"chmod 600 {shlex.quote(str(path))}"
+    return Error(f"{path}: holds passwords, but others than its owner can read or change it; run: {command}")
+
+
+def _entries(text: str, path: Path) -> Iterator[_Entry]:
+    for number, line in _lines(text):
+        where = f"{path}, line {number}"
+        parts = _LINE.fullmatch(line)
+        address = split_address(parts["address"]) if parts else None
+        if parts is None or address is None:
+            raise Error(f"{where}: not of the form //server/share [-o option,...] (\\040 stands for a space)")
+        options, ignored = _options(parts["options"] or "", where)
+        yield _Entry(where, *address, options, ignored)
+
+
+def _options(text: str, where: str) -> tuple[dict[str, str], tuple[str, ...]]:
+    options: dict[str, str] = {}
+    ignored: list[str] = []
+    for item in text.split(",") if text else []:
+        key, equals, value = item.partition("=")
+        key = _SAME.get(key.strip(), key.strip())
+        if key in MOUNT_ONLY:
+            ignored.append(key)
+        elif key not in (_WITH_VALUE if equals else _FLAGS):
+            raise Error(f"{where}: {_unknown(key, after_password='password' in options)}")
+        elif key in options:
+            raise Error(f"{where}: the option {key} is there twice")
+        else:
+            options[key] = value
+    return options, tuple(ignored)
+
+
+def _unknown(key: str, *, after_password: bool) -> str:
+    if after_password:
+        return (
+            "something after password= is not an option that is known here (not shown: it may belong to the password; "
+            "a password with a comma goes into a file named by credentials=)"
+        )
+    if key in _WITH_VALUE | _FLAGS:
+        return f"the option {key} {'needs a' if key in _WITH_VALUE else 'takes no'} value"
+    # A log-on in another tool's notation may stand where an option should; only what looks like one is shown.
+    return f"the option {key} is not known here" if _NAME.fullmatch(key) else "one of the options is not known here"
+
+
+def _share(entry: _Entry, directory: Path) -> Share:
+    options = entry.options
+    for name, accepted in _ACCEPTED.items():
+        if options.get(name, accepted[0]) not in accepted:
+            raise Error(f"{entry.where}: {name} can only be one of {', '.join(accepted)} here")
+    port = options.get("port", str(SMB_PORT))
+    if not port.isascii() or not port.isdigit() or not 0 < int(port[:6]) < 1 << 16:
+        raise Error(f"{entry.where}: the port is not a number from 1 to 65535")
+    credentials = _credentials(entry, directory)
+    return Share(entry.server, entry.share, credentials, int(port), "seal" in options, entry.ignored)
+
+
+def _credentials(entry: _Entry, directory: Path) -> Credentials:
+    found: Mapping[str, str] = entry.options
+    if "credentials" in entry.options:
+        if found.keys() & {"username", "password", "domain"}:
+            raise Error(f"{entry.where}: credentials= and username=, password= or domain= exclude each other")
+        found = _credentials_file(directory / entry.options["credentials"])
+    if not found.get("username") or "password" not in found:
+        raise Error(f"{entry.where}: a username and a password, or credentials=FILE that has both, are needed")
+    return Credentials(found["username"], found["password"], found.get("domain", ""))
+
+
+def _credentials_file(path: Path) -> dict[str, str]:
+    text, exposed = _read(path)
+    if exposed:
+        raise _too_open(path)
+    found: dict[str, str] = {}
+    for number, line in _lines(text):
+        key, equals, value = line.partition("=")
+        key = _SAME.get(key.strip(), key.strip())
+        if not equals or key not in ("username", "password", "domain") or key in found:
+            # What stands there may be half a password.
+            raise Error(f"{path}, line {number}: one each of username=, password= and domain= is expected")
+        found[key] = value.strip()
+    return found

@@ -1,0 +1,171 @@
+"""The steps that operations on volumes are made of, each safe to repeat after a stop at any point.
+
+A step is a value, so that a list of them can lie on the share as an intent (`smbfs_driver.journal`); `run` does one.
+File names are those of `smbfs_driver.names`, in the root of the share.
+"""
+
+import contextlib
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from smbfs_driver import info as info_file
+from smbfs_driver.names import FileKind, VolumeNames
+from vhdx.engine import Engine
+from vhdx.errors import Error
+from vhdx.image.base import NewId
+from vhdx.storage.base import FileSystem
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """Where work is done: a share, and what works on it. *ids* makes the tokens of temporaries."""
+
+    files: FileSystem
+    engine: Engine
+    ids: NewId
+
+    def token(self) -> str:
+        """A fresh one, for `vhdx.engine.temporary_name`."""
+        return self.ids().hex[:8]
+
+
+@dataclass(frozen=True, slots=True)
+class CreateChild:
+    """Make *path* an empty child of *parent*, in place of what is there only where *replace* is set."""
+
+    path: str
+    parent: str
+    replace: bool = False
+
+    def run(self, names: VolumeNames, site: Site) -> None:  # noqa: ARG002  one signature for all steps
+        """Atomic; not for repeating: who is stopped before the .info names the child takes it back by Discard."""
+        site.engine.create_child(site.files, self.path, self.parent, replace=self.replace)
+        # The .info must not name a file whose name a crash could still take away.
+        site.files.sync_directory("")
+
+
+@dataclass(frozen=True, slots=True)
+class Merge:
+    """Write what *top* holds over its parent *target* into *target*."""
+
+    top: str
+    target: str
+
+    def run(self, names: VolumeNames, site: Site) -> None:
+        """Done when *top* is out of the active chain; merging it again could overwrite what came after it."""
+        info = info_file.read(site.files, names)
+        if info is None:
+            where = site.files.describe(names.info)
+            raise Error(f"{where}: gone while a snapshot is being deleted; restore it from a backup, then try again")
+        if self.top in site.engine.layers(site.files, info.active):
+            site.engine.merge(site.files, self.top, self.target)
+
+
+@dataclass(frozen=True, slots=True)
+class Relink:
+    """Make *parent*, into which the layer between was merged, the parent of *child*."""
+
+    child: str
+    parent: str
+
+    def run(self, names: VolumeNames, site: Site) -> None:  # noqa: ARG002
+        """Atomic; doing it again changes nothing."""
+        site.engine.relink(site.files, self.child, self.parent)
+
+
+@dataclass(frozen=True, slots=True)
+class WriteInfo:
+    """Put *document* in the place of the volume's .info."""
+
+    document: Mapping[str, str]
+
+    def run(self, names: VolumeNames, site: Site) -> None:
+        """Atomic."""
+        wanted = info_file.check(self.document, names, site.files.describe(names.info))
+        if info_file.read(site.files, names) != wanted:
+            info_file.write(site.files, names, wanted, site.token())
+
+
+@dataclass(frozen=True, slots=True)
+class Discard:
+    """Remove *path*, an image, unless the .info names it."""
+
+    path: str
+
+    def run(self, names: VolumeNames, site: Site) -> None:
+        """A file that is not there is fine."""
+        if not info_file.load(site.files, names).names(self.path):
+            _remove(site.files, self.path)
+
+
+@dataclass(frozen=True, slots=True)
+class Remove:
+    """Remove *path*, whatever it is to the volume."""
+
+    path: str
+
+    def run(self, names: VolumeNames, site: Site) -> None:  # noqa: ARG002
+        """A file that is not there is fine."""
+        _remove(site.files, self.path)
+
+
+@dataclass(frozen=True, slots=True)
+class Resize:
+    """Give the disk of *path* a size in bytes."""
+
+    path: str
+    size: int
+
+    def run(self, names: VolumeNames, site: Site) -> None:  # noqa: ARG002
+        """Leaves the old or the new size."""
+        site.engine.resize(site.files, self.path, self.size)
+
+
+def _remove(files: FileSystem, path: str) -> None:
+    with contextlib.suppress(FileNotFoundError):
+        files.remove(path)
+    files.sync_directory("")
+
+
+Step = CreateChild | Merge | Relink | WriteInfo | Discard | Remove | Resize
+"""One change to the files of a volume: ``run`` does what is left of it, durably."""
+
+RECORDED: Mapping[str, type[Step]] = {
+    "merge": Merge,
+    "relink": Relink,
+    "write_info": WriteInfo,
+    "discard": Discard,
+    "remove": Remove,
+}
+"""The steps that may lie on a share, by the name they have there."""
+
+
+def encode(steps: Sequence[Step]) -> list[dict[str, Any]]:
+    """*steps* as JSON knows them."""
+    names: dict[type, str] = {kind: name for name, kind in RECORDED.items()}
+    return [{"step": names[type(step)], **dataclasses.asdict(step)} for step in steps]
+
+
+def decode(document: object, names: VolumeNames, source: str) -> list[Step]:
+    """The steps that `encode` wrote down. *source* is named in errors.
+
+    Raises Error unless every step is known and touches files of this volume only.
+    """
+    if not isinstance(document, list):
+        raise Error(f"{source}: the steps are no JSON list")
+    return [_decode(entry, names, source) for entry in document]
+
+
+def _decode(entry: object, names: VolumeNames, source: str) -> Step:
+    fields = dict(entry) if isinstance(entry, dict) else {}
+    kind = RECORDED.get(str(fields.pop("step", None)))
+    if kind is None or set(fields) != {field.name for field in dataclasses.fields(kind)}:
+        raise Error(f"{source}: holds a step that this version does not know; finish it with the one that began it")
+    if kind is WriteInfo:
+        return WriteInfo(info_file.check(fields["document"], names, source).document())
+    for file in fields.values():
+        if not isinstance(file, str) or names.kind(file) in (None, FileKind.INTENT):
+            raise Error(f"{source}: a step names {file!r}, which is no file of volume {names.volume}")
+    return kind(**fields)

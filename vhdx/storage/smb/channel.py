@@ -1,0 +1,383 @@
+"""Many requests in flight over one socket: credits, signatures, and noticing that the other side is gone.
+
+A thread receives. It never waits for anything but the socket, and when it ends, every waiting request ends with it.
+Senders share a lock that the thread does not need, so a peer that reads no more cannot hold it up.
+"""
+
+import select
+import socket
+import struct
+import threading
+import time
+from typing import NamedTuple
+
+from vhdx.storage.base import Buffer
+from vhdx.storage.smb import messages, wire
+from vhdx.storage.smb.handshake import Established
+from vhdx.storage.smb.messages import HEADER_LENGTH, READ_HEAD_LENGTH, Answer, Command, Message
+from vhdx.storage.smb.protection import ENCRYPTED, TRANSFORM, Forged, Protection
+from vhdx.storage.smb.status import PENDING, SESSION_GONE, Refused, lost
+from vhdx.storage.smb.wire import Wire
+
+_HEADER = struct.Struct("<4sHHIHHIIQIIQ16s")
+_LENGTH = struct.Struct(">I")
+_PLAIN = b"\xfeSMB"
+_NO_SIGNATURE = bytes(16)
+_SIGNATURE = slice(48, 64)
+_FROM_SERVER, _SIGNED = 0x1, 0x8
+_UNASKED = (1 << 64) - 1
+_LONGEST = (16 << 20) + (1 << 16)
+_CREDITS = 1024
+_HEAD = HEADER_LENGTH + READ_HEAD_LENGTH
+
+
+class Header(NamedTuple):
+    """The header of an answer."""
+
+    protocol: bytes
+    structure: int
+    charge: int
+    status: int
+    command: int
+    credits: int
+    flags: int
+    following: int
+    number: int
+    process: int
+    tree: int
+    session: int
+    signature: bytes
+
+
+class Request:
+    """One request on its way; *done* is set when it is answered or never will be."""
+
+    __slots__ = ("answer", "done", "encrypted", "message", "status")
+
+    def __init__(self, message: Message, *, encrypted: bool) -> None:
+        self.message = message
+        self.encrypted = encrypted
+        self.done = threading.Event()
+        self.status: int | None = None
+        self.answer: Answer | None = None
+
+
+class _Broken(Exception):
+    """The conversation cannot go on, and why."""
+
+
+class Channel:
+    """A session's requests and answers. Safe to use from several threads.
+
+    *timeout* is in seconds: a peer that has been silent for half of it is asked for a sign of life, and is taken for
+    dead after another half. Bytes that it acknowledges count as signs of life, so a slow line is waited for.
+    """
+
+    def __init__(self, name: str, established: Established, *, timeout: float) -> None:
+        self.name = name
+        self._socket = established.socket
+        self._session = established.keys.session
+        self._encrypted = established.encrypted
+        self._protection = Protection(established.keys)
+        self._patience = timeout / 2
+        self._sending = threading.Lock()
+        self._changed = threading.Condition()  # guards all that follows
+        self._next, self._end = established.numbers
+        self._flying: dict[int, Request] = {}
+        self._charged = 0
+        self._reason: str | None = None
+        self._final: Wire | None = None
+        self._heard = self._moved = time.monotonic()
+        self._asked: float | None = None
+        self._counted: Wire | None = None
+        _prepare(self._socket, wait=timeout / 8)
+        self._thread = threading.Thread(target=self._work, name=f"smb-{name}", daemon=True)
+        self._thread.start()
+
+    @property
+    def alive(self) -> bool:
+        """Whether it can still be used, as far as is known."""
+        return self._reason is None
+
+    @property
+    def credits(self) -> int:
+        """How many credits the server has given, spent or not."""
+        with self._changed:
+            return self._end - self._next + self._charged
+
+    @property
+    def encrypts(self) -> bool:
+        """Whether the server can encrypt."""
+        return self._protection.encrypts
+
+    def post(self, message: Message, *, tree: int = 0, encrypted: bool = False, wait: bool = True) -> Request | None:
+        """Send a request; without *wait*, None in place of waiting for credits. Raises ConnectionError."""
+        request = Request(message, encrypted=encrypted or self._encrypted)
+        charge = message.charge
+        with self._changed:
+            while not self._affords(charge):
+                if not wait:
+                    return None
+                if not self._flying:
+                    raise lost(self.name, f"the server gives too few credits for a request that costs {charge}")
+                self._changed.wait()
+            number, wanted = self._enter(request, charge)
+        self._transmit(request, number, charge, wanted, tree)
+        return request
+
+    def _affords(self, charge: int) -> bool:
+        if self._reason is not None:
+            raise lost(self.name, self._reason)
+        # The last one is for asking whether the server lives.
+        return self._end - self._next > charge
+
+    def _enter(self, request: Request, charge: int) -> tuple[int, int]:
+        number = self._next
+        self._next += charge
+        self._flying[number] = request
+        self._charged += charge
+        missing = _CREDITS - (self._end - self._next + self._charged)
+        return number, charge + max(0, missing)
+
+    def _transmit(self, request: Request, number: int, charge: int, wanted: int, tree: int) -> None:
+        parts = self._protect(request, number, charge, wanted, tree)
+        try:
+            with self._sending:
+                _send(self._socket, parts)
+        except OSError as error:
+            self.abandon()
+            raise lost(self.name, self._reason or "the server is gone") from error
+        except BaseException:
+            # Half a request may be out.
+            self.abandon()
+            raise
+
+    def _protect(self, request: Request, number: int, charge: int, wanted: int, tree: int) -> list[Buffer]:
+        message = request.message
+        flags = 0 if request.encrypted else _SIGNED
+        header = bytearray(HEADER_LENGTH)
+        _HEADER.pack_into(
+            header, 0,
+            _PLAIN, HEADER_LENGTH, charge, 0, message.command, min(wanted, 0xFFFF), flags, 0, number, 0, tree,
+            self._session, _NO_SIGNATURE,
+        )  # fmt: skip
+        parts: list[Buffer] = [header, message.body, message.payload]
+        if request.encrypted:
+            parts = self._protection.encrypt(parts)
+        else:
+            header[_SIGNATURE] = self._protection.signature(number, parts)
+        return [_LENGTH.pack(sum(map(len, parts))), *parts]
+
+    def receive(self, request: Request) -> Answer:
+        """Wait for the answer, however long a live server takes. Raises Refused, ConnectionError."""
+        request.done.wait()
+        if request.answer is None or request.status is None:
+            raise lost(self.name, self._reason or "the server is gone")
+        if request.status:
+            raise Refused(request.status, request.answer)
+        return request.answer
+
+    def abandon(self) -> None:
+        """Hang up without a word; every request ends soon."""
+        try:
+            self._socket.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            return
+
+    def close(self) -> None:
+        """Hang up, and wait until nothing of the channel is left."""
+        self.abandon()
+        self._thread.join()
+
+    def wire(self) -> Wire:
+        """Bytes that crossed so far."""
+        return self._final or wire.count(self._socket) or self._final or Wire(0, 0)
+
+    def _work(self) -> None:
+        reason = "an answer could not be handled"
+        try:
+            while True:
+                self._receive_frame()
+        except (_Broken, Forged) as broken:
+            reason = str(broken)
+        except struct.error:
+            reason = "the server's answer is malformed"
+        except OSError as error:
+            reason = error.strerror or "the server is gone"
+        finally:
+            self._finish(reason)
+
+    def _finish(self, reason: str) -> None:
+        with self._changed:
+            self._reason = reason
+            flying = list(self._flying.values())
+            self._flying.clear()
+            self._changed.notify_all()
+        self.abandon()
+        with self._sending:
+            self._final = wire.count(self._socket)
+            self._socket.close()
+        for request in flying:
+            request.done.set()
+
+    def _receive_frame(self) -> None:
+        length = _LENGTH.unpack(self._take(_LENGTH.size))[0]
+        if not HEADER_LENGTH <= length <= _LONGEST:
+            raise _Broken("the server sends what is not SMB")
+        head = self._take(min(length, _HEAD))
+        if head.startswith(_PLAIN):
+            header = Header(*_HEADER.unpack_from(head))
+            if self._places(header, head, length):
+                return
+        frame = bytearray(length)
+        frame[: len(head)] = head
+        self._fill(memoryview(frame)[len(head) :])
+        if head.startswith(_PLAIN):
+            self._handle(memoryview(frame), encrypted=False)
+        elif head.startswith(ENCRYPTED) and length > TRANSFORM.size:
+            self._handle(self._protection.decrypt(frame), encrypted=True)
+        else:
+            raise _Broken("the server sends what is not SMB")
+
+    def _places(self, header: Header, head: bytearray, length: int) -> bool:
+        """Take the payload of a read straight into the reader's buffer, where that can be done."""
+        with self._changed:
+            request = self._flying.get(header.number)
+        if request is None or request.encrypted or header.status or header.following or not header.flags & _SIGNED:
+            return False
+        into = request.message.into
+        if into is None or header.command != Command.READ or len(head) != _HEAD:
+            return False
+        offset, size = messages.read_extent(head[HEADER_LENGTH:])
+        if offset != _HEAD or size > len(into) or length != offset + size:
+            return False
+        payload = into[:size]
+        self._fill(payload)
+        head[_SIGNATURE] = _NO_SIGNATURE
+        self._protection.check(header.number, header.signature, [head, payload])
+        self._settle(header, Answer(header.tree, memoryview(head)[HEADER_LENGTH:], size))
+        return True
+
+    def _handle(self, frame: memoryview, *, encrypted: bool) -> None:
+        """Handle the answers in one frame, which follow each other."""
+        while len(frame):
+            header = Header(*_HEADER.unpack_from(frame))
+            part = frame[: header.following or len(frame)]
+            frame = frame[header.following or len(frame) :]
+            if header.protocol != _PLAIN or not header.flags & _FROM_SERVER or len(part) < HEADER_LENGTH:
+                raise _Broken("the server sends what is not an answer")
+            if header.number != _UNASKED:
+                self._accept(header, part, encrypted=encrypted)
+
+    def _accept(self, header: Header, part: memoryview, *, encrypted: bool) -> None:
+        with self._changed:
+            request = self._flying.get(header.number)
+        if request is None:
+            raise _Broken("the server answers what was not asked")
+        if header.status == PENDING:
+            self._give(header.credits)
+            return
+        if not encrypted:
+            self._check(request, header, part)
+        body = part[HEADER_LENGTH:]
+        placed = 0
+        if request.message.into is not None and not header.status:
+            payload = Answer(header.tree, body).part(*messages.read_extent(body))
+            placed = len(payload)
+            if placed > len(request.message.into):
+                raise _Broken("the server sends more than was asked for")
+            request.message.into[:placed] = payload
+        self._settle(header, Answer(header.tree, body, placed))
+
+    def _check(self, request: Request, header: Header, part: memoryview) -> None:
+        """Let nothing through that the server did not sign; but one that has lost the session cannot sign."""
+        if header.status in SESSION_GONE:
+            raise _Broken(SESSION_GONE[header.status])
+        if request.encrypted or not header.flags & _SIGNED:
+            raise _Broken("an answer is neither signed nor encrypted; somebody may be tampering with the connection")
+        self._protection.check(header.number, header.signature, [part[:48], _NO_SIGNATURE, part[64:]])
+
+    def _settle(self, header: Header, answer: Answer) -> None:
+        with self._changed:
+            request = self._flying.pop(header.number)
+            self._charged -= request.message.charge
+            self._end += header.credits
+            self._changed.notify_all()
+        if header.status in SESSION_GONE:
+            raise _Broken(SESSION_GONE[header.status])
+        request.status, request.answer = header.status, answer
+        request.done.set()
+
+    def _give(self, credits: int) -> None:
+        with self._changed:
+            self._end += credits
+            self._changed.notify_all()
+
+    def _take(self, length: int) -> bytearray:
+        data = bytearray(length)
+        self._fill(memoryview(data))
+        return data
+
+    def _fill(self, view: memoryview) -> None:
+        while len(view):
+            try:
+                count = self._socket.recv_into(view, 0, socket.MSG_WAITALL)
+            except BlockingIOError:
+                self._look_for_life()
+                continue
+            if not count:
+                raise _Broken("the server hung up")
+            self._heard, self._asked = time.monotonic(), None
+            view = view[count:]
+
+    def _look_for_life(self) -> None:
+        """Nothing came for a while: ask for a sign of life, or give up."""
+        now = time.monotonic()
+        counted = wire.count(self._socket)
+        if counted != self._counted:
+            self._counted, self._moved = counted, now
+        quiet = now - max(self._heard, self._moved, self._asked or 0)
+        if quiet < self._patience:
+            return
+        if self._asked is not None or quiet >= 2 * self._patience:
+            raise _Broken("the server does not answer any more")
+        if self._ask():
+            self._asked = now
+
+    def _ask(self) -> bool:
+        """Send an echo unless that would mean to wait, for a sender or for room; whether it was sent."""
+        if not self._sending.acquire(blocking=False):
+            return False
+        try:
+            with self._changed:
+                if self._end == self._next or not _has_room(self._socket):
+                    return False
+                request = Request(messages.ECHO, encrypted=self._encrypted)
+                number, wanted = self._enter(request, 1)
+            _send(self._socket, self._protect(request, number, 1, wanted, 0), socket.MSG_DONTWAIT)
+            return True
+        finally:
+            self._sending.release()
+
+
+def _prepare(connection: socket.socket, *, wait: float) -> None:
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    seconds, rest = divmod(max(wait, 0.01), 1)
+    # Unlike Python's own timeout it holds for receiving alone, and costs no further system call.
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("@ll", int(seconds), int(rest * 1e6)))
+
+
+def _has_room(connection: socket.socket) -> bool:
+    poll = select.poll()
+    poll.register(connection, select.POLLOUT)
+    return bool(poll.poll(0))
+
+
+def _send(connection: socket.socket, parts: list[Buffer], flags: int = 0) -> None:
+    views = [memoryview(part) for part in parts if len(part)]
+    while views:
+        sent = connection.sendmsg(views, [], flags)
+        while views and sent >= len(views[0]):
+            sent -= len(views.pop(0))
+        if sent:
+            views[0] = views[0][sent:]
