@@ -27,7 +27,7 @@ class Engine(Protocol):
     def create(self, files: FileSystem, path: str, size: int, options: CreateOptions | None = None) -> None:
         """Make a dynamic image of *size* bytes. Built under ``temporary_name(path)``, then renamed.
 
-        Raises FileExistsError. A stop leaves at most the temporary.
+        Durable on return. Raises FileExistsError. A stop leaves at most the temporary.
         """
 
     def create_child(
@@ -35,7 +35,8 @@ class Engine(Protocol):
     ) -> None:
         """Make an empty differencing image over *parent* (same directory), of the parent's size unless told.
 
-        *replace* lets it take the place of an existing file, atomically. A stop leaves at most the temporary.
+        *replace* lets it take the place of an existing file, atomically. Durable on return. A stop leaves at most the
+        temporary.
         """
 
     def info(self, files: FileSystem, path: str) -> ImageInfo:
@@ -51,13 +52,13 @@ class Engine(Protocol):
         """Write what *top* and the layers between hold over its ancestor *target* into *target*; top's size wins.
 
         Nothing is relinked or removed. A stop leaves every disk that reads through *top* as it was, and the same
-        call finishes. Afterwards *target* reads as *top* does.
+        call finishes. Afterwards, durably, *target* reads as *top* does.
         """
 
     def relink(self, files: FileSystem, child: str, parent: str) -> None:
         """Record *parent* (same directory) and its present DataWriteGuid as the parent of *child*.
 
-        Atomic; doing it again changes nothing. The caller vouches that the content fits.
+        Atomic and durable on return; doing it again changes nothing. The caller vouches that the content fits.
         """
 
     def clone(

@@ -1,5 +1,6 @@
 """Files of this machine: what the kernel adds to the contract, and what it may do to us."""
 
+import contextlib
 import errno
 import fcntl
 import os
@@ -7,6 +8,7 @@ import resource
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -329,3 +331,29 @@ except vhdx.errors.Error as error:
     command = [sys.executable, "-c", script]
     done = subprocess.run(command, capture_output=True, text=True, check=True, env=_environment())
     assert "POSIX" in done.stdout
+
+
+def test_of_many_who_create_and_remove_one_name_only_one_holds_it(tmp_path: Path) -> None:
+    """A lock file made by exclusive creation must not be taken away while its maker thinks it holds it."""
+    files, holders, overlaps = LocalFileSystem(tmp_path), [0], []
+
+    def contend() -> None:
+        for _ in range(300):
+            try:
+                held = files.create("intent")
+            except (FileExistsError, InUse):
+                with contextlib.suppress(FileNotFoundError, InUse):
+                    files.remove("intent")
+                continue
+            holders[0] += 1
+            if holders[0] != 1 or not (tmp_path / "intent").exists():
+                overlaps.append(holders[0])
+            holders[0] -= 1
+            held.close()
+
+    threads = [threading.Thread(target=contend) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert overlaps == []

@@ -241,6 +241,9 @@ class LocalFileSystem:
             fd = os.open(place, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
         with _closed_on_error(fd):
             _lock(fd, Access.WRITE, str(place))
+            # Whoever saw the name before the lock was there may have taken it away again.
+            if not _still_named(fd, place):
+                raise _in_use(str(place))
         return LocalStorage(fd, str(place), writable=True)
 
     def rename(self, source: str, target: str, *, replace: bool) -> None:
@@ -363,6 +366,9 @@ def _unheld(place: Path) -> Iterator[None]:
     fd = _open_regular(place, os.O_RDWR)
     try:
         _lock(fd, Access.WRITE, str(place))
+        # A file that took the name in between is somebody else's, and held or not is not the one that was meant.
+        if not _still_named(fd, place):
+            raise _in_use(str(place))
         yield
     finally:
         os.close(fd)
