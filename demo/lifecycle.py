@@ -4,7 +4,6 @@ No mount and no host tool touches the images: the engine talks to the server. Af
 and compared with a raw file that went through the same changes.
 """
 
-import os
 import random
 import subprocess
 import sys
@@ -41,7 +40,8 @@ class Stage:
         self.files = WatchedFileSystem(self.place.files, self.tally)
         self.engine = NativeEngine()
         self.volumes = Volumes(self.files, self.engine)
-        print(f"{'step':<34}{'seconds':>8}  {'moved by engine':>16}  {'moved on server':>16}  {'on the wire':>12}  disk")
+        titles = ("seconds", "moved by engine", "moved on server", "on the wire")
+        print(line("step", *titles, "disk"))
 
     def step(self, name: str, action: Callable[[], None], *expected: tuple[str, ExpectedDisk]) -> None:
         """Do something, then read volumes back and compare them; one line."""
@@ -54,7 +54,7 @@ class Stage:
         verdicts = [self.compare(volume, disk) for volume, disk in expected]
         on_wire = "-" if wire is None or crossed is None else human(crossed - wire)
         verdict = "right" if all(verdicts) else "WRONG"
-        print(f"{name:<34}{seconds:>8.2f}  {human(moved):>16}  {human(copied):>16}  {on_wire:>12}  {verdict}", flush=True)
+        print(line(name, f"{seconds:.2f}", human(moved), human(copied), on_wire, verdict), flush=True)
         if not all(verdicts):
             self.wrong.append(name)
 
@@ -69,6 +69,11 @@ class Stage:
             for offset, data in disk.changed_since(before):
                 chain.write(offset, data)
             chain.flush()
+
+
+def line(step: str, seconds: str, moved: str, copied: str, wire: str, disk: str) -> str:
+    """A row of the table."""
+    return f"{step:<34}{seconds:>8}  {moved:>16}  {copied:>16}  {wire:>12}  {disk}"
 
 
 def human(count: int) -> str:
@@ -154,7 +159,7 @@ def second_opinions(stage: Stage, disk: ExpectedDisk, work: Path) -> bool:
             break
         print(f"qemu-img {arguments[0]}: {(done.stdout or done.stderr).strip()}")
         good = good and done.returncode == 0
-    left = sorted(os.listdir(stage.place.directory))
+    left = sorted(path.name for path in stage.place.directory.iterdir())
     print(f"on the share: {', '.join(left)}")
     return good and left == sorted([f"{VOLUME}.vhdx", f"{VOLUME}.vhdx.info"])
 
