@@ -71,9 +71,9 @@ class Stage:
             chain.flush()
 
 
-def line(step: str, seconds: str, moved: str, copied: str, wire: str, disk: str) -> str:
+def line(*cells: str) -> str:
     """A row of the table."""
-    return f"{step:<34}{seconds:>8}  {moved:>16}  {copied:>16}  {wire:>12}  {disk}"
+    return "{:<34}{:>8}  {:>16}  {:>16}  {:>12}  {}".format(*cells)
 
 
 def human(count: int) -> str:

@@ -1,6 +1,7 @@
 """Fixtures that need a real server; without Samba what uses them is skipped, and says so."""
 
 import itertools
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 from tests.support.smbd import Smbd, unavailable
 from vhdx.storage.smb import Credentials, SmbFileSystem, SmbPool, SmbSettings
 
+SETTINGS = SmbSettings(timeout=6)
 _numbers = itertools.count()
 
 
@@ -30,6 +32,16 @@ def smb_pool(smbd: Smbd) -> Iterator[SmbPool]:
 
 
 @pytest.fixture
+def own_smbd() -> Iterator[Smbd]:
+    """A Samba that one test may freeze, kill and starve."""
+    reason = unavailable()
+    if reason:
+        pytest.skip(reason)
+    with Smbd() as server:
+        yield server
+
+
+@pytest.fixture
 def share_directory(tmp_path: Path) -> Path:
     """Where the files of `smb_files` lie on this machine."""
     directory = tmp_path / "share"
@@ -43,9 +55,19 @@ def smb_files(smbd: Smbd, smb_pool: SmbPool, share_directory: Path) -> SmbFileSy
     return connect(smbd, smb_pool, share_directory)
 
 
-def connect(server: Smbd, pool: SmbPool, directory: Path, extra: str = "") -> SmbFileSystem:
+def connect(
+    server: Smbd, pool: SmbPool, directory: Path, extra: str = "", settings: SmbSettings = SETTINGS
+) -> SmbFileSystem:
     """Serve *directory* as a share of its own and connect to it."""
     name = f"share{next(_numbers)}"
     server.add_share(name, directory, extra)
     credentials = Credentials(server.user, server.password)
-    return pool.share(server.host, name, port=server.port, credentials=credentials, settings=SmbSettings(timeout=6))
+    deadline = time.monotonic() + 20
+    while True:
+        try:
+            return pool.share(server.host, name, port=server.port, credentials=credentials, settings=settings)
+        except FileNotFoundError:
+            # Each of the server's processes takes a new share up in its own time.
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.02)

@@ -65,17 +65,10 @@ def find_parent(
     for path in candidates(files, child, link, policy):
         name = files.describe(path)
         try:
-            image = open_image(files.open(path, Access.INSPECT), new_id=new_id)
-            reason = _refusal(info, link, image.info)
-            image.close()
-            if not reason:
-                image = open_image(files.open(path, access), new_id=new_id)
-                # Another file may have taken the name in between.
-                reason = _refusal(info, link, image.info)
-                if not reason:
-                    return Layer(path, image)
-                image.close()
-            mismatches.append(f"{name} {reason}")
+            found = _open_if_parent(files, path, info, access=access, new_id=new_id)
+            if not isinstance(found, str):
+                return Layer(path, found)
+            mismatches.append(f"{name} {found}")
         except FileNotFoundError:
             tried.append(f"{name} does not exist")
         except InUse:
@@ -87,7 +80,26 @@ def find_parent(
     raise ParentNotFound(files.describe(child), [*tried, *_unusable(child, link, policy)])
 
 
-def _refusal(child: ImageInfo, link: ParentLink, parent: ImageInfo) -> str:
+def _open_if_parent(
+    files: FileSystem, path: str, child: ImageInfo, *, access: Access, new_id: NewId
+) -> Image | str:
+    """The image at *path* when it is the parent of *child*, else the reason why not."""
+    # Looked at first without a claim on the file; again afterwards, since another may have taken its name.
+    for claim in (Access.INSPECT, access):
+        image = open_image(files.open(path, claim), new_id=new_id)
+        reason = _refusal(child, image.info)
+        if reason or claim is access:
+            break
+        image.close()
+    if not reason:
+        return image
+    image.close()
+    return reason
+
+
+def _refusal(child: ImageInfo, parent: ImageInfo) -> str:
+    link = child.parent
+    assert link is not None
     if not link.accepts(parent.data_write_guid):
         return (
             f"is not, or is no longer, what the image was made from (its DataWriteGuid is {parent.data_write_guid}, "

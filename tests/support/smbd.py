@@ -92,6 +92,23 @@ class Smbd:
                     os.kill(pid, signal.SIGHUP)
             time.sleep(0.1)
 
+    def close_share(self, name: str) -> None:
+        """Have every connection of a client to this share ended, as an administrator may."""
+        smbcontrol = find("smbcontrol")
+        assert smbcontrol is not None
+        subprocess.run(
+            [smbcontrol, "-s", str(self.home / "smb.conf"), "smbd", "close-share", name],
+            check=True,
+            capture_output=True,
+        )
+
+    def configure(self, extra: str) -> None:
+        """Start again with these lines in the global section."""
+        self._extra = extra
+        self.kill()
+        self._write_configuration()
+        self.restart()
+
     def _write_configuration(self) -> None:
         text = _GLOBAL.format(port=self.port, home=self.home, extra=self._extra) + "".join(self._shares.values())
         (self.home / "smb.conf").write_text(text)
