@@ -8,7 +8,6 @@ import select
 import socket
 import struct
 import threading
-import time
 from typing import NamedTuple
 
 from vhdx.storage.base import Buffer
@@ -29,6 +28,7 @@ _UNASKED = (1 << 64) - 1
 _LONGEST = (16 << 20) + (1 << 16)
 _CREDITS = 1024
 _HEAD = HEADER_LENGTH + READ_HEAD_LENGTH
+_SLICES = 8  # how often the thread that receives looks up within the timeout
 
 
 class Header(NamedTuple):
@@ -70,7 +70,8 @@ class Channel:
     """A session's requests and answers. Safe to use from several threads.
 
     *timeout* is in seconds: a peer that has been silent for half of it is asked for a sign of life, and is taken for
-    dead after another half. Bytes that it acknowledges count as signs of life, so a slow line is waited for.
+    dead after another half. Bytes that it acknowledges count as signs of life, so a slow line is waited for. Time in
+    which this process itself stands still does not count.
     """
 
     def __init__(self, name: str, established: Established, *, timeout: float) -> None:
@@ -79,7 +80,6 @@ class Channel:
         self._session = established.keys.session
         self._encrypted = established.encrypted
         self._protection = Protection(established.keys)
-        self._patience = timeout / 2
         self._sending = threading.Lock()
         self._changed = threading.Condition()  # guards all that follows
         self._next, self._end = established.numbers
@@ -87,10 +87,10 @@ class Channel:
         self._charged = 0
         self._reason: str | None = None
         self._final: Wire | None = None
-        self._heard = self._moved = time.monotonic()
-        self._asked: float | None = None
+        self._silent = 0
+        self._asked = False
         self._counted: Wire | None = None
-        _prepare(self._socket, wait=timeout / 8)
+        _prepare(self._socket, wait=timeout / _SLICES)
         self._thread = threading.Thread(target=self._work, name=f"smb-{name}", daemon=True)
         self._thread.start()
 
@@ -327,22 +327,24 @@ class Channel:
                 continue
             if not count:
                 raise _Broken("the server hung up")
-            self._heard, self._asked = time.monotonic(), None
+            self._silent, self._asked = 0, False
             view = view[count:]
 
     def _look_for_life(self) -> None:
-        """Nothing came for a while: ask for a sign of life, or give up."""
-        now = time.monotonic()
+        """Nothing came for a slice of the timeout: ask for a sign of life when it is time to, or give up.
+
+        Slices are counted and no clock is read: one that ran on while this process was stopped would blame the peer.
+        """
+        self._silent += 1
         counted = wire.count(self._socket)
         if counted != self._counted:
-            self._counted, self._moved = counted, now
-        quiet = now - max(self._heard, self._moved, self._asked or 0)
-        if quiet < self._patience:
+            self._counted, self._silent = counted, 0
+        if self._silent < _SLICES // 2:
             return
-        if self._asked is not None or quiet >= 2 * self._patience:
+        if self._asked or self._silent >= _SLICES:
             raise _Broken("the server does not answer any more")
         if self._ask():
-            self._asked = now
+            self._asked, self._silent = True, 0
 
     def _ask(self) -> bool:
         """Send an echo unless that would mean to wait, for a sender or for room; whether it was sent."""

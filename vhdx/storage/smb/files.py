@@ -89,6 +89,9 @@ class SmbFileSystem:
             handle.set(_RENAME_INFORMATION, struct.pack("<B7xQI", replace, 0, len(new_name)) + new_name)
         except FileExistsError:
             raise FileExistsError(errno.EEXIST, "it exists already", self.describe(target)) from None
+        except FileNotFoundError:
+            # The source is open already.
+            raise FileNotFoundError(errno.ENOENT, "no such directory", self.describe(target)) from None
         except PermissionError:
             if replace:
                 self._check_unheld(target, beside=h.SHARE_NONE)
@@ -104,8 +107,11 @@ class SmbFileSystem:
             return
 
     def remove(self, path: str) -> None:
-        """Remove a file; see `FileSystem.remove`. Its name is gone when the last who inspects it closes it."""
-        self._handle(path, access=h.DELETE, options=h.DELETE_ON_CLOSE).close()
+        """Remove a file; see `FileSystem.remove`. Its name is gone when the last who inspects it closes it.
+
+        When the connection is lost meanwhile, that is a ConnectionError, and the file may or may not be there.
+        """
+        self._handle(path, access=h.DELETE, options=h.DELETE_ON_CLOSE).finish()
 
     def stat(self, path: str) -> FileStatus:
         """Look at a file; see `FileSystem.stat`."""

@@ -108,13 +108,17 @@ class Handle:
             message = messages.query_directory(self.file, information, _PAGE_LENGTH, restart=restart)
             return messages.queried(self.connection.call(self.tree, message))
 
+    def finish(self) -> None:
+        """Give the handle back and hear that it was taken, where something hangs on that. Raises ConnectionError."""
+        self._closed = True
+        self.call(messages.close(self.file))
+
     def close(self) -> None:
         """Give the handle back; on a connection that is gone there is nothing to give."""
         if self._closed or not self.connection.alive:
             return
-        self._closed = True
         try:
-            self.call(messages.close(self.file))
+            self.finish()
         except OSError:
             return
 

@@ -58,16 +58,21 @@ def copy(source: "Handle", target: "Handle", moves: Sequence[Move], *, source_si
 
     Raises Unsupported where the server cannot, FormatError for bytes past the end of the source.
     """
-    for move in moves:
-        if move.source_offset + move.length > source_size:
-            reason = f"{move.length} bytes were expected here, and the file ends at {source_size}"
-            raise FormatError("file", move.source_offset, reason, file=source.name)
+    check_inside(source.name, [(move.source_offset, move.length) for move in moves], source_size)
     learnt = target.connection.offload
     if source.connection is not target.connection or (source.tree.share, target.tree.share) in learnt.without_copy:
         raise Unsupported(f"{source.name} cannot be copied to {target.name} inside one server")
     limits = learnt.limits
     while (smaller := _try(source, target, moves, limits)) is not None:
         learnt.limits = limits = smaller
+
+
+def check_inside(name: str, ranges: Sequence[tuple[int, int]], size: int) -> None:
+    """Raise FormatError for the first range that reaches past the end of a file of *size* bytes."""
+    for offset, length in ranges:
+        if offset + length > size:
+            reason = f"{length} bytes were expected here, and the file ends at {size}"
+            raise FormatError("file", offset, reason, file=name)
 
 
 def _try(source: "Handle", target: "Handle", moves: Sequence[Move], limits: Limits) -> Limits | None:
@@ -87,6 +92,7 @@ def _try(source: "Handle", target: "Handle", moves: Sequence[Move], limits: Limi
         if refused is not None and refused.status == INVALID_PARAMETER:
             return smaller(limits, refused, target.name)
         if refused is not None and refused.status == INVALID_VIEW_SIZE:
+            check_inside(source.name, [(move.source_offset, move.length) for move in moves], source.size())
             raise FormatError("file", None, "it ends before the bytes to be copied", file=source.name) from error
         raise
     for batch, answer in zip(batches, answers, strict=True):

@@ -6,7 +6,9 @@ gone on the server, so only whoever knows what was written can go on, through a 
 
 import errno
 import struct
+import threading
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 
 from vhdx.errors import FormatError, ReadOnly
 from vhdx.extents import Range
@@ -23,8 +25,9 @@ class SmbStorage:
     def __init__(self, handle: Handle, access: Access) -> None:
         self.handle = handle
         self._access = access
-        # Nobody else can change the length of a file that is held against writers.
+        # Nobody else can change the length of a file that is held against writers. None: only the server knows it.
         self._size = handle.size_at_opening if access is not Access.INSPECT else None
+        self._resizing = threading.Lock()
         self._closed = False
 
     @property
@@ -37,13 +40,17 @@ class SmbStorage:
 
     def read(self, pieces: Sequence[tuple[int, memoryview]]) -> None:
         """Fill the buffers, with many requests in flight."""
+        ranges = [(offset, len(buffer)) for offset, buffer in pieces]
         if self._size is not None:
-            for offset, buffer in pieces:
-                if offset + len(buffer) > self._size:
-                    reason = f"{len(buffer)} bytes were expected here, and the file ends at {self._size}"
-                    raise FormatError("file", offset, reason, file=self.name)
+            offload.check_inside(self.name, ranges, self._size)
         parts = self._parts(pieces)
-        for (offset, part), count in zip(parts, self.handle.read(parts), strict=True):
+        try:
+            counts = self.handle.read(parts)
+        except FormatError:
+            # The server does not say which of the requests it was.
+            offload.check_inside(self.name, ranges, self.handle.size())
+            raise
+        for (offset, part), count in zip(parts, counts, strict=True):
             if count != len(part):
                 reason = f"{len(part)} bytes were expected here, and {count} came"
                 raise FormatError("file", offset, reason, file=self.name)
@@ -52,10 +59,10 @@ class SmbStorage:
         """Put the buffers in place, with many requests in flight."""
         self._check_writable()
         parts = self._parts([(offset, memoryview(data)) for offset, data in pieces])
-        for (offset, part), count in zip(parts, self.handle.write(parts), strict=True):
-            if count != len(part):
-                raise OSError(errno.EIO, f"the server wrote {count} of {len(part)} bytes at {offset}", self.name)
-        self._grown(max((offset + len(part) for offset, part in parts), default=0))
+        with self._growing(max((offset + len(part) for offset, part in parts), default=0)):
+            for (offset, part), count in zip(parts, self.handle.write(parts), strict=True):
+                if count != len(part):
+                    raise OSError(errno.EIO, f"the server wrote {count} of {len(part)} bytes at {offset}", self.name)
 
     def _parts(self, pieces: Iterable[tuple[int, memoryview]]) -> list[tuple[int, memoryview]]:
         """The pieces, cut to what one request may carry."""
@@ -69,10 +76,12 @@ class SmbStorage:
     def copy(self, source: Storage, moves: Sequence[Move]) -> None:
         """Copy inside the server; both files must be reached through one connection."""
         self._check_writable()
-        if not isinstance(source, SmbStorage):
+        origin = source.innermost()
+        if not isinstance(origin, SmbStorage):
             raise Unsupported(f"{source.name} is on another kind of storage")
-        offload.copy(source.handle, self.handle, moves, source_size=source.size())
-        self._grown(max((move.target_offset + move.length for move in moves if move.length), default=0))
+        size = origin.size()
+        with self._growing(max((move.target_offset + move.length for move in moves if move.length), default=0)):
+            offload.copy(origin.handle, self.handle, moves, source_size=size)
 
     def innermost(self) -> Storage:
         return self
@@ -97,13 +106,20 @@ class SmbStorage:
             self.handle.flush()
 
     def size(self) -> int:
-        return self.handle.size() if self._size is None else self._size
+        if self._access is Access.INSPECT:
+            return self.handle.size()
+        with self._resizing:
+            if self._size is None:
+                self._size = self.handle.size()
+            return self._size
 
     def truncate(self, size: int) -> None:
         """Set the end of the file; reserves nothing."""
         self._check_writable()
-        self.handle.set(_END_OF_FILE_INFORMATION, struct.pack("<Q", size))
-        self._size = size
+        with self._resizing:
+            self._size = None
+            self.handle.set(_END_OF_FILE_INFORMATION, struct.pack("<Q", size))
+            self._size = size
 
     def close(self) -> None:
         if not self._closed:
@@ -114,6 +130,15 @@ class SmbStorage:
         if not self.writable:
             raise ReadOnly(f"{self.name}: opened for reading")
 
-    def _grown(self, end: int) -> None:
-        if self._size is not None:
-            self._size = max(self._size, end)
+    @contextmanager
+    def _growing(self, end: int) -> Iterator[None]:
+        """Keep account of a file that may come to reach to *end*; what failed may have made it longer all the same."""
+        try:
+            yield
+        except BaseException:
+            with self._resizing:
+                self._size = None
+            raise
+        with self._resizing:
+            if self._size is not None:
+                self._size = max(self._size, end)
