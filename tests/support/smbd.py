@@ -81,8 +81,8 @@ class Smbd:
         for name in ("private", "lock", "state", "cache", "pid", "ncalrpc", "log"):
             (self.home / name).mkdir(mode=0o700)
 
-    def add_share(self, name: str, path: Path, extra: str = "") -> None:
-        """Serve a directory; a running server takes it up at once."""
+    def add_share(self, name: str, path: Path, extra: str = "", *, wait: bool = True) -> None:
+        """Serve a directory; a running server takes it up soon, and without *wait* the caller sees to it when."""
         self._shares[name] = _SHARE.format(name=name, path=path, extra=extra)
         self._write_configuration()
         if self._process is not None:
@@ -90,7 +90,8 @@ class Smbd:
             for pid in self.pids():
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGHUP)
-            time.sleep(0.1)
+            if wait:
+                time.sleep(0.1)
 
     def close_share(self, name: str) -> None:
         """Have every connection of a client to this share ended, as an administrator may."""

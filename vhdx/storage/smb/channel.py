@@ -8,45 +8,22 @@ import select
 import socket
 import struct
 import threading
-from typing import NamedTuple
 
 from vhdx.storage.base import Buffer
-from vhdx.storage.smb import messages, wire
+from vhdx.storage.smb import header, messages, wire
 from vhdx.storage.smb.handshake import Established
+from vhdx.storage.smb.header import FROM_SERVER, LENGTH, NO_SIGNATURE, PROTOCOL, SIGNATURE, SIGNED, UNASKED, Header
 from vhdx.storage.smb.messages import HEADER_LENGTH, READ_HEAD_LENGTH, Answer, Command, Message
-from vhdx.storage.smb.protection import ENCRYPTED, TRANSFORM, Forged, Protection
+from vhdx.storage.smb.protection import ENCRYPTED, TRANSFORM, Forged, Protection, Room
+from vhdx.storage.smb.pulse import SLICES, Pulse, Verdict
 from vhdx.storage.smb.status import PENDING, SESSION_GONE, Refused, lost
 from vhdx.storage.smb.wire import Wire
 
-_HEADER = struct.Struct("<4sHHIHHIIQIIQ16s")
-_LENGTH = struct.Struct(">I")
-_PLAIN = b"\xfeSMB"
-_NO_SIGNATURE = bytes(16)
-_SIGNATURE = slice(48, 64)
-_FROM_SERVER, _SIGNED = 0x1, 0x8
-_UNASKED = (1 << 64) - 1
 _LONGEST = (16 << 20) + (1 << 16)
 _CREDITS = 1024
+"""How many the server is asked for: 64 MiB in flight."""
+
 _HEAD = HEADER_LENGTH + READ_HEAD_LENGTH
-_SLICES = 8  # how often the thread that receives looks up within the timeout
-
-
-class Header(NamedTuple):
-    """The header of an answer."""
-
-    protocol: bytes
-    structure: int
-    charge: int
-    status: int
-    command: int
-    credits: int
-    flags: int
-    following: int
-    number: int
-    process: int
-    tree: int
-    session: int
-    signature: bytes
 
 
 class Request:
@@ -69,9 +46,7 @@ class _Broken(Exception):
 class Channel:
     """A session's requests and answers. Safe to use from several threads.
 
-    *timeout* is in seconds: a peer that has been silent for half of it is asked for a sign of life, and is taken for
-    dead after another half. Bytes that it acknowledges count as signs of life, so a slow line is waited for. Time in
-    which this process itself stands still does not count.
+    *timeout* is in seconds; `Pulse` says what it means.
     """
 
     def __init__(self, name: str, established: Established, *, timeout: float) -> None:
@@ -87,10 +62,9 @@ class Channel:
         self._charged = 0
         self._reason: str | None = None
         self._final: Wire | None = None
-        self._silent = 0
-        self._asked = False
-        self._counted: Wire | None = None
-        _prepare(self._socket, wait=timeout / _SLICES)
+        self._pulse = Pulse()
+        self._frame = Room()
+        _prepare(self._socket, wait=timeout / SLICES)
         self._thread = threading.Thread(target=self._work, name=f"smb-{name}", daemon=True)
         self._thread.start()
 
@@ -119,10 +93,12 @@ class Channel:
                 if not wait:
                     return None
                 if not self._flying:
+                    # Only answers bring credits, and none is to come.
+                    self.abandon()
                     raise lost(self.name, f"the server gives too few credits for a request that costs {charge}")
                 self._changed.wait()
             number, wanted = self._enter(request, charge)
-        self._transmit(request, number, charge, wanted, tree)
+        self._transmit(request, number, wanted, tree)
         return request
 
     def _affords(self, charge: int) -> bool:
@@ -139,34 +115,27 @@ class Channel:
         missing = _CREDITS - (self._end - self._next + self._charged)
         return number, charge + max(0, missing)
 
-    def _transmit(self, request: Request, number: int, charge: int, wanted: int, tree: int) -> None:
-        parts = self._protect(request, number, charge, wanted, tree)
+    def _transmit(self, request: Request, number: int, wanted: int, tree: int) -> None:
         try:
             with self._sending:
-                _send(self._socket, parts)
+                _send(self._socket, self._protect(request, number, wanted, tree))
         except OSError as error:
             self.abandon()
             raise lost(self.name, self._reason or "the server is gone") from error
         except BaseException:
-            # Half a request may be out.
+            # Half a request may be out, or nothing of one that has its number.
             self.abandon()
             raise
 
-    def _protect(self, request: Request, number: int, charge: int, wanted: int, tree: int) -> list[Buffer]:
-        message = request.message
-        flags = 0 if request.encrypted else _SIGNED
-        header = bytearray(HEADER_LENGTH)
-        _HEADER.pack_into(
-            header, 0,
-            _PLAIN, HEADER_LENGTH, charge, 0, message.command, min(wanted, 0xFFFF), flags, 0, number, 0, tree,
-            self._session, _NO_SIGNATURE,
-        )  # fmt: skip
-        parts: list[Buffer] = [header, message.body, message.payload]
-        if request.encrypted:
-            parts = self._protection.encrypt(parts)
+    def _protect(self, request: Request, number: int, wanted: int, tree: int) -> list[Buffer]:
+        message, signed = request.message, not request.encrypted
+        head = header.build(message, number=number, wanted=wanted, tree=tree, session=self._session, signed=signed)
+        parts: list[Buffer] = [head, message.body, message.payload]
+        if signed:
+            head[SIGNATURE] = self._protection.signature(number, parts)
         else:
-            header[_SIGNATURE] = self._protection.signature(number, parts)
-        return [_LENGTH.pack(sum(map(len, parts))), *parts]
+            parts = self._protection.encrypt(parts)
+        return [LENGTH.pack(sum(map(len, parts))), *parts]
 
     def receive(self, request: Request) -> Answer:
         """Wait for the answer, however long a live server takes. Raises Refused, ConnectionError."""
@@ -221,91 +190,90 @@ class Channel:
             request.done.set()
 
     def _receive_frame(self) -> None:
-        length = _LENGTH.unpack(self._take(_LENGTH.size))[0]
+        length = LENGTH.unpack(self._take(LENGTH.size))[0]
         if not HEADER_LENGTH <= length <= _LONGEST:
             raise _Broken("the server sends what is not SMB")
         head = self._take(min(length, _HEAD))
-        if head.startswith(_PLAIN):
-            header = Header(*_HEADER.unpack_from(head))
-            if self._places(header, head, length):
-                return
-        frame = bytearray(length)
+        if head.startswith(PROTOCOL) and self._places(header.parse(head), head, length):
+            return
+        frame = self._frame.take(length)
         frame[: len(head)] = head
-        self._fill(memoryview(frame)[len(head) :])
-        if head.startswith(_PLAIN):
-            self._handle(memoryview(frame), encrypted=False)
+        self._fill(frame[len(head) :])
+        if head.startswith(PROTOCOL):
+            self._handle(frame, encrypted=False)
         elif head.startswith(ENCRYPTED) and length > TRANSFORM.size:
             self._handle(self._protection.decrypt(frame), encrypted=True)
         else:
             raise _Broken("the server sends what is not SMB")
 
-    def _places(self, header: Header, head: bytearray, length: int) -> bool:
+    def _places(self, head: Header, data: bytearray, length: int) -> bool:
         """Take the payload of a read straight into the reader's buffer, where that can be done."""
         with self._changed:
-            request = self._flying.get(header.number)
-        if request is None or request.encrypted or header.status or header.following or not header.flags & _SIGNED:
+            request = self._flying.get(head.number)
+        if request is None or request.encrypted or head.status or head.following or not head.flags & SIGNED:
             return False
         into = request.message.into
-        if into is None or header.command != Command.READ or len(head) != _HEAD:
+        if into is None or head.command != Command.READ or len(data) != _HEAD:
             return False
-        offset, size = messages.read_extent(head[HEADER_LENGTH:])
+        offset, size = messages.read_extent(data[HEADER_LENGTH:])
         if offset != _HEAD or size > len(into) or length != offset + size:
             return False
         payload = into[:size]
         self._fill(payload)
-        head[_SIGNATURE] = _NO_SIGNATURE
-        self._protection.check(header.number, header.signature, [head, payload])
-        self._settle(header, Answer(header.tree, memoryview(head)[HEADER_LENGTH:], size))
+        data[SIGNATURE] = NO_SIGNATURE
+        self._protection.check(head.number, head.signature, [data, payload])
+        self._settle(head, Answer(head.tree, memoryview(data)[HEADER_LENGTH:], size))
         return True
 
     def _handle(self, frame: memoryview, *, encrypted: bool) -> None:
         """Handle the answers in one frame, which follow each other."""
         while len(frame):
-            header = Header(*_HEADER.unpack_from(frame))
-            part = frame[: header.following or len(frame)]
-            frame = frame[header.following or len(frame) :]
-            if header.protocol != _PLAIN or not header.flags & _FROM_SERVER or len(part) < HEADER_LENGTH:
+            head = header.parse(frame)
+            part = frame[: head.following or len(frame)]
+            frame = frame[head.following or len(frame) :]
+            if head.protocol != PROTOCOL or not head.flags & FROM_SERVER or len(part) < HEADER_LENGTH:
                 raise _Broken("the server sends what is not an answer")
-            if header.number != _UNASKED:
-                self._accept(header, part, encrypted=encrypted)
+            if head.number != UNASKED:
+                self._accept(head, part, encrypted=encrypted)
 
-    def _accept(self, header: Header, part: memoryview, *, encrypted: bool) -> None:
+    def _accept(self, head: Header, part: memoryview, *, encrypted: bool) -> None:
         with self._changed:
-            request = self._flying.get(header.number)
-        if request is None:
+            request = self._flying.get(head.number)
+        if request is None or head.command != request.message.command:
             raise _Broken("the server answers what was not asked")
-        if header.status == PENDING:
-            self._give(header.credits)
+        if head.status == PENDING:
+            self._give(head.credits)
             return
+        if head.status in SESSION_GONE:
+            # A server that has lost the keys cannot sign this, and believing it is no worse than being cut off.
+            raise _Broken(SESSION_GONE[head.status])
         if not encrypted:
-            self._check(request, header, part)
-        body = part[HEADER_LENGTH:]
-        placed = 0
-        if request.message.into is not None and not header.status:
-            payload = Answer(header.tree, body).part(*messages.read_extent(body))
+            self._check(request, head, part)
+        body, into, placed = part[HEADER_LENGTH:], request.message.into, 0
+        if into is not None and not head.status:
+            payload = Answer(head.tree, body).part(*messages.read_extent(body))
             placed = len(payload)
-            if placed > len(request.message.into):
+            if placed > len(into):
                 raise _Broken("the server sends more than was asked for")
-            request.message.into[:placed] = payload
-        self._settle(header, Answer(header.tree, body, placed))
+            into[:placed] = payload
+            body = body[:READ_HEAD_LENGTH]
+        # The memory of the frame is used again for the next one.
+        self._settle(head, Answer(head.tree, memoryview(bytes(body)), placed))
 
-    def _check(self, request: Request, header: Header, part: memoryview) -> None:
-        """Let nothing through that the server did not sign; but one that has lost the session cannot sign."""
-        if header.status in SESSION_GONE:
-            raise _Broken(SESSION_GONE[header.status])
-        if request.encrypted or not header.flags & _SIGNED:
+    def _check(self, request: Request, head: Header, part: memoryview) -> None:
+        """Let nothing through that the server did not sign."""
+        if request.encrypted or not head.flags & SIGNED:
             raise _Broken("an answer is neither signed nor encrypted; somebody may be tampering with the connection")
-        self._protection.check(header.number, header.signature, [part[:48], _NO_SIGNATURE, part[64:]])
+        parts: list[Buffer] = [part[: SIGNATURE.start], NO_SIGNATURE, part[SIGNATURE.stop :]]
+        self._protection.check(head.number, head.signature, parts)
 
-    def _settle(self, header: Header, answer: Answer) -> None:
+    def _settle(self, head: Header, answer: Answer) -> None:
         with self._changed:
-            request = self._flying.pop(header.number)
+            request = self._flying.pop(head.number)
             self._charged -= request.message.charge
-            self._end += header.credits
+            self._end += head.credits
             self._changed.notify_all()
-        if header.status in SESSION_GONE:
-            raise _Broken(SESSION_GONE[header.status])
-        request.status, request.answer = header.status, answer
+        request.status, request.answer = head.status, answer
         request.done.set()
 
     def _give(self, credits: int) -> None:
@@ -327,24 +295,16 @@ class Channel:
                 continue
             if not count:
                 raise _Broken("the server hung up")
-            self._silent, self._asked = 0, False
+            self._pulse.heard()
             view = view[count:]
 
     def _look_for_life(self) -> None:
-        """Nothing came for a slice of the timeout: ask for a sign of life when it is time to, or give up.
-
-        Slices are counted and no clock is read: one that ran on while this process was stopped would blame the peer.
-        """
-        self._silent += 1
-        counted = wire.count(self._socket)
-        if counted != self._counted:
-            self._counted, self._silent = counted, 0
-        if self._silent < _SLICES // 2:
-            return
-        if self._asked or self._silent >= _SLICES:
-            raise _Broken("the server does not answer any more")
-        if self._ask():
-            self._asked, self._silent = True, 0
+        """Nothing came for a slice of the timeout: ask for a sign of life when it is time to, or give up."""
+        match self._pulse.missed(wire.count(self._socket)):
+            case Verdict.DEAD:
+                raise _Broken("the server does not answer any more")
+            case Verdict.ASK if self._ask():
+                self._pulse.asked()
 
     def _ask(self) -> bool:
         """Send an echo unless that would mean to wait, for a sender or for room; whether it was sent."""
@@ -356,7 +316,7 @@ class Channel:
                     return False
                 request = Request(messages.ECHO, encrypted=self._encrypted)
                 number, wanted = self._enter(request, 1)
-            _send(self._socket, self._protect(request, number, 1, wanted, 0), socket.MSG_DONTWAIT)
+            _send(self._socket, self._protect(request, number, wanted, 0), socket.MSG_DONTWAIT)
             return True
         finally:
             self._sending.release()

@@ -47,7 +47,7 @@ class SmbConnection:
         self.name = url(server, port)
         self.offload = Offload()
         self._trees: dict[str, Tree] = {}
-        self._trees_lock = threading.Lock()
+        self._trees_lock = threading.RLock()  # connecting may find that a share is gone
         established = establish(self.name, server, port, credentials, settings)
         self._negotiation = established.negotiation
         self._channel = Channel(self.name, established, timeout=settings.timeout)

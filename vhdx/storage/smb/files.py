@@ -16,6 +16,7 @@ from vhdx.storage.smb.status import (
     NO_MORE_FILES,
     NO_SUCH_FILE,
     UNSUPPORTED,
+    failures,
     refusal,
 )
 from vhdx.storage.smb.storage import SmbStorage
@@ -28,7 +29,6 @@ _IS_DIRECTORY = 0x10
 _NUMBER = struct.Struct("<Q")
 _FULL_SIZE = struct.Struct("<QQQII")  # total, free for the account, free, sectors in a unit, bytes in a sector
 _ENTRY = struct.Struct("<I52xII")  # next entry, index and times and sizes, attributes, length of the name
-_FORBIDDEN = frozenset('\\:*?"<>|')
 
 _MODES = {
     Access.INSPECT: (h.READ_DATA | h.READ_ATTRIBUTES, h.SHARE_ALL),
@@ -141,7 +141,10 @@ class SmbFileSystem:
         return Space(total * sectors * sector_size, free * sectors * sector_size)
 
     def sync_directory(self, directory: str) -> None:
-        """Flush a directory. Where the server cannot, names are as durable as it makes them by itself."""
+        """Flush a directory: Samba does an fsync of it for whoever may add files to it.
+
+        Where the server cannot, names are as durable as it makes them by itself.
+        """
         handle = self._handle(directory, access=h.WRITE_DATA | h.APPEND_DATA | h.READ_ATTRIBUTES, options=h.DIRECTORY)
         try:
             handle.flush()
@@ -168,9 +171,10 @@ def _storage(handle: Handle, access: Access) -> SmbStorage:
 def _names(handle: Handle) -> Iterator[str]:
     restart = True
     try:
-        while True:
-            yield from _entries(handle.page(_DIRECTORY_INFORMATION, restart=restart))
-            restart = False
+        with failures(handle.name):
+            while len(page := handle.page(_DIRECTORY_INFORMATION, restart=restart)):
+                yield from _entries(page)
+                restart = False
     except OSError as error:
         refused = refusal(error)
         if refused is None or refused.status not in (NO_MORE_FILES, NO_SUCH_FILE):
@@ -182,13 +186,17 @@ def _entries(entries: memoryview) -> Iterator[str]:
     while len(entries):
         following, attributes, name_length = _ENTRY.unpack_from(entries)
         if not attributes & _IS_DIRECTORY:
-            yield bytes(entries[_ENTRY.size : _ENTRY.size + name_length]).decode("utf-16-le", "surrogatepass")
+            yield bytes(entries[_ENTRY.size : _ENTRY.size + name_length]).decode("utf-16-le", "replace")
         entries = entries[following:] if following else entries[:0]
+
+
+def _forbidden(character: str) -> bool:
+    return ord(character) < 32 or character in '\\:*?"<>|' or 0xD800 <= ord(character) < 0xE000
 
 
 def _checked(path: str) -> str:
     """The path as the server gets it. Raises Error where it leaves the share or servers may read it otherwise."""
     for name in path.split("/") if path else []:
-        if not name or name[-1] in ". " or any(ord(character) < 32 or character in _FORBIDDEN for character in name):
+        if not name or name[-1] in ". " or any(map(_forbidden, name)):
             raise Error(f"{path!r}: not a path inside a share; use names with / between them")
     return path

@@ -7,6 +7,8 @@ smbprotocol's insides is touched here.
 import errno
 import logging
 import socket
+import struct
+import threading
 import time
 import uuid
 from dataclasses import dataclass
@@ -20,9 +22,13 @@ from vhdx.errors import UnsupportedFeature
 from vhdx.storage.smb.account import Credentials, SmbSettings
 from vhdx.storage.smb.messages import HEADER_LENGTH, Command
 from vhdx.storage.smb.protection import Cipher, Keys, Signing
-from vhdx.storage.smb.status import MORE_PROCESSING_REQUIRED, UNSUPPORTED, failure, lost
+from vhdx.storage.smb.status import MORE_PROCESSING_REQUIRED, PENDING, UNSUPPORTED, failure, lost
 
 _LONGEST = 1 << 20
+_PAUSE = 0.05  # seconds
+_MALFORMED = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, struct.error)
+"""What parsing raises, in smbprotocol and below it, where a server sends nonsense."""
+
 _SIGNING = [SigningAlgorithms.AES_GMAC, SigningAlgorithms.AES_CMAC]
 _CIPHERS = [Ciphers.AES_128_GCM, Ciphers.AES_128_CCM, Ciphers.AES_256_GCM, Ciphers.AES_256_CCM]
 
@@ -55,7 +61,10 @@ class _LogOn(Connection):  # type: ignore[misc]
     Offering no signature older than SMB 3's leaves older dialects out.
     """
 
-    finished = False
+    def __init__(self, server: str, port: int) -> None:
+        self.over = threading.Event()  # nothing more will be asked
+        self._answered = False
+        super().__init__(uuid.uuid4(), server, port, require_signing=True)
 
     def _process_message_thread(self) -> None:
         self.transport.recv = self._frame
@@ -63,18 +72,44 @@ class _LogOn(Connection):  # type: ignore[misc]
 
     def _frame(self, timeout: float) -> bytes:
         """The next message, or nothing when there is none to wait for."""
-        if self.finished:
+        if self._answered and self._is_over():
             return b""
         try:
-            data = _receive(self.transport._sock, time.monotonic() + timeout)
+            data = self._next(timeout)
         except OSError as error:
             # Raised, it would be logged with a traceback; kept here, every call that waits finds it.
             self._t_exc = SMBConnectionClosed(error.strerror or str(error))
             return b""
         status = int.from_bytes(data[8:12], "little")
-        if data[12:13] == bytes([Command.SESSION_SETUP]) and status != MORE_PROCESSING_REQUIRED:
-            self.finished = True
+        final = status not in (MORE_PROCESSING_REQUIRED, PENDING)
+        self._answered = data[12] == Command.SESSION_SETUP and final
         return data
+
+    def _is_over(self) -> bool:
+        """Wait until nothing more is asked, or until something is, though the server has ended the log-on."""
+        while not self.over.wait(_PAUSE):
+            if any(request.response is None for request in list(self.outstanding_requests.values())):
+                return False
+        return True
+
+    def _next(self, timeout: float) -> bytes:
+        while True:
+            try:
+                return _receive(self.transport._sock, time.monotonic() + timeout)
+            except TimeoutError:
+                # While nothing is asked, as when a ticket is fetched elsewhere, silence means nothing.
+                if self.outstanding_requests:
+                    raise
+
+    @property
+    def _t_exc(self) -> Exception | None:
+        """What every call that waits raises: of one kind, though hostile bytes make the library raise any."""
+        return self._failure
+
+    @_t_exc.setter
+    def _t_exc(self, error: Exception | None) -> None:
+        known = error is None or isinstance(error, SMBException)
+        self._failure = error if known else SMBConnectionClosed("the server's answer is malformed")
 
 
 def _receive(connection: socket.socket, deadline: float) -> bytes:
@@ -105,15 +140,21 @@ def establish(name: str, server: str, port: int, credentials: Credentials, setti
     SMB 3 or without the encryption that is asked for.
     """
     _keep_quiet()
-    connection = _LogOn(uuid.uuid4(), server, port, require_signing=True)
+    connection = _LogOn(server, port)
     connection._receive_timeout = settings.connect_timeout
     try:
-        _negotiate(connection, name, settings)
-        session = _log_on(connection, f"{name} as {credentials.account}", credentials)
+        try:
+            _negotiate(connection, name, settings)
+            session = _log_on(connection, f"{name} as {credentials.account}", credentials)
+        finally:
+            connection.over.set()
         if settings.encrypt and not connection.supports_encryption:
             raise UnsupportedFeature(f"{name}: the server cannot encrypt; do without, or have it set up there")
         connection._t_worker.join()
         return _established(connection, session, settings)
+    except _MALFORMED as error:
+        connection.disconnect(close=False)
+        raise lost(name, "the server's answer is malformed") from error
     except BaseException:
         if connection.transport is not None:
             connection.disconnect(close=False)
@@ -135,6 +176,8 @@ def _negotiate(connection: Connection, name: str, settings: SmbSettings) -> None
     except SMBException as error:
         raise lost(name, "the server does not answer, or not in SMB 3") from error
     except (OSError, ValueError) as error:
+        if connection.transport.connected:
+            raise
         raise lost(name, f"no connection: {_reason(error.__cause__ or error)}") from error
     if connection.dialect < Dialects.SMB_3_0_0:
         raise UnsupportedFeature(too_old)
@@ -150,8 +193,13 @@ def _log_on(connection: Connection, name: str, credentials: Credentials) -> Sess
         session.connect()
     except SMBAuthenticationError as error:
         raise PermissionError(errno.EACCES, "the account cannot be used to log on", name) from error
-    except (SMBException, OSError) as error:
+    except (SMBResponseException, SMBConnectionClosed, OSError) as error:
         raise failure(error, name) from error
+    except SMBException as error:
+        unsafe = "the log-on gives no protection: only a guest is let in, or somebody tampers with the connection"
+        raise PermissionError(errno.EACCES, unsafe, name) from error
+    finally:
+        session.password = None
     return session
 
 

@@ -13,7 +13,7 @@ from hmac import compare_digest
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers import Cipher as Encryption
 from cryptography.hazmat.primitives.ciphers import algorithms, modes
-from cryptography.hazmat.primitives.ciphers.aead import AESCCM, AESGCM
+from cryptography.hazmat.primitives.ciphers.aead import AESCCM
 from cryptography.hazmat.primitives.cmac import CMAC
 
 from vhdx.storage.base import Buffer
@@ -26,6 +26,7 @@ ENCRYPTED = b"\xfdSMB"
 _IS_ENCRYPTED = 1
 _AUTHENTICATED_FROM = 20  # the part of the transform header that the signature in it covers
 _SERVER = 1
+_SLACK = 16  # room that the encryption wants beyond what it writes
 
 
 class Signing(IntEnum):
@@ -56,28 +57,39 @@ class Keys:
     decryption_key: bytes = field(repr=False)
 
 
+class Room:
+    """Memory that is used again and again: fresh memory costs more than encryption."""
+
+    def __init__(self) -> None:
+        self._buffer = memoryview(bytearray())
+
+    def take(self, length: int) -> memoryview:
+        """*length* bytes, which whoever took them before gives up."""
+        if len(self._buffer) < length:
+            self._buffer = memoryview(bytearray(length))
+        return self._buffer[:length]
+
+
 class Forged(Exception):
     """A message is not what its signature says."""
 
 
 class Protection:
-    """Signs, encrypts, checks and decrypts. Safe to use from several threads."""
+    """Signs, encrypts, checks and decrypts; one thread may send while another receives."""
 
     def __init__(self, keys: Keys) -> None:
         self._keys = keys
         self._signing = algorithms.AES(keys.signing_key)
-        counter_mode = keys.cipher in (Cipher.AES_128_GCM, Cipher.AES_256_GCM)
-        algorithm = AESGCM if counter_mode else AESCCM
-        self._nonce_length = 12 if counter_mode else 11
-        self._encryptor = algorithm(keys.encryption_key) if keys.cipher else None
-        self._decryptor = algorithm(keys.decryption_key) if keys.cipher else None
+        self._streams = keys.cipher in (Cipher.AES_128_GCM, Cipher.AES_256_GCM)
+        self._nonce_length = 12 if self._streams else 11
+        self._outgoing, self._incoming = Room(), Room()
         # Unique for the key, which is this session's and this direction's own.
         self._nonces = itertools.count()
 
     @property
     def encrypts(self) -> bool:
         """Whether the server can encrypt."""
-        return self._encryptor is not None
+        return self._keys.cipher is not None
 
     def signature(self, number: int, parts: Sequence[Buffer]) -> bytes:
         """The signature of our message *number*, whose header holds zeros in its place."""
@@ -101,27 +113,45 @@ class Protection:
         return encryptor.tag
 
     def encrypt(self, parts: Sequence[Buffer]) -> list[Buffer]:
-        """The message made of *parts*, encrypted."""
-        assert self._encryptor is not None
-        message = b"".join(parts)
+        """The message made of *parts*, encrypted; to be sent before the next call, and by one thread at a time."""
+        length = sum(map(len, parts))
         nonce = next(self._nonces).to_bytes(self._nonce_length, "little")
-        header = TRANSFORM.pack(ENCRYPTED, b"", nonce, len(message), 0, _IS_ENCRYPTED, self._keys.session)
-        sealed = memoryview(self._encryptor.encrypt(nonce, message, header[_AUTHENTICATED_FROM:]))
-        return [ENCRYPTED, sealed[-SIGNATURE_LENGTH:], header[_AUTHENTICATED_FROM:], sealed[:-SIGNATURE_LENGTH]]
+        header = TRANSFORM.pack(ENCRYPTED, b"", nonce, length, 0, _IS_ENCRYPTED, self._keys.session)
+        known = header[_AUTHENTICATED_FROM:]
+        if not self._streams:
+            sealed = memoryview(AESCCM(self._keys.encryption_key).encrypt(nonce, b"".join(parts), known))
+            return [ENCRYPTED, sealed[-SIGNATURE_LENGTH:], known, sealed[:-SIGNATURE_LENGTH]]
+        encryptor = Encryption(algorithms.AES(self._keys.encryption_key), modes.GCM(nonce)).encryptor()
+        encryptor.authenticate_additional_data(known)
+        room, place = self._outgoing.take(length + _SLACK), 0
+        for part in parts:
+            place += encryptor.update_into(part, room[place:])
+        encryptor.finalize()
+        return [ENCRYPTED, encryptor.tag, known, room[:length]]
 
-    def decrypt(self, frame: Buffer) -> memoryview:
-        """The message inside an encrypted frame. Raises Forged, struct.error."""
+    def decrypt(self, frame: memoryview) -> memoryview:
+        """The message inside an encrypted frame; gone with the next call, which must come from the same thread.
+
+        Raises Forged, struct.error.
+        """
         protocol, signature, nonce, length, _, flags, session = TRANSFORM.unpack_from(frame)
-        if self._decryptor is None or protocol != ENCRYPTED or flags != _IS_ENCRYPTED or session != self._keys.session:
+        if not self.encrypts or protocol != ENCRYPTED or flags != _IS_ENCRYPTED or session != self._keys.session:
             raise Forged("an answer of the server is encrypted for somebody else")
-        view = memoryview(frame)
-        sealed = b"".join((view[TRANSFORM.size :], signature))
+        known, sealed = frame[_AUTHENTICATED_FROM : TRANSFORM.size], frame[TRANSFORM.size :]
+        if len(sealed) != length:
+            raise Forged("an answer of the server is not as long as it says")
         try:
-            message = self._decryptor.decrypt(
-                nonce[: self._nonce_length], sealed, view[_AUTHENTICATED_FROM : TRANSFORM.size]
-            )
+            return self._opened(nonce[: self._nonce_length], signature, known, sealed)
         except InvalidTag as error:
             raise Forged("an answer of the server is encrypted wrongly") from error
-        if len(message) != length:
-            raise Forged("an answer of the server is shorter than it says")
-        return memoryview(message)
+
+    def _opened(self, nonce: bytes, signature: bytes, known: memoryview, sealed: memoryview) -> memoryview:
+        if not self._streams:
+            return memoryview(AESCCM(self._keys.decryption_key).decrypt(nonce, b"".join((sealed, signature)), known))
+        key = algorithms.AES(self._keys.decryption_key)
+        decryptor = Encryption(key, modes.GCM(nonce, signature)).decryptor()
+        decryptor.authenticate_additional_data(known)
+        room = self._incoming.take(len(sealed) + _SLACK)
+        decryptor.update_into(sealed, room)
+        decryptor.finalize()
+        return room[: len(sealed)]

@@ -34,13 +34,22 @@ _MISSING = {
     OBJECT_NAME_NOT_FOUND: "no such file",
     0xC000003A: "no such directory",
     NO_SUCH_FILE: "no such file",
+    0xC0000123: "it was removed",
     0xC00000CC: "the server has no such share",
 }
 _EXISTS = {0xC0000035: "it exists already"}
 _DENIED = {
     ACCESS_DENIED: "the server denies access to this account",
     0xC00000A2: "the share is read-only",
+    0xC00000CA: "the server denies access over the network",
     0xC0000061: "the account lacks a privilege",
+    0xC0000121: "the file may not be removed or replaced",
+    0xC0000064: "no such account",
+    0xC000006F: "the account may not log on at this hour",
+    0xC0000070: "the account may not log on from here",
+    0xC000015B: "the account may not log on over the network",
+    0xC0000193: "the account has expired",
+    0xC0000224: "the password must be changed first",
     0xC000006D: "wrong user name or password",
     0xC000006E: "the account is restricted",
     0xC0000071: "the password has expired",
@@ -52,12 +61,14 @@ _BUSY = {
     0xC0000054: "somebody else has locked it",
     0xC0000056: "it is being deleted, and somebody still has it open",
 }
-_FULL = {0xC000007F: "the share is full", 0xC0000044: "the quota of this account is used up"}
+_QUOTA = "the quota of this account is used up"
+_FULL = {0xC000007F: "the share is full", 0xC0000044: _QUOTA, 0xC0000802: _QUOTA}
 _WRONG = {
     0xC00000BA: "a directory, not a file",
     0xC0000103: "not a directory",
     0xC0000033: "not a name that the server allows",
     0xC000003B: "not a path that the server allows",
+    0xC0000257: "it lies on another server (DFS); name that server's share",
 }
 SESSION_GONE = {0xC0000203: "the server has ended the session", 0xC000035C: "the session has expired"}
 _LOST = SESSION_GONE | {

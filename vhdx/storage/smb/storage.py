@@ -40,7 +40,7 @@ class SmbStorage:
 
     def read(self, pieces: Sequence[tuple[int, memoryview]]) -> None:
         """Fill the buffers, with many requests in flight."""
-        ranges = [(offset, len(buffer)) for offset, buffer in pieces]
+        ranges = [(offset, buffer.nbytes) for offset, buffer in pieces]
         if self._size is not None:
             offload.check_inside(self.name, ranges, self._size)
         parts = self._parts(pieces)
@@ -68,9 +68,9 @@ class SmbStorage:
         """The pieces, cut to what one request may carry."""
         unit = self.handle.connection.request_size
         return [
-            (offset + start, buffer[start : start + unit])
-            for offset, buffer in pieces
-            for start in range(0, len(buffer), unit)
+            (offset + start, data[start : start + unit])
+            for offset, data in ((offset, buffer.cast("B")) for offset, buffer in pieces if buffer.nbytes)
+            for start in range(0, len(data), unit)
         ]
 
     def copy(self, source: Storage, moves: Sequence[Move]) -> None:
