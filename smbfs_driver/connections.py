@@ -50,16 +50,12 @@ class ShareConnections:
 def by_smb(pool: "SmbPool") -> Connect:
     """Connect shares through *pool*, which stays the caller's to close."""
     # Here, because everything else in this package works without smbprotocol.
-    from vhdx.storage.smb import Credentials, SmbSettings  # noqa: PLC0415
+    from vhdx.storage.smb import SmbSettings  # noqa: PLC0415
 
     def connect(share: Share) -> FileSystem:
-        given = share.credentials
+        settings = SmbSettings(encrypt=share.encrypt)
         return pool.share(
-            share.server,
-            share.share,
-            port=share.port,
-            credentials=Credentials(given.username, given.password, given.domain),
-            settings=SmbSettings(encrypt=share.encrypt),
+            share.server, share.share, port=share.port, credentials=share.credentials, settings=settings
         )
 
     return connect

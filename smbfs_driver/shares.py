@@ -25,6 +25,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from vhdx.errors import Error
+from vhdx.storage.credentials import Credentials
 
 SMB_PORT = 445
 _MOUNT = """
@@ -42,15 +43,6 @@ _LINE = re.compile(r"(?P<address>\S+)(?:\s+-o\s+(?P<options>\S.*))?")
 _ADDRESS = re.compile(r"//(?P<server>[^/\s]+)/(?P<share>[^/]+)/?")
 _NAME = re.compile(r"[a-z_]{1,24}")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
-
-
-@dataclass(frozen=True, slots=True)
-class Credentials:
-    """Who logs on."""
-
-    username: str
-    password: str = field(repr=False)
-    domain: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -60,7 +60,7 @@ def connect(
 ) -> SmbFileSystem:
     """Serve *directory* as a share of its own and connect to it."""
     name = f"share{next(_numbers)}"
-    server.add_share(name, directory, extra)
+    server.add_share(name, directory, extra, wait=False)
     credentials = Credentials(server.user, server.password)
     deadline = time.monotonic() + 20
     while True:

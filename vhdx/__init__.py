@@ -25,8 +25,9 @@ if TYPE_CHECKING:
     from vhdx.image.base import CreateOptions, DiskType, ImageInfo, LogState, ParentLink
     from vhdx.parents import ParentPolicy
     from vhdx.storage.base import Access
+    from vhdx.storage.credentials import Credentials
     from vhdx.storage.local import LocalFileSystem
-    from vhdx.storage.smb import Credentials, SmbFileSystem, SmbPool
+    from vhdx.storage.smb import SmbFileSystem, SmbPool
 
 _HOMES = {
     "vhdx.chain": ["Chain"],
@@ -47,7 +48,8 @@ _HOMES = {
     "vhdx.parents": ["ParentPolicy"],
     "vhdx.storage.base": ["Access"],
     "vhdx.storage.local": ["LocalFileSystem"],
-    "vhdx.storage.smb": ["Credentials", "SmbFileSystem", "SmbPool"],
+    "vhdx.storage.credentials": ["Credentials"],
+    "vhdx.storage.smb": ["SmbFileSystem", "SmbPool"],
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 

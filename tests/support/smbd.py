@@ -139,7 +139,8 @@ class Smbd:
         with output.open("wb") as log:
             self._process = subprocess.Popen(
                 [smbd, "-F", "--no-process-group", "-s", str(self.home / "smb.conf"), "-l", str(self.home / "log")],
-                stdin=subprocess.DEVNULL,
+                # When whoever started it dies, its input ends, and Samba ends with that.
+                stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
@@ -205,6 +206,8 @@ class Smbd:
             if self._process.poll() is None:
                 self._signal(signal.SIGKILL)
                 self._process.wait(10)
+            if self._process.stdin is not None:
+                self._process.stdin.close()
             self._process = None
 
     def __enter__(self) -> Self:

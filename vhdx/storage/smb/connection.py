@@ -7,12 +7,13 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from vhdx.errors import UnsupportedFeature
+from vhdx.storage.credentials import Credentials
 from vhdx.storage.smb import messages
-from vhdx.storage.smb.account import Credentials, SmbSettings
 from vhdx.storage.smb.channel import Channel, Request
 from vhdx.storage.smb.handshake import Negotiation, establish
 from vhdx.storage.smb.messages import CREDIT, Answer, Message
 from vhdx.storage.smb.offload import Offload
+from vhdx.storage.smb.settings import SmbSettings
 from vhdx.storage.smb.status import FILE_CLOSED, SHARE_GONE, UNSUPPORTED, Refused, failures, lost
 from vhdx.storage.smb.wire import Wire
 

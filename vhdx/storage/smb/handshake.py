@@ -19,9 +19,10 @@ from smbprotocol.exceptions import SMBAuthenticationError, SMBConnectionClosed, 
 from smbprotocol.session import Session
 
 from vhdx.errors import UnsupportedFeature
-from vhdx.storage.smb.account import Credentials, SmbSettings
+from vhdx.storage.credentials import Credentials
 from vhdx.storage.smb.messages import HEADER_LENGTH, Command
 from vhdx.storage.smb.protection import Cipher, Keys, Signing
+from vhdx.storage.smb.settings import SmbSettings
 from vhdx.storage.smb.status import MORE_PROCESSING_REQUIRED, PENDING, UNSUPPORTED, failure, lost
 
 _LONGEST = 1 << 20

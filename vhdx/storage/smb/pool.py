@@ -4,9 +4,10 @@ import threading
 from collections.abc import Sequence
 from typing import NamedTuple, Self
 
-from vhdx.storage.smb.account import Credentials, SmbSettings
+from vhdx.storage.credentials import Credentials
 from vhdx.storage.smb.connection import SmbConnection, url
 from vhdx.storage.smb.files import SmbFileSystem
+from vhdx.storage.smb.settings import SmbSettings
 from vhdx.storage.smb.status import lost
 from vhdx.storage.smb.wire import Wire
 

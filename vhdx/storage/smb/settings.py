@@ -1,22 +1,8 @@
-"""Who logs on to a server, and how its connections behave."""
+"""How the connections to a server behave."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 MIB = 1 << 20
-
-
-@dataclass(frozen=True, slots=True)
-class Credentials:
-    """An account; the password never shows in a representation."""
-
-    username: str
-    password: str = field(repr=False)
-    domain: str = ""
-
-    @property
-    def account(self) -> str:
-        """The name as the server wants it."""
-        return f"{self.domain}\\{self.username}" if self.domain else self.username
 
 
 @dataclass(frozen=True, slots=True)
