@@ -31,3 +31,9 @@ def test_every_public_name_is_there() -> None:
     for name in vhdx.__all__:
         assert getattr(vhdx, name)
     assert set(vhdx.__all__) <= set(dir(vhdx))
+
+
+def test_without_smbprotocol_the_extra_is_named() -> None:
+    code = "import sys; sys.modules['smbprotocol'] = None; import vhdx; vhdx.SmbPool"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.stderr.strip().splitlines()[-1].endswith("install this package with its extra, vhdx[smb]")

@@ -84,7 +84,14 @@ __all__ = [
 def __getattr__(name: str) -> object:
     if name not in _HOME_OF:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_HOME_OF[name]), name)
+    try:
+        return getattr(import_module(_HOME_OF[name]), name)
+    except ModuleNotFoundError as error:
+        if _HOME_OF[name] != "vhdx.storage.smb":
+            raise
+        raise ModuleNotFoundError(
+            f"{name} needs {error.name}: install this package with its extra, vhdx[smb]", name=error.name
+        ) from error
 
 
 def __dir__() -> list[str]:
