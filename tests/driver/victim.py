@@ -2,16 +2,13 @@
 
 import os
 import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
+from typing import Any
 
 from smbfs_driver.volumes import Volumes
 from tests.driver.kits import telling_ids
 from vhdx.engine import NativeEngine
-from vhdx.image.base import CreateOptions, ImageInfo
-from vhdx.merge import Progress
 from vhdx.storage.base import FileSystem
 from vhdx.storage.local import LocalFileSystem
 from vhdx.storage.smb import Credentials, SmbPool
@@ -41,54 +38,15 @@ class ToldEngine:
         self._inner = inner
         self.verb = "driver"
 
-    @contextmanager
-    def _during(self, verb: str) -> Iterator[None]:
-        self.verb = verb
-        yield
-        self.verb = "driver"
+    def __getattr__(self, verb: str) -> Any:
+        def told(*arguments: Any, **options: Any) -> Any:
+            self.verb = verb
+            try:
+                return getattr(self._inner, verb)(*arguments, **options)
+            finally:
+                self.verb = "driver"
 
-    def create(self, files: FileSystem, path: str, size: int, options: CreateOptions | None = None) -> None:
-        with self._during("create"):
-            self._inner.create(files, path, size, options)
-
-    def create_child(
-        self, files: FileSystem, path: str, parent: str, *, size: int | None = None, replace: bool = False
-    ) -> None:
-        with self._during("create child"):
-            self._inner.create_child(files, path, parent, size=size, replace=replace)
-
-    def info(self, files: FileSystem, path: str) -> ImageInfo:
-        with self._during("info"):
-            return self._inner.info(files, path)
-
-    def layers(self, files: FileSystem, path: str) -> list[str]:
-        with self._during("layers"):
-            return self._inner.layers(files, path)
-
-    def resize(self, files: FileSystem, path: str, size: int) -> None:
-        with self._during("resize"):
-            self._inner.resize(files, path, size)
-
-    def merge(self, files: FileSystem, top: str, target: str, *, on_progress: Progress | None = None) -> None:
-        with self._during("merge"):
-            self._inner.merge(files, top, target, on_progress=on_progress)
-
-    def relink(self, files: FileSystem, child: str, parent: str) -> None:
-        with self._during("relink"):
-            self._inner.relink(files, child, parent)
-
-    def clone(
-        self,
-        source_files: FileSystem,
-        source: str,
-        target_files: FileSystem,
-        target: str,
-        *,
-        size: int | None = None,
-        on_progress: Progress | None = None,
-    ) -> None:
-        with self._during("clone"):
-            self._inner.clone(source_files, source, target_files, target, size=size, on_progress=on_progress)
+        return told
 
 
 def delete_snapshot(
