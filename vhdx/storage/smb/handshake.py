@@ -26,6 +26,11 @@ from vhdx.storage.smb.settings import SmbSettings
 from vhdx.storage.smb.status import MORE_PROCESSING_REQUIRED, PENDING, UNSUPPORTED, failure, lost
 
 _LONGEST = 1 << 20
+_LOG_LEVELS = {
+    "smbprotocol": logging.WARNING,
+    "smbprotocol.connection": logging.CRITICAL,
+    "spnego": logging.WARNING,
+}
 _PAUSE = 0.05  # seconds
 _MALFORMED = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, struct.error)
 """What parsing raises, in smbprotocol and below it, where a server sends nonsense."""
@@ -251,7 +256,6 @@ def _negotiation(connection: Any, *, newest: bool) -> Negotiation:
 
 
 def _keep_quiet() -> None:
-    """At DEBUG the library logs tokens, and what goes wrong here is told by exceptions."""
-    for name in ("smbprotocol", "spnego"):
-        logger = logging.getLogger(name)
-        logger.setLevel(logging.CRITICAL)
+    """At DEBUG the library logs tokens; and its thread logs as an error, with a traceback, what is raised here."""
+    for name, level in _LOG_LEVELS.items():
+        logging.getLogger(name).setLevel(level)
