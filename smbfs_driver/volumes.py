@@ -185,7 +185,7 @@ class Volumes:
         content = self._content(self._settled(source), snapshot_id)
         plans.check_growth(source, engine.info(files, content).virtual_size, size)
         with target._creation(name) as names:
-            engine.clone(files, content, target._site.files, names.base, size=size)
+            engine.convert(files, content, target._site.files, names.base, size=size)
             if snapshot_id is not None:
                 try:
                     self._check_still_shown(source, snapshot_id, content)

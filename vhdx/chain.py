@@ -4,13 +4,14 @@ Layers are numbered from the leaf, which is 0. A layer that ends before the one 
 whatever lies further down.
 """
 
+import threading
 from collections.abc import Hashable, Iterator, Sequence
 from contextlib import ExitStack
 from typing import NamedTuple, Self
 
 from vhdx.errors import Error, FormatError
 from vhdx.extents import Extent, Presence, Range
-from vhdx.image.base import ALLOCATE_LIMIT, Image, NewId
+from vhdx.image.base import ALLOCATE_LIMIT, Image, ImageFormat, NewId
 from vhdx.image.open import open_image
 from vhdx.parents import DEFAULT_POLICY, Layer, ParentPolicy, find_parent
 from vhdx.storage.base import Access, Buffer, FileSystem
@@ -45,10 +46,16 @@ def resolve(images: Sequence[Image], offset: int, length: int) -> Iterator[Found
 
 
 class Chain:
-    """The layers of one disk, open. Any offsets and lengths in bytes; used by one thread at a time."""
+    """The layers of one disk, open. Any offsets and lengths in bytes.
+
+    Any number of threads may read and write; writes wait for each other.
+    """
 
     def __init__(self, layers: Sequence[Layer]) -> None:
         self.layers = list(layers)
+        self._writer = threading.RLock()
+        # What only others could change is guarded by the claim on the file.
+        self._changing = [layer.image for layer in layers if layer.image.storage.writable]
 
     @classmethod
     def open(
@@ -60,10 +67,12 @@ class Chain:
         writable: int = 0,
         access: Access = Access.READ,
         policy: ParentPolicy = DEFAULT_POLICY,
+        format: ImageFormat | None = None,
     ) -> Self:
         """Open *path* and everything under it; the first *writable* layers for writing, the rest with *access*.
 
-        Raises ParentNotFound, ParentMismatch, InUse, FormatError (also for a cycle or too many layers).
+        *format* says what *path* is instead of its content; parents are always of the child's format. Raises
+        ParentNotFound, ParentMismatch, InUse, FormatError (also for a cycle or too many layers).
         """
         with ExitStack() as stack:
             layers: list[Layer] = []
@@ -83,7 +92,7 @@ class Chain:
             def mode() -> Access:
                 return Access.WRITE if len(layers) < writable else access
 
-            admit(Layer(path, open_image(files.open(path, mode()), new_id=new_id)))
+            admit(Layer(path, open_image(files.open(path, mode()), new_id=new_id, format=format)))
             while (info := layers[-1].image.info).parent is not None:
                 admit(find_parent(files, layers[-1].path, info, policy, access=mode(), new_id=new_id))
             stack.pop_all()
@@ -113,17 +122,27 @@ class Chain:
         start, end = self._sectors(offset, length)
         buffer = bytearray(end - start)
         view = memoryview(buffer)
+        with ExitStack() as stack:
+            for image in self._changing:
+                stack.enter_context(image.pinned())
+            self._fill(start, view)
+        return bytes(view[offset - start : offset - start + length])
+
+    def _fill(self, start: int, view: memoryview) -> None:
         pieces: dict[int, list[tuple[int, memoryview]]] = {}
-        for layer, extent in self.extents(start, end - start):
+        for layer, extent in self.extents(start, len(view)):
             if extent.file_offset is not None:
                 at = extent.offset - start
                 pieces.setdefault(layer, []).append((extent.file_offset, view[at : at + extent.length]))
         for layer, wanted in pieces.items():
             self.layers[layer].image.storage.read(wanted)
-        return bytes(view[offset - start : offset - start + length])
 
     def write(self, offset: int, data: Buffer) -> None:
         """Put *data* into the leaf. Durable after `flush`; until then each sector is old or new in a crash."""
+        with self._writer:
+            self._write(offset, data)
+
+    def _write(self, offset: int, data: Buffer) -> None:
         self._check(offset, len(data))
         start, end = self._sectors(offset, len(data))
         if (start, end) != (offset, offset + len(data)):
@@ -145,14 +164,15 @@ class Chain:
         self._check(offset, length)
         sector = self.leaf.logical_sector_size
         start, stop = -(-offset // sector) * sector, (offset + length) // sector * sector
-        if start >= stop:
-            self.write(offset, bytes(length))
-            return
-        if offset < start:
-            self.write(offset, bytes(start - offset))
-        self.leaf.zero(start, stop - start)
-        if stop < offset + length:
-            self.write(stop, bytes(offset + length - stop))
+        with self._writer:
+            if start >= stop:
+                self._write(offset, bytes(length))
+                return
+            if offset < start:
+                self._write(offset, bytes(start - offset))
+            self.leaf.zero(start, stop - start)
+            if stop < offset + length:
+                self._write(stop, bytes(offset + length - stop))
 
     def discard(self, offset: int, length: int) -> None:
         """The guest needs a range no more; what is given up reads as zeros."""

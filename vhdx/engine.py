@@ -1,124 +1,79 @@
-"""The verbs by path: what the command line and the driver call.
-
-Every method takes the `FileSystem` and paths in it. Each states what a stop at any point leaves.
-"""
+"""The verbs done with this package's own code."""
 
 import posixpath
-from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
-from dataclasses import dataclass
-from typing import Protocol
-from uuid import uuid4
+from collections.abc import Sequence
+from contextlib import closing, suppress
+from dataclasses import dataclass, replace
+from uuid import UUID, uuid4
 
+from vhdx.building import building, temporary_name
 from vhdx.chain import Chain
-from vhdx.clone import clone
-from vhdx.errors import Error
-from vhdx.image.base import CreateOptions, Image, ImageInfo, NewId, ParentLink
+from vhdx.compact import compact
+from vhdx.convert import convert
+from vhdx.errors import Error, OutOfSpace
+from vhdx.image.base import CreateOptions, ImageFormat, ImageInfo, NewId, ParentLink, Progress
+from vhdx.image.create import create_image, whole_size
 from vhdx.image.open import open_image
-from vhdx.image.vhdx_create import create_vhdx
-from vhdx.merge import Progress, merge
-from vhdx.parents import DEFAULT_POLICY, ParentPolicy, relative_path, same_directory
-from vhdx.storage.base import Access, FileSystem, Storage
+from vhdx.merge import merge, pull
+from vhdx.merge_plan import Cost, Direction, MergePlan, cost_down, cost_up
+from vhdx.parents import DEFAULT_POLICY, ParentPolicy, relative_path
+from vhdx.relatives import children, namers
+from vhdx.shrink import refuse_loss
+from vhdx.storage.base import Access, FileSystem
+from vhdx.verbs import Engine, Shrink
 
-
-class Engine(Protocol):
-    """Verbs on images by path. All raise `vhdx.errors.Error` for bad bytes or requests, OSError for the transport."""
-
-    def create(self, files: FileSystem, path: str, size: int, options: CreateOptions | None = None) -> None:
-        """Make a dynamic image of *size* bytes. Built under ``temporary_name(path)``, then renamed.
-
-        Durable on return. Raises FileExistsError. A stop leaves at most the temporary.
-        """
-
-    def create_child(
-        self, files: FileSystem, path: str, parent: str, *, size: int | None = None, replace: bool = False
-    ) -> None:
-        """Make an empty differencing image over *parent* (same directory), of the parent's size unless told.
-
-        *replace* lets it take the place of an existing file, atomically. Durable on return. A stop leaves at most the
-        temporary.
-        """
-
-    def info(self, files: FileSystem, path: str) -> ImageInfo:
-        """What the image says of itself; a handful of reads, no parent is opened."""
-
-    def layers(self, files: FileSystem, path: str) -> list[str]:
-        """The verified chain under *path*, leaf first, as paths. Raises ParentNotFound, ParentMismatch."""
-
-    def resize(self, files: FileSystem, path: str, size: int) -> None:
-        """Change the disk's size; a grown part reads as zeros. A stop leaves the old or the new size."""
-
-    def merge(self, files: FileSystem, top: str, target: str, *, on_progress: Progress | None = None) -> None:
-        """Write what *top* and the layers between hold over its ancestor *target* into *target*; top's size wins.
-
-        Nothing is relinked or removed. A stop leaves every disk that reads through *top* as it was, and the same
-        call finishes. Afterwards, durably, *target* reads as *top* does.
-        """
-
-    def relink(self, files: FileSystem, child: str, parent: str) -> None:
-        """Record *parent* (same directory) and its present DataWriteGuid as the parent of *child*.
-
-        Atomic and durable on return; doing it again changes nothing. The caller vouches that the content fits.
-        """
-
-    def clone(
-        self,
-        source_files: FileSystem,
-        source: str,
-        target_files: FileSystem,
-        target: str,
-        *,
-        size: int | None = None,
-        on_progress: Progress | None = None,
-    ) -> None:
-        """Make *target* a dynamic image with the content of *source* read through its chain, and a disk id of its own.
-
-        *size* may be larger than the source. A stop leaves at most the temporary.
-        """
-
-
-def temporary_name(path: str, token: str) -> str:
-    """The name under which *path* is built; *token* is eight hexadecimal digits."""
-    return f"{path}.{token}.tmp"
+__all__ = ["Direction", "Engine", "MergePlan", "NativeEngine", "Shrink", "temporary_name"]
 
 
 @dataclass(frozen=True, slots=True)
 class NativeEngine:
-    """Implements `Engine` with this package's own code."""
+    """Implements `Engine`."""
 
     new_id: NewId = uuid4
     policy: ParentPolicy = DEFAULT_POLICY
 
     def create(self, files: FileSystem, path: str, size: int, options: CreateOptions | None = None) -> None:
-        """Make a dynamic image; see `Engine.create`."""
-        with self._building(files, path, replace=False) as storage:
-            image = create_vhdx(storage, size=size, disk_id=self.new_id(), new_id=self.new_id, options=options)
-            image.close()
+        """Make an image; see `Engine.create`."""
+        with building(files, path, token=self._token()) as storage:
+            create_image(
+                storage, size=size, disk_id=self.new_id(), new_id=self.new_id, options=options or CreateOptions()
+            ).close()
 
     def create_child(
         self, files: FileSystem, path: str, parent: str, *, size: int | None = None, replace: bool = False
     ) -> None:
         """Make an empty differencing image; see `Engine.create_child`."""
         same_directory(path, parent)
-        with self._open(files, parent) as below, self._building(files, path, replace=replace) as storage:
-            info = below.info
-            link = ParentLink(info.data_write_guid, paths={"relative_path": relative_path(posixpath.basename(parent))})
-            options = CreateOptions(
-                logical_sector_size=info.logical_sector_size, physical_sector_size=info.physical_sector_size
-            )
-            image = create_vhdx(
+        below = self.info(files, parent, access=Access.READ)
+        link = _link_to(files, parent, below)
+        assert below.disk_id is not None
+        # A VHD child is a disk of its own by its id; the layers of a VHDX are one disk.
+        disk_id = below.disk_id if below.format is ImageFormat.VHDX else self.new_id()
+        options = CreateOptions(
+            format=below.format,
+            logical_sector_size=below.logical_sector_size,
+            physical_sector_size=below.physical_sector_size,
+        )
+        with building(files, path, token=self._token(), replace=replace) as storage:
+            create_image(
                 storage,
-                size=info.virtual_size if size is None else size,
-                disk_id=info.disk_id,
+                size=below.virtual_size if size is None else size,
+                disk_id=disk_id,
                 new_id=self.new_id,
                 options=options,
                 parent=link,
-            )
-            image.close()
+            ).close()
 
-    def info(self, files: FileSystem, path: str) -> ImageInfo:
+    def info(
+        self,
+        files: FileSystem,
+        path: str,
+        *,
+        format: ImageFormat | None = None,
+        access: Access = Access.INSPECT,
+    ) -> ImageInfo:
         """What the image says of itself; see `Engine.info`."""
-        with closing(open_image(files.open(path, Access.INSPECT), new_id=self.new_id)) as image:
+        with closing(open_image(files.open(path, access), new_id=self.new_id, format=format)) as image:
             return image.info
 
     def layers(self, files: FileSystem, path: str) -> list[str]:
@@ -126,17 +81,116 @@ class NativeEngine:
         with self.open_chain(files, path) as chain:
             return [layer.path for layer in chain.layers]
 
-    def resize(self, files: FileSystem, path: str, size: int) -> None:
+    def children(self, files: FileSystem, path: str) -> list[str]:
+        """The images beside *path* whose parent it is; see `Engine.children`."""
+        linkage = self.info(files, path).linkage
+        return [] if linkage is None else children(files, path, linkage, self.policy, new_id=self.new_id)
+
+    def resize(
+        self,
+        files: FileSystem,
+        path: str,
+        size: int,
+        *,
+        shrink: Shrink = Shrink.REFUSE,
+        orphan: bool = False,
+        format: ImageFormat | None = None,
+    ) -> None:
         """Change the disk's size; see `Engine.resize`."""
-        with self.open_chain(files, path, writable=1) as chain:
+        with self.open_chain(files, path, writable=1, orphan=orphan, format=format) as chain:
+            if size < chain.size and shrink is not Shrink.FORCE:
+                refuse_loss(chain, size, unused=shrink is Shrink.UNUSED)
             chain.leaf.resize(size, below=_size_under(chain, 0))
 
-    def merge(self, files: FileSystem, top: str, target: str, *, on_progress: Progress | None = None) -> None:
-        """Merge *top* and what lies between into *target*; see `Engine.merge`."""
-        place = self._place_of(files, target, self.layers(files, top))
-        with self.open_chain(files, top, writable=place + 1) as chain:
-            layers = chain.images[: place + 1]
-            merge(layers, below=_size_under(chain, place), new_id=self.new_id, on_progress=on_progress)
+    def merge(
+        self,
+        files: FileSystem,
+        top: str,
+        target: str,
+        *,
+        direction: Direction = Direction.DOWN,
+        orphan: bool = False,
+        remove: bool = False,
+        on_progress: Progress | None = None,
+    ) -> str:
+        """Merge a run of layers into one file; see `Engine.merge`."""
+        plan = self.plan_merge(files, top, target, direction=direction)
+        if plan.orphaned and not orphan:
+            raise _bereaved(files, target, plan.orphaned)
+        if plan.needed > plan.free:
+            raise OutOfSpace(
+                f"{files.describe(plan.result)}: up to {plan.needed} bytes more are needed, {plan.free} are free"
+            )
+        up = plan.direction is Direction.UP
+        count = len(plan.merged) + 1
+        with self.open_chain(files, top, writable=1 if up else count, orphan=True) as chain:
+            run = chain.images[:count]
+            if up:
+                link = _link_to(files, chain.layers[count].path, chain.images[count].info) if chain.layers[count:] else None
+                pull(run, parent=link, on_progress=on_progress)
+            else:
+                merge(run, below=_size_under(chain, count - 1), new_id=self.new_id, on_progress=on_progress)
+        if remove:
+            self._settle(files, plan)
+        return plan.result
+
+    def plan_merge(
+        self, files: FileSystem, top: str, target: str, *, direction: Direction = Direction.DOWN
+    ) -> MergePlan:
+        """What a merge would do; see `Engine.plan_merge`."""
+        with self.open_chain(files, top) as chain:
+            paths = [layer.path for layer in chain.layers]
+            count = _place_of(files, target, paths) + 1
+            run, paths = chain.images[:count], paths[:count]
+            costs = {
+                Direction.DOWN: cost_down(run),
+                Direction.UP: cost_up(run, alone=count == len(chain.layers)),
+            }
+            linkages = [image.info.linkage for image in run]
+        chosen = direction
+        if direction is Direction.CHEAPER:
+            chosen = Direction.UP if costs[Direction.UP].moved < costs[Direction.DOWN].moved else Direction.DOWN
+        return self._plan(files, chosen, costs[chosen], dict(zip(paths, linkages, strict=True)))
+
+    def _plan(
+        self, files: FileSystem, direction: Direction, cost: Cost, run: dict[str, UUID | None]
+    ) -> MergePlan:
+        paths = list(run)
+        down = direction is Direction.DOWN
+        beside = {path: self._children(files, path, linkage) for path, linkage in run.items()} if down else {}
+        own = {files.stat(path).identity for path in paths}
+        return MergePlan(
+            direction=direction,
+            result=paths[-1] if down else paths[0],
+            merged=tuple(paths[:-1] if down else paths[1:]),
+            moved=cost.moved,
+            needed=cost.needed,
+            free=files.space().free,
+            relinked=tuple(beside.get(paths[0], ())),
+            orphaned=tuple(
+                child for path in paths[1:] for child in beside.get(path, ()) if files.stat(child).identity not in own
+            ),
+        )
+
+    def _children(self, files: FileSystem, path: str, linkage: UUID | None) -> list[str]:
+        """Children as far as they can be looked up: where the directory cannot be listed, none are known."""
+        if linkage is None:
+            return []
+        try:
+            return children(files, path, linkage, self.policy, new_id=self.new_id)
+        except PermissionError:
+            return []
+
+    def _settle(self, files: FileSystem, plan: MergePlan) -> None:
+        """Relink what names the top of a merged run, then remove the merged files that nothing names."""
+        for child in plan.relinked:
+            self.relink(files, child, plan.result)
+        for path in plan.merged:
+            linkage = self.info(files, path).linkage
+            with suppress(PermissionError):
+                if not namers(files, path, linkage, self.policy, new_id=self.new_id):
+                    files.remove(path)
+                    files.sync_directory(posixpath.dirname(path))
 
     def relink(self, files: FileSystem, child: str, parent: str) -> None:
         """Record *parent* as the parent of *child*; see `Engine.relink`."""
@@ -146,77 +200,138 @@ class NativeEngine:
             if any(files.stat(layer.path).identity == identity for layer in chain.layers):
                 raise Error(f"{files.describe(child)}: would become its own ancestor")
             below = chain.leaf.info
-            link = ParentLink(below.data_write_guid, paths={"relative_path": relative_path(posixpath.basename(parent))})
+            link = _link_to(files, parent, below)
             with closing(open_image(files.open(child, Access.WRITE), new_id=self.new_id)) as image:
+                if image.info.format is not below.format:
+                    raise Error(f"{files.describe(child)}: a {image.info.format} cannot have a {below.format} as parent")
                 if image.info.logical_sector_size != below.logical_sector_size:
                     raise Error(f"{files.describe(child)}: its sectors are not those of {files.describe(parent)}")
                 if image.info.parent != link:
                     image.set_parent(link)
 
-    def clone(
+    def convert(
         self,
         source_files: FileSystem,
         source: str,
         target_files: FileSystem,
         target: str,
         *,
+        source_format: ImageFormat | None = None,
+        options: CreateOptions | None = None,
         size: int | None = None,
         on_progress: Progress | None = None,
     ) -> None:
-        """Make *target* a flat copy of *source*; see `Engine.clone`."""
-        with self.open_chain(source_files, source) as chain:
+        """Make *target* a copy of *source* in another shape; see `Engine.convert`."""
+        with self.open_chain(source_files, source, format=source_format) as chain:
+            shape = _shape(chain, options, target_files.describe(target))
             if size is not None and size < chain.size:
                 raise Error(f"{target_files.describe(target)}: {size} bytes cannot hold a disk of {chain.size} bytes")
-            base = chain.images[-1].info
-            options = CreateOptions(
-                block_size=base.block_size,
-                logical_sector_size=base.logical_sector_size,
-                physical_sector_size=base.physical_sector_size,
-            )
-            with self._building(target_files, target, replace=False) as storage:
-                image = create_vhdx(
-                    storage, size=size or chain.size, disk_id=self.new_id(), new_id=self.new_id, options=options
+            with building(target_files, target, token=self._token()) as storage:
+                image = create_image(
+                    storage,
+                    size=_whole(size or chain.size, shape),
+                    disk_id=self.new_id(),
+                    new_id=self.new_id,
+                    options=shape,
                 )
-                clone(chain, image, on_progress=on_progress)
+                convert(chain, image, on_progress=on_progress)
                 image.close()
 
+    def compact(
+        self,
+        files: FileSystem,
+        path: str,
+        *,
+        scan: bool = True,
+        format: ImageFormat | None = None,
+        on_progress: Progress | None = None,
+    ) -> None:
+        """Make the file small; see `Engine.compact`."""
+        with self.open_chain(files, path, writable=1, orphan=True, format=format) as chain:
+            compact(chain, scan=scan, on_progress=on_progress)
+
     def open_chain(
-        self, files: FileSystem, path: str, *, writable: int = 0, access: Access = Access.READ
+        self,
+        files: FileSystem,
+        path: str,
+        *,
+        writable: int = 0,
+        access: Access = Access.READ,
+        orphan: bool = False,
+        format: ImageFormat | None = None,
     ) -> Chain:
-        """The disk of *path* through all its layers, the first *writable* of them open for writing."""
-        return Chain.open(files, path, new_id=self.new_id, writable=writable, access=access, policy=self.policy)
+        """The disk of *path* through all its layers, the first *writable* of them open for writing.
 
-    @contextmanager
-    def _open(self, files: FileSystem, path: str) -> Iterator[Image]:
-        with closing(open_image(files.open(path, Access.READ), new_id=self.new_id)) as image:
-            yield image
+        Raises Error when something is open for writing and *path* has children, which a change of it would break,
+        unless *orphan* gives them up.
+        """
+        chain = Chain.open(
+            files, path, new_id=self.new_id, writable=writable, access=access, policy=self.policy, format=format
+        )
+        if writable and not orphan:
+            try:
+                bereaved = self._children(files, path, chain.leaf.info.linkage)
+                if bereaved:
+                    raise _bereaved(files, path, bereaved)
+            except BaseException:
+                chain.close()
+                raise
+        return chain
 
-    @contextmanager
-    def _building(self, files: FileSystem, path: str, *, replace: bool) -> Iterator[Storage]:
-        """An empty file under a temporary name, which becomes *path* when the caller has closed it, or nothing."""
-        if not replace:
-            with suppress(FileNotFoundError):
-                files.stat(path)
-                raise FileExistsError(f"{files.describe(path)} exists already")
-        temporary = temporary_name(path, self.new_id().hex[:8])
-        storage = files.create(temporary)
-        try:
-            yield storage
-            files.rename(temporary, path, replace=replace)
-        except BaseException:
-            storage.close()
-            with suppress(OSError, Error):
-                files.remove(temporary)
-            raise
-        files.sync_directory(posixpath.dirname(path))
+    def _token(self) -> str:
+        return self.new_id().hex[:8]
 
-    def _place_of(self, files: FileSystem, target: str, paths: list[str]) -> int:
-        identity = files.stat(target).identity
-        for place, path in enumerate(paths[1:], 1):
-            if files.stat(path).identity == identity:
-                return place
-        raise Error(f"{files.describe(target)} is not under {files.describe(paths[0])}, so it cannot take its content")
+
+def same_directory(child: str, parent: str) -> None:
+    """Raises Error unless the two lie in one directory, where a relative path is a name."""
+    if posixpath.dirname(posixpath.normpath(child)) != posixpath.dirname(posixpath.normpath(parent)):
+        raise Error(f"{child} and {parent} are not in one directory")
+
+
+def _bereaved(files: FileSystem, path: str, bereaved: Sequence[str]) -> Error:
+    names = ", ".join(files.describe(child) for child in bereaved)
+    return Error(
+        f"{files.describe(path)}: is the parent of {names}; a change of it would make them unreadable. Merge them "
+        f"first, or say that they are given up"
+    )
+
+
+def _place_of(files: FileSystem, target: str, paths: list[str]) -> int:
+    identity = files.stat(target).identity
+    for place, path in enumerate(paths[1:], 1):
+        if files.stat(path).identity == identity:
+            return place
+    raise Error(f"{files.describe(target)} is not under {files.describe(paths[0])}, so they cannot be merged")
 
 
 def _size_under(chain: Chain, place: int) -> int:
     return chain.images[place + 1].virtual_size if place + 1 < len(chain.layers) else 0
+
+
+def _shape(chain: Chain, options: CreateOptions | None, target: str) -> CreateOptions:
+    """The shape of a copy: as asked for, else that of the lowest layer; sectors are those of the source."""
+    base = chain.images[-1].info
+    if options is None:
+        block_size = base.block_size if base.format is ImageFormat.VHDX else None
+        options = CreateOptions(block_size=block_size, physical_sector_size=base.physical_sector_size)
+    if base.format is ImageFormat.RAW:
+        return options
+    sector = options.logical_sector_size or base.logical_sector_size
+    if sector != base.logical_sector_size or (sector != 512 and options.format is ImageFormat.VHD):
+        raise Error(
+            f"{target}: the source has sectors of {base.logical_sector_size} bytes, and what a guest wrote in those "
+            f"does not make sense in others"
+        )
+    return replace(options, logical_sector_size=sector)
+
+
+def _whole(size: int, options: CreateOptions) -> int:
+    """*size* in whole sectors: a raw source may end anywhere."""
+    sector = options.logical_sector_size or 512
+    return -(-whole_size(size, options) // sector) * sector
+
+
+def _link_to(files: FileSystem, parent: str, info: ImageInfo) -> ParentLink:
+    if info.linkage is None:
+        raise Error(f"{files.describe(parent)}: a raw file has no id that a child could record, so it cannot be a parent")
+    return ParentLink(info.linkage, paths={"relative_path": relative_path(posixpath.basename(parent))})

@@ -15,7 +15,7 @@ class FormatError(Error):
     """A structure breaks a rule of its format.
 
     *offset* is the structure's place in the file in bytes, or None where it has none; *section* is the chapter of
-    the specification that holds the rule. *file* is filled in by the layer that knows it.
+    MS-VHDX that holds the rule, or another specification and its chapter. *file* is filled in by the layer that knows it.
     """
 
     def __init__(
@@ -30,7 +30,7 @@ class FormatError(Error):
 
     def __str__(self) -> str:
         where = "" if self.offset is None else f" at offset {self.offset}"
-        rule = f" (MS-VHDX {self.section})" if self.section else ""
+        rule = f" ({'MS-VHDX ' * self.section[0].isdigit()}{self.section})" if self.section else ""
         file = f"{self.file}: " if self.file else ""
         return f"{file}{self.structure}{where}: {self.reason}{rule}"
 

@@ -1,20 +1,21 @@
-"""Merging layers into the one below them.
+"""Merging a run of layers into one of them: down into the lowest, or up into the highest.
 
-The first write to the target would break the linkage of the layer above it. So the target's next DataWriteGuid is
-chosen beforehand and recorded in that layer as second linkage; then the target takes it; then the payload goes down.
-Stopped at any point, every disk that reads through the top layer opens and reads as before, and merging again
-finishes: what was copied is masked by the layers it was copied from.
+Down: the first write to the target would break the linkage of the layer above it. So the target's next DataWriteGuid
+is chosen beforehand and recorded in that layer as second linkage; then the target takes it; then the payload goes
+down. Stopped at any point, every disk that reads through the top layer opens and reads as before, and merging again
+finishes: what was copied is masked by the layers it was copied from. A VHD keeps its id, so it needs no preparation.
+
+Up: the top takes what it lacks from the layers under it, and then lets go of them. Its disk reads the same at every
+moment, so nothing above it has to know, and the layers below stay what they were, for other children too.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from vhdx.chain import resolve
-from vhdx.image.base import Image, NewId
+from vhdx.chain import Found, resolve
+from vhdx.extents import Presence
+from vhdx.image.base import Image, ImageFormat, NewId, ParentLink, Progress
 from vhdx.placing import place_all
-
-Progress = Callable[[int, int], None]
-"""Bytes of the disk done and in all, called when the target is consistent; may raise Cancelled."""
 
 
 def merge(
@@ -42,11 +43,70 @@ def merge(
 
 
 def _declare(above: Image, target: Image, new_id: NewId) -> None:
-    link, present = above.info.parent, target.info.data_write_guid
+    link, present = above.info.parent, target.info.linkage
     assert link is not None
+    if target.info.format is ImageFormat.VHD:
+        target.begin()
+        return
     if link.linkage2 == present and link.linkage != present:
         target.begin(data_write_guid=present)
         return
     following = new_id()
     above.set_parent(replace(link, linkage2=following))
     target.begin(data_write_guid=following)
+
+
+def pull(
+    layers: Sequence[Image], *, parent: ParentLink | None, on_progress: Progress | None = None
+) -> None:
+    """Write into the first of *layers* what the others hold under it, then give it *parent*, which lies under the last.
+
+    Only the first is open for writing; it reads the same throughout, so its linkage stays. Stopped at any point it
+    reads as before, and pulling again finishes.
+    """
+    top = layers[0]
+    size = top.virtual_size
+
+    def done(offset: int) -> None:
+        if on_progress is not None:
+            on_progress(offset, size)
+
+    top.begin(data_write_guid=top.info.linkage)
+    place_all(lacking(layers, alone=parent is None), layers, top, after_batch=done)
+    if parent is None:
+        _complete_blocks(top)
+    top.flush()
+    top.set_parent(parent)
+    done(size)
+
+
+def lacking(layers: Sequence[Image], *, alone: bool) -> Iterator[Found]:
+    """What the first of *layers* would have to be given to read the same without the others; *alone*: without any."""
+    return (found for found in resolve(layers, 0, layers[0].virtual_size) if _lacks(found, alone=alone))
+
+
+def _lacks(found: Found, *, alone: bool) -> bool:
+    """Whether the top has to be given this; zeros only where something below could come through instead."""
+    if found.extent.presence is Presence.DATA:
+        return found.layer > 0
+    return found.extent.presence is Presence.ZERO and not alone
+
+
+def _complete_blocks(image: Image) -> None:
+    """Zeros into the absent parts of blocks that hold something, which nothing below fills any more."""
+    block_size = image.info.block_size
+    assert block_size is not None
+    size = image.virtual_size
+    absent = [
+        (extent.offset, extent.end)
+        for extent in image.extents(0, size)
+        if extent.presence is Presence.NOT_PRESENT
+        and (extent.offset % block_size or (extent.end % block_size and extent.end != size))
+    ]
+    for start, end in absent:
+        first = min(-(-start // block_size) * block_size, end)
+        last = end if end == size else max(end // block_size * block_size, first)
+        if start < first:
+            image.zero(start, first - start)
+        if last < end:
+            image.zero(last, end - last)

@@ -7,7 +7,7 @@ is the recorded one is accepted, before a byte of it is used.
 
 import posixpath
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -21,12 +21,21 @@ _DEVICE = re.compile(r"(con|prn|aux|nul|com[1-9]|lpt[1-9])(\..*)?", re.IGNORECAS
 """Names that are no files on Windows, whatever the directory."""
 
 
+def _any(path: str, name: str) -> bool:  # noqa: ARG001
+    return True
+
+
 @dataclass(frozen=True, slots=True)
 class ParentPolicy:
-    """Where parents may lie beside the child's own directory, and how many layers a chain may have."""
+    """Where parents may lie beside the child's own directory, and how many layers a chain may have.
+
+    *related* says of an image's path and the name of a file beside it whether the two may be of one disk; by default
+    any may. It saves looking into every file of a directory that holds many disks.
+    """
 
     directories: tuple[str, ...] = ()
     most_layers: int = 256
+    related: Callable[[str, str], bool] = _any
 
 
 DEFAULT_POLICY = ParentPolicy()
@@ -86,7 +95,7 @@ def _open_if_parent(
     """The image at *path* when it is the parent of *child*, else the reason why not."""
     # Looked at first without a claim on the file; again afterwards, since another may have taken its name.
     for claim in (Access.INSPECT, access):
-        image = open_image(files.open(path, claim), new_id=new_id)
+        image = open_image(files.open(path, claim), new_id=new_id, format=child.format)
         reason = _refusal(child, image.info)
         if reason or claim is access:
             break
@@ -100,9 +109,9 @@ def _open_if_parent(
 def _refusal(child: ImageInfo, parent: ImageInfo) -> str:
     link = child.parent
     assert link is not None
-    if not link.accepts(parent.data_write_guid):
+    if not link.accepts(parent.linkage):
         return (
-            f"is not, or is no longer, what the image was made from (its DataWriteGuid is {parent.data_write_guid}, "
+            f"is not, or is no longer, what the image was made from (its id is {parent.linkage}, "
             f"recorded is {link.linkage}); if it is known to be right, relink the image to it"
         )
     if child.logical_sector_size != parent.logical_sector_size:

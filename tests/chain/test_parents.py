@@ -180,7 +180,7 @@ def test_a_parent_that_was_written_to_is_a_mismatch(files: MemoryFileSystem) -> 
     engine = NativeEngine()
     engine.create(files, "parent.vhdx", 4 * MIB)
     engine.create_child(files, "child.vhdx", "parent.vhdx")
-    with engine.open_chain(files, "parent.vhdx", writable=1) as chain:
+    with engine.open_chain(files, "parent.vhdx", writable=1, orphan=True) as chain:
         chain.write(0, b"changed")
     with pytest.raises(ParentMismatch):
         layers(files)

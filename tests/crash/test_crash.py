@@ -12,7 +12,7 @@ from tests.support.disks import MIB, Disk, counting_ids, pattern
 from tests.support.memory import MemoryFileSystem
 from tests.support.recording import RecordingFileSystem
 from vhdx.chain import Chain
-from vhdx.engine import NativeEngine
+from vhdx.engine import NativeEngine, Shrink
 from vhdx.image.journal import CommitOrder
 from vhdx.image.vhdx_open import open_vhdx
 from vhdx.parents import Layer
@@ -206,7 +206,7 @@ def test_resize_leaves_the_old_or_the_new_size(before: int, after: int) -> None:
     old = bytes(base.contents[0])
     new = old[:after].ljust(after, b"\0")
     files = recorded(base)
-    NativeEngine(new_id=counting_ids(500)).resize(files, base.paths[0], after)
+    NativeEngine(new_id=counting_ids(500)).resize(files, base.paths[0], after, shrink=Shrink.FORCE)
     sizes = set()
     for number, state in enumerate(crash_states(files, samples=300)):
         content = read_all(state, base.paths[0], repair=number % 2 == 0)

@@ -13,8 +13,7 @@ from uuid import UUID
 
 from vhdx.engine import temporary_name
 from vhdx.errors import Error, FormatError, ParentMismatch, ParentNotFound
-from vhdx.image.base import CreateOptions, DiskType, ImageInfo, LogState, NewId, ParentLink
-from vhdx.merge import Progress
+from vhdx.image.base import CreateOptions, DiskType, ImageInfo, LogState, NewId, ParentLink, Progress
 from vhdx.storage.base import Access, FileSystem, Storage
 
 FILE = 8192
@@ -132,7 +131,7 @@ class FakeEngine:
                 body.parent, body.linkage, body.linkage2 = parent, below[0].body.id, ""
                 Layer(child, storage, body).store()
 
-    def clone(
+    def convert(
         self,
         source_files: FileSystem,
         source: str,

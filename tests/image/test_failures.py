@@ -188,7 +188,7 @@ def test_a_clone_on_a_full_disk_leaves_nothing() -> None:
     child(start)
     files = FullFileSystem(MemoryFileSystem(start.snapshot()), room=5 * MIB)
     with pytest.raises(OutOfSpace):
-        forge.engine().clone(files, "disk.vhdx", files, "copy.vhdx")
+        forge.engine().convert(files, "disk.vhdx", files, "copy.vhdx")
     assert files.list("") == ["base.vhdx", "disk.vhdx"]
 
 

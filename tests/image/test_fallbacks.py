@@ -55,7 +55,7 @@ def test_a_moved_table_and_a_clone(optional: bool) -> None:
     disk.snapshot()
     disk.write(MIB - 100, pattern(2, 200))
     disk.close()
-    disk.engine.clone(files, disk.paths[0], files, "clone.vhdx", size=8 * MIB)
+    disk.engine.convert(files, disk.paths[0], files, "clone.vhdx", size=8 * MIB)
     with disk.engine.open_chain(files, "clone.vhdx") as chain:
         assert chain.read(0, 8 * MIB) == bytes(disk.contents[0]).ljust(8 * MIB, b"\0")
     for path in ("clone.vhdx", disk.paths[0]):

@@ -49,7 +49,9 @@ def put(image: Image, offset: int, data: bytes) -> None:
 
 
 def test_a_new_image_says_what_it_is(files: MemoryFileSystem) -> None:
-    options = CreateOptions(2 * MIB, 4096, 4096, 2 * MIB, "a test")
+    options = CreateOptions(
+        block_size=2 * MIB, logical_sector_size=4096, physical_sector_size=4096, log_length=2 * MIB, creator="a test"
+    )
     image = create_vhdx(
         files.create("disk.vhdx"), size=5 * MIB, disk_id=UUID(int=9), new_id=counting_ids(), options=options
     )
@@ -156,11 +158,11 @@ def test_the_first_change_brings_new_write_guids_once(files: MemoryFileSystem, i
     before = image.file_write_guid, image.data_write_guid
     opened = writer(files)
     put(opened, 0, bytes(512))
-    first = opened.info.data_write_guid
+    first = opened.info.linkage
     put(opened, 512, bytes(512))
     opened.flush()
     put(opened, 4 * MIB, bytes(512))
-    assert opened.info.data_write_guid == first
+    assert opened.info.linkage == first
     opened.close()
     assert image.file_write_guid != before[0]
     assert image.data_write_guid == first != before[1]

@@ -9,6 +9,7 @@ from tests.image import forge
 from tests.image.forge import REGION_TABLES, Forge, disk, writer
 from tests.support.disks import Disk, pattern
 from tests.support.memory import MemoryFileSystem
+from vhdx.engine import Shrink
 from vhdx.extents import Presence
 
 GIB = 1 << 30
@@ -20,7 +21,7 @@ def files() -> MemoryFileSystem:
 
 
 def resize(files: MemoryFileSystem, size: int, path: str = "disk.vhdx") -> None:
-    forge.engine(300).resize(files, path, size)
+    forge.engine(300).resize(files, path, size, shrink=Shrink.FORCE)
 
 
 def read(files: MemoryFileSystem, offset: int, length: int) -> bytes:

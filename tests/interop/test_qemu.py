@@ -54,7 +54,7 @@ def merge_and_clone(model: Disk, directory: Path) -> None:
     model.write(0, pattern(99, 700))
     model.zero(model.size // 2, model.size // 4)
     model.close()
-    model.engine.clone(model.files, model.paths[0], model.files, "clone.vhdx")
+    model.engine.convert(model.files, model.paths[0], model.files, "clone.vhdx")
     model.merge(0, 1)
     for name in ("clone.vhdx", model.paths[0]):
         check_clean(directory / name)

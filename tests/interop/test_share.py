@@ -78,7 +78,7 @@ def test_a_server_that_does_not_copy_is_done_without(smb_files: SmbFileSystem, s
         key = next(iter(smb_pool._connections))
         elsewhere = other.share(key.server, files._share, port=key.port, credentials=key.credentials)
         before = other.wire().total
-        engine.clone(files, "leaf.vhdx", elsewhere, "clone.vhdx")
+        engine.convert(files, "leaf.vhdx", elsewhere, "clone.vhdx")
         assert other.wire().total - before > 11 * MIB
     assert content(engine, files, "clone.vhdx") == expected
 
@@ -98,7 +98,7 @@ def test_a_clone_on_xfs_is_a_reflink(smbd: Smbd, smb_pool: SmbPool, tmp_path: Pa
         engine.create(files, "one.vhdx", 128 * MIB)
         fill(engine, files, "one.vhdx", 0, 96 * MIB, 1)
         before = files.space().free
-        engine.clone(files, "one.vhdx", files, "two.vhdx")
+        engine.convert(files, "one.vhdx", files, "two.vhdx")
         assert before - files.space().free < 16 * MIB
         assert content(engine, files, "two.vhdx") == content(engine, files, "one.vhdx")
 

@@ -6,7 +6,7 @@ from itertools import count
 from uuid import UUID
 
 from vhdx.chain import Chain
-from vhdx.engine import NativeEngine
+from vhdx.engine import NativeEngine, Shrink
 from vhdx.image.base import CreateOptions
 from vhdx.storage.base import FileSystem
 
@@ -87,7 +87,7 @@ class Disk:
 
     def resize(self, size: int) -> None:
         self.close()
-        self.engine.resize(self.files, self.paths[0], size)
+        self.engine.resize(self.files, self.paths[0], size, shrink=Shrink.FORCE)
         self.contents[0] = bytearray(self.contents[0][:size].ljust(size, b"\0"))
 
     def merge(self, top: int, target: int) -> None:

@@ -44,7 +44,7 @@ def test_what_an_image_says_of_itself(files: MemoryFileSystem, engine: NativeEng
     assert (child.type, child.virtual_size, child.block_size) == (DiskType.DIFFERENCING, 9 * MIB, 2 * MIB)
     assert base.parent is None
     assert child.parent is not None
-    assert child.parent.linkage == base.data_write_guid
+    assert child.parent.linkage == base.linkage
     assert child.parent.paths == {"relative_path": ".\\a.vhdx"}
     assert child.disk_id == base.disk_id, "layers are one disk"
     assert base.log is child.log is LogState.CLEAN
@@ -91,7 +91,7 @@ def test_nothing_is_overwritten_unless_asked(files: MemoryFileSystem, engine: Na
     for attempt in (
         lambda: engine.create(files, "b.vhdx", MIB),
         lambda: engine.create_child(files, "b.vhdx", "a.vhdx"),
-        lambda: engine.clone(files, "a.vhdx", files, "b.vhdx"),
+        lambda: engine.convert(files, "a.vhdx", files, "b.vhdx"),
     ):
         with pytest.raises(FileExistsError):
             attempt()
@@ -106,7 +106,7 @@ def test_a_creation_that_fails_leaves_nothing(files: MemoryFileSystem, engine: N
     verbs: list[Callable[[WatchedFileSystem], None]] = [
         lambda there: engine.create(there, "new.vhdx", MIB),
         lambda there: engine.create_child(there, "new.vhdx", "a.vhdx"),
-        lambda there: engine.clone(there, "a.vhdx", there, "new.vhdx"),
+        lambda there: engine.convert(there, "a.vhdx", there, "new.vhdx"),
     ]
     for verb in verbs:
         for at in range(100):
@@ -154,7 +154,7 @@ def test_a_cancelled_clone_leaves_nothing(disk: Disk) -> None:
 
     before = disk.files.list("")
     with pytest.raises(Cancelled):
-        disk.engine.clone(disk.files, disk.paths[0], disk.files, "new.vhdx", on_progress=stop)
+        disk.engine.convert(disk.files, disk.paths[0], disk.files, "new.vhdx", on_progress=stop)
     assert disk.files.list("") == before
 
 
@@ -178,8 +178,8 @@ def test_a_merge_waits_for_nobody(disk: Disk) -> None:
 
 def test_a_clone_may_be_larger_but_not_smaller(disk: Disk) -> None:
     with pytest.raises(Error, match="cannot hold"):
-        disk.engine.clone(disk.files, disk.paths[0], disk.files, "new.vhdx", size=100 * MIB)
-    disk.engine.clone(disk.files, disk.paths[0], disk.files, "new.vhdx", size=210 * MIB)
+        disk.engine.convert(disk.files, disk.paths[0], disk.files, "new.vhdx", size=100 * MIB)
+    disk.engine.convert(disk.files, disk.paths[0], disk.files, "new.vhdx", size=210 * MIB)
     assert disk.engine.info(disk.files, "new.vhdx").disk_id != disk.engine.info(disk.files, disk.paths[0]).disk_id
     with disk.engine.open_chain(disk.files, "new.vhdx") as chain:
         assert chain.read(0, chain.size) == bytes(disk.contents[0]) + bytes(10 * MIB)
@@ -199,9 +199,9 @@ def test_relinking_to_what_it_is_changes_nothing(disk: Disk) -> None:
 
 
 def test_relinking_keeps_the_childs_own_identity(disk: Disk) -> None:
-    before = disk.engine.info(disk.files, disk.paths[0]).data_write_guid
+    before = disk.engine.info(disk.files, disk.paths[0]).linkage
     disk.merge(1, 2)
-    assert disk.engine.info(disk.files, disk.paths[0]).data_write_guid == before
+    assert disk.engine.info(disk.files, disk.paths[0]).linkage == before
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from vhdx.extents import Extent, Presence, Range, coalesce, gaps, spans
 from vhdx.format import bat
 from vhdx.format.bat import PayloadState
 from vhdx.format.log import PAGE
-from vhdx.image.vhdx_file import VhdxFile, naming
+from vhdx.image.vhdx_file import VhdxFile
 from vhdx.storage import transfer
 
 
@@ -135,16 +135,18 @@ def allocate(file: VhdxFile, ranges: Sequence[Range]) -> Iterator[Sequence[Exten
     A crash before the next commit leaves each sector old or new: what is written to a block that the table does not
     name yet is not seen, and what is written to one that it names is the new content itself.
     """
-    with naming(file.storage.name):
-        file.begin()
-        allocation = Allocation(file, ranges)
-    try:
-        yield allocation.places
-    except OSError as error:
-        file.poison = f"a write failed ({error})"
-        raise
-    except BaseException:
-        allocation.give_back()
-        raise
-    with file.poisoning():
-        allocation.adopt()
+    with file.writer:
+        with file.changing():
+            file.begin()
+            allocation = Allocation(file, ranges)
+        try:
+            yield allocation.places
+        except OSError as error:
+            file.poison = f"a write failed ({error})"
+            raise
+        except BaseException:
+            with file.lock:
+                allocation.give_back()
+            raise
+        with file.changing(), file.poisoning():
+            allocation.adopt()

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from enum import Enum
+from enum import Enum, StrEnum
 from typing import Protocol
 from uuid import UUID
 
@@ -16,6 +16,18 @@ ALLOCATE_LIMIT = 64 * MIB
 
 NewId = Callable[[], UUID]
 """Where fresh GUIDs come from: `uuid.uuid4` in production, a counter in tests that compare bytes."""
+
+
+Progress = Callable[[int, int], None]
+"""Bytes done and in all, called when everything is consistent; may raise Cancelled."""
+
+
+class ImageFormat(StrEnum):
+    """How the bytes of a file are laid out."""
+
+    VHDX = "vhdx"
+    VHD = "vhd"
+    RAW = "raw"
 
 
 class DiskType(Enum):
@@ -37,43 +49,56 @@ class LogState(Enum):
 class ParentLink:
     """What a differencing image records of its parent.
 
-    The parent's DataWriteGuid must equal *linkage* or, where present, *linkage2*. *paths* are the recorded places
-    by key (``relative_path``, ``volume_path``, ``absolute_win32_path``), in Windows notation.
+    The parent's linkage (see `ImageInfo`) must equal *linkage* or, where present, *linkage2*. *paths* are the recorded
+    places by key, in Windows notation: ``relative_path``, ``volume_path``, ``absolute_win32_path``; of a VHD also
+    ``parent_name``, the name in its dynamic header. A VHD has no *linkage2*.
     """
 
     linkage: UUID
     linkage2: UUID | None = None
     paths: dict[str, str] = field(default_factory=dict)
 
-    def accepts(self, data_write_guid: UUID) -> bool:
-        """Whether an image with this DataWriteGuid is the recorded parent."""
-        return data_write_guid in (self.linkage, self.linkage2)
+    def accepts(self, linkage: UUID | None) -> bool:
+        """Whether an image with this linkage is the recorded parent."""
+        return linkage is not None and linkage in (self.linkage, self.linkage2)
 
 
 @dataclass(frozen=True, slots=True)
 class ImageInfo:
-    """What an image says of itself. Sizes are in bytes."""
+    """What an image says of itself. Sizes are in bytes.
 
-    format: str
+    *linkage* is what a child records of this image: the DataWriteGuid of a VHDX, which is another after every change
+    of content; the unique id of a VHD, which stays. *warnings* are faults that do not hinder reading.
+    """
+
+    format: ImageFormat
     type: DiskType
     virtual_size: int
-    block_size: int
+    block_size: int | None  # None where the format has no blocks
     logical_sector_size: int
     physical_sector_size: int
-    disk_id: UUID  # SCSI page 83, equal along a chain
-    data_write_guid: UUID
+    disk_id: UUID | None  # SCSI page 83 of a VHDX, equal along a chain; the unique id of a VHD
+    linkage: UUID | None
     creator: str
     log: LogState
     log_entries: int
     parent: ParentLink | None
+    warnings: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CreateOptions:
-    """The shape of a new image; None leaves the choice to the format (32 MiB blocks, 2 MiB with a parent)."""
+    """The shape of a new image; what a format has no place for is ignored.
 
+    *fixed* allocates the whole disk. A *block_size* of None leaves the choice to the format: 32 MiB for VHDX, 2 MiB
+    with a parent and for VHD; a *logical_sector_size* of None is that of the source or parent, else 512. *azure* makes a VHD as Azure takes it: fixed, the size rounded up to whole MiB.
+    """
+
+    format: ImageFormat = ImageFormat.VHDX
+    fixed: bool = False
+    azure: bool = False
     block_size: int | None = None
-    logical_sector_size: int = 512
+    logical_sector_size: int | None = None
     physical_sector_size: int = 4096
     log_length: int = MIB
     creator: str = "python-vhdx"
@@ -99,6 +124,9 @@ class Image(Protocol):
     def extents(self, offset: int, length: int) -> Iterator[Extent]:
         """What this layer says of a range: ascending, contiguous, maximal."""
 
+    def pinned(self) -> AbstractContextManager[None]:
+        """While inside, no place that `extents` has named is handed to other payload: what is read there is right."""
+
     def allocate(self, ranges: Sequence[Range]) -> AbstractContextManager[Sequence[Extent]]:
         """Places in the file for *ranges* (ascending, disjoint, ALLOCATE_LIMIT bytes at most in all).
 
@@ -122,11 +150,29 @@ class Image(Protocol):
     def begin(self, *, data_write_guid: UUID | None = None) -> None:
         """Declare, durably, that the content is about to change: by a given DataWriteGuid or a fresh one.
 
-        Happens by itself before the first change; calling it with a GUID chooses that one.
+        Happens by itself before the first change; calling it with a GUID chooses that one. A VHD does not change
+        its id, and a raw image has none: nothing tells their children.
         """
 
-    def set_parent(self, parent: ParentLink) -> None:
-        """Replace the record of the parent; the DataWriteGuid stays. Durable on return."""
+    def set_parent(self, parent: ParentLink | None) -> None:
+        """Replace the record of the parent; the linkage of this image stays. Durable on return.
+
+        None makes a differencing image one of its own: what it does not hold reads as zeros from then on.
+        """
+
+    def drop_zeros(self, ranges: Sequence[Range], *, masked: bool) -> None:
+        """Give back the space of *ranges*, whole blocks that are known to hold nothing but zeros.
+
+        The disk reads as before, so the linkage stays. *masked* says that a parent may hold something there, which
+        must not come through; a format that cannot say so keeps the blocks.
+        """
+
+    def pack(self, on_progress: Progress) -> None:
+        """Move blocks from the end of the file into holes before them and cut off what is free behind the last one.
+
+        The linkage stays. *on_progress* is called between moves, at points where a stop leaves a sound image.
+        Raises Error for a fixed image, whose file has no holes.
+        """
 
     def flush(self) -> None:
         """Make every change before this call durable, in one consistent step."""

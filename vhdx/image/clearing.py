@@ -1,5 +1,7 @@
 """Zeroing and discarding ranges of an open VHDX, by table entries where whole blocks are concerned."""
 
+from collections.abc import Sequence
+
 from vhdx.extents import Range
 from vhdx.format import bat
 from vhdx.format.bat import PRESENT, PayloadState
@@ -19,6 +21,16 @@ def discard(file: VhdxFile, offset: int, length: int) -> None:
     A fixed image keeps its blocks and their content.
     """
     _clear(file, offset, length, PayloadState.UNMAPPED)
+
+
+def drop_zeros(file: VhdxFile, ranges: Sequence[Range]) -> None:
+    """Let whole blocks go whose content is known to be zeros; the disk reads as before, so its DataWriteGuid stays."""
+    file.touch()
+    size = file.layout.block_size
+    for wanted in ranges:
+        for block in range(-(-wanted.offset // size), -(-wanted.end // size)):
+            if min((block + 1) * size, file.layout.virtual_size) <= wanted.end:
+                _clear_block(file, block, PayloadState.ZERO)
 
 
 def _clear(file: VhdxFile, offset: int, length: int, new: PayloadState) -> None:

@@ -1,31 +1,54 @@
-"""Opening an image of whatever format, recognised by its content.
+"""Opening an image of whatever format, recognised by its content unless the caller says which it is.
 
-Bytes that are not recognised are an error, never "probably raw": a guest can write a VHDX header into a raw disk.
+Bytes that are not recognised are an error, never "probably raw": a guest can write any header into its disk. For the
+same reason a file that carries the marks of two formats is opened only when the caller says which of them it is.
 """
 
 from vhdx.errors import FormatError, UnsupportedFeature
-from vhdx.image.base import Image, NewId
+from vhdx.image.base import Image, ImageFormat, NewId
+from vhdx.image.raw import RawImage
 from vhdx.image.vhdx_open import is_vhdx, open_vhdx
 from vhdx.storage.base import Storage
-from vhdx.storage.transfer import pread
+from vhdx.storage.transfer import preads
 
 _VHD_COOKIE = b"conectix"
-_FOOTER = 512
+_FOOTERS = (512, 511)
+"""Bytes of a VHD footer; the older one is a byte short."""
 
 
-def open_image(storage: Storage, *, new_id: NewId) -> Image:
+def open_image(storage: Storage, *, new_id: NewId, format: ImageFormat | None = None) -> Image:
     """The image in *storage*, which it owns from here on; writable exactly when the storage is.
 
-    Raises FormatError for unknown bytes, UnsupportedFeature; the storage is then closed.
+    Raises FormatError for bytes of no or of two formats, UnsupportedFeature; the storage is then closed.
     """
     try:
-        if not is_vhdx(storage):
-            size = storage.size()
-            ends = {pread(storage, 0, min(size, 8)), pread(storage, max(size - _FOOTER, 0), min(size, 8))}
-            if _VHD_COOKIE in ends:
-                raise UnsupportedFeature(f"{storage.name}: a VHD, and only VHDX is handled yet")
-            raise FormatError("file identifier", 0, "the file is not a VHDX", "2.2.1", file=storage.name)
+        recognised = format or recognise(storage)
     except BaseException:
         storage.close()
         raise
-    return open_vhdx(storage, new_id=new_id)
+    match recognised:
+        case ImageFormat.RAW:
+            return RawImage(storage)
+        case ImageFormat.VHD:
+            storage.close()
+            raise UnsupportedFeature(f"{storage.name}: a VHD, which is not handled yet")
+        case ImageFormat.VHDX:
+            return open_vhdx(storage, new_id=new_id)
+
+
+def recognise(storage: Storage) -> ImageFormat:
+    """The format whose marks the file carries; never raw. Raises FormatError for none or two."""
+    marks = [is_vhdx(storage), _is_vhd(storage)]
+    if all(marks):
+        reason = "it carries the marks of a VHDX and of a VHD, of which a guest may have written one; say which it is"
+        raise FormatError("file", None, reason, file=storage.name)
+    if not any(marks):
+        reason = "neither a VHDX nor a VHD; if it is a raw disk, say so"
+        raise FormatError("file identifier", 0, reason, "2.2.1", file=storage.name)
+    return ImageFormat.VHDX if marks[0] else ImageFormat.VHD
+
+
+def _is_vhd(storage: Storage) -> bool:
+    size, length = storage.size(), len(_VHD_COOKIE)
+    places = [0, *(size - footer for footer in _FOOTERS)]
+    return _VHD_COOKIE in preads(storage, [(place, length) for place in places if 0 <= place <= size - length])

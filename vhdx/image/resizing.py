@@ -42,6 +42,8 @@ def resize(file: VhdxFile, size: int, *, below: int) -> None:
             _clear_entries(file, old)
             if below > old:
                 zero(file, old, min(size, below) - old)
+            if disk.leave_block_allocated:
+                _allocate_entries(file, old)
             _record_size(file, size)
             file.commit()
         else:
@@ -86,6 +88,19 @@ def _clear_entries(file: VhdxFile, old: int) -> None:
     for chunk in range(replace(layout, virtual_size=old).bitmap_entries, layout.bitmap_entries):
         file.make_room(1)
         file.table.clear_bitmap_block(chunk)
+
+
+def _allocate_entries(file: VhdxFile, old: int) -> None:
+    """The blocks that a fixed disk gains, allocated and zeroed while they are still behind its end."""
+    layout = file.layout
+    for block in range(-(-old // layout.block_size), layout.payload_blocks):
+        place = file.take(layout.block_size)
+        whole = [(place.offset, layout.block_size)]
+        if not place.fresh:
+            transfer.zero(file.storage, whole)
+        transfer.reserve(file.storage, whole)
+        file.make_room(pages_per_block(file))
+        file.table.set_payload(block, PayloadState.FULLY_PRESENT, place.offset)
 
 
 def _free_behind_end(file: VhdxFile, size: int) -> None:

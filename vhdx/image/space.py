@@ -1,7 +1,8 @@
 """Which parts of a file are taken, in whole MiB.
 
-Freed space is handed out again only after the commit that freed it is durable: until then a crash may bring the
-old owner back. The lowest gap that fits is taken first, which keeps files compact.
+Freed space is handed out again only after the commit that freed it is durable, since until then a crash may bring the
+old owner back, and only when no reader is left who was told of it. The lowest gap that fits is taken first, which
+keeps files compact.
 """
 
 from typing import NamedTuple
@@ -30,6 +31,7 @@ class Space:
         self._map = bytearray(-(-file_size // MIB))
         self._file_size = file_size
         self._leaving: list[Range] = []
+        self._left: list[Range] = []
 
     def take(self, owner: str, offset: int, length: int, *, within: int) -> None:
         """Note that *owner* lies at a place found in the file; *within* is the file's size.
@@ -44,8 +46,17 @@ class Space:
             raise FormatError(owner, None, f"its place at {offset} of {length} bytes belongs to something else too")
         self._map[first : first + count] = _TAKEN * count
 
+    def allocate_before(self, length: int, end: int) -> int | None:
+        """Take the lowest gap of *length* bytes that ends at *end* or before it, where there is one."""
+        count = length // MIB
+        first = self._map.find(_FREE * count, 0, end // MIB)
+        if first < 0:
+            return None
+        self._map[first : first + count] = _TAKEN * count
+        return first * MIB
+
     def allocate(self, length: int) -> Place:
-        """Take the lowest gap of *length* bytes, or space behind the end; the caller grows the file to `file_end`."""
+        """Take the lowest gap of *length* bytes, or space behind the end, to which the caller grows the file."""
         count = length // MIB
         first = self._map.find(_FREE * count)
         if first < 0:
@@ -67,10 +78,15 @@ class Space:
         self._leaving.append(freed)
 
     def settle(self) -> None:
-        """What was released is free: the commit is durable."""
-        for freed in self._leaving:
-            self._mark(freed, _FREE)
+        """The commit is durable: nothing refers to what was released, in the file."""
+        self._left += self._leaving
         self._leaving.clear()
+
+    def reclaim(self) -> None:
+        """No reader holds a place that was released and settled: all of those are free."""
+        for freed in self._left:
+            self._mark(freed, _FREE)
+        self._left.clear()
 
     def _mark(self, place: Range, state: bytes) -> None:
         first, count = place.offset // MIB, -(-place.length // MIB)

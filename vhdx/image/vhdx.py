@@ -1,7 +1,7 @@
 """One VHDX over one storage: dynamic, differencing or fixed (MS-VHDX).
 
-Used by one thread at a time. Crash guarantee: whatever part of the writes since the last `flush` survives, the image
-opens, everything before that flush is there, and each later sector is old or new.
+Any number of threads may read, and one at a time changes it. Crash guarantee: whatever part of the writes since the
+last `flush` survives, the image opens, everything before that flush is there, and each later sector is old or new.
 """
 
 from collections.abc import Iterator, Sequence
@@ -12,9 +12,9 @@ from vhdx.errors import Error
 from vhdx.extents import Extent, Presence, Range, bit_runs, coalesce
 from vhdx.format import bat
 from vhdx.format.bat import PayloadState
-from vhdx.image import allocation, clearing, resizing, vhdx_parent
-from vhdx.image.base import ALLOCATE_LIMIT, DiskType, ImageInfo, LogState, ParentLink
-from vhdx.image.vhdx_file import VhdxFile, naming
+from vhdx.image import allocation, clearing, detaching, packing, resizing, vhdx_parent
+from vhdx.image.base import ALLOCATE_LIMIT, DiskType, ImageFormat, ImageInfo, LogState, ParentLink, Progress
+from vhdx.image.vhdx_file import VhdxFile
 from vhdx.storage.base import Storage
 
 
@@ -47,14 +47,14 @@ class VhdxImage:
         disk = self._file.metadata
         kind = DiskType.FIXED if disk.leave_block_allocated else DiskType.DYNAMIC
         return ImageInfo(
-            format="vhdx",
+            format=ImageFormat.VHDX,
             type=DiskType.DIFFERENCING if disk.has_parent else kind,
             virtual_size=disk.virtual_size,
             block_size=disk.block_size,
             logical_sector_size=disk.logical_sector_size,
             physical_sector_size=disk.physical_sector_size,
             disk_id=disk.disk_id,
-            data_write_guid=self._file.headers.header.data_write_guid,
+            linkage=self._file.headers.header.data_write_guid,
             creator=self._file.creator,
             log=LogState.DIRTY if self._log_entries else LogState.CLEAN,
             log_entries=self._log_entries,
@@ -64,24 +64,23 @@ class VhdxImage:
     def extents(self, offset: int, length: int) -> Iterator[Extent]:
         """What this layer says of a range. Raises FormatError at a bad table entry."""
         self._check_range(offset, length)
-        return coalesce(self._named_pieces(offset, length))
-
-    def _named_pieces(self, offset: int, length: int) -> Iterator[Extent]:
-        with naming(self.storage.name):
-            yield from self._pieces(offset, length)
+        return coalesce(self._pieces(offset, length))
 
     def _pieces(self, offset: int, length: int) -> Iterator[Extent]:
-        table, size = self._file.table, self._file.layout.block_size
+        size = self._file.layout.block_size
         at, end = offset, offset + length
         while at < end:
             block, within = divmod(at, size)
-            raw = table.payload(block)
-            if raw == 0:
-                stop = min(end, (block + table.absent_run(block, -(-end // size))) * size)
-                yield Extent(at, stop - at, Presence.NOT_PRESENT)
-            else:
-                stop = min(end, (block + 1) * size)
-                yield from self._block_extents(block, raw, within, stop - at)
+            with self._file.looking():
+                table = self._file.table
+                raw = table.payload(block)
+                if raw == 0:
+                    stop = min(end, (block + table.absent_run(block, -(-end // size))) * size)
+                    pieces = [Extent(at, stop - at, Presence.NOT_PRESENT)]
+                else:
+                    stop = min(end, (block + 1) * size)
+                    pieces = list(self._block_extents(block, raw, within, stop - at))
+            yield from pieces
             at = stop
 
     def _block_extents(self, block: int, raw: int, within: int, length: int) -> Iterator[Extent]:
@@ -101,6 +100,10 @@ class VhdxImage:
         else:
             yield Extent(start + within, length, Presence.ZERO)
 
+    def pinned(self) -> AbstractContextManager[None]:
+        """While inside, no place that `extents` has named is handed to other payload."""
+        return self._file.pinned()
+
     def allocate(self, ranges: Sequence[Range]) -> AbstractContextManager[Sequence[Extent]]:
         """Places for payload; see `Image.allocate`."""
         for wanted in ranges:
@@ -112,34 +115,50 @@ class VhdxImage:
     def zero(self, offset: int, length: int) -> None:
         """Make a range read as zeros; whole blocks give their space back."""
         self._check_range(offset, length)
-        with naming(self.storage.name):
+        with self._file.changing():
             clearing.zero(self._file, offset, length)
 
     def discard(self, offset: int, length: int) -> None:
         """Let the whole blocks inside a range go."""
         self._check_range(offset, length)
-        with naming(self.storage.name):
+        with self._file.changing():
             clearing.discard(self._file, offset, length)
+
+    def drop_zeros(self, ranges: Sequence[Range], *, masked: bool) -> None:  # noqa: ARG002  zeros mask by themselves
+        """Give back the space of whole blocks of zeros."""
+        for wanted in ranges:
+            self._check_range(wanted.offset, wanted.length)
+        with self._file.changing():
+            clearing.drop_zeros(self._file, ranges)
+
+    def pack(self, on_progress: Progress) -> None:
+        """Move blocks from the end of the file into holes; `close` cuts off what is free behind the last one."""
+        with self._file.changing():
+            packing.pack(self._file, on_progress)
 
     def resize(self, size: int, *, below: int = 0) -> None:
         """Change the size of the disk; see `Image.resize`. Durable on return."""
-        with naming(self.storage.name):
+        with self._file.changing():
             resizing.resize(self._file, size, below=below)
 
     def begin(self, *, data_write_guid: UUID | None = None) -> None:
         """Declare a change of content, durably."""
-        with naming(self.storage.name):
+        with self._file.changing():
             self._file.begin(data_write_guid)
 
-    def set_parent(self, parent: ParentLink) -> None:
-        """Replace the record of the parent. Durable on return."""
-        with naming(self.storage.name):
-            vhdx_parent.set_parent(self._file, parent)
+    def set_parent(self, parent: ParentLink | None) -> None:
+        """Replace the record of the parent, or do away with it; see `Image.set_parent`. Durable on return."""
+        with self._file.changing():
+            if parent is None:
+                detaching.detach(self._file)
+            else:
+                vhdx_parent.set_parent(self._file, parent)
 
     def flush(self) -> None:
         """Make every change before this call durable."""
         if self._file.journal is not None:
-            self._file.commit()
+            with self._file.changing():
+                self._file.commit()
 
     def close(self) -> None:
         """Flush, take the log out of use, cut free space off the end, close the storage."""
@@ -147,7 +166,8 @@ class VhdxImage:
             return
         self._closed = True
         try:
-            self._settle()
+            with self._file.changing():
+                self._settle()
         finally:
             self._file.storage.close()
 
@@ -158,9 +178,8 @@ class VhdxImage:
         file.commit()
         with file.poisoning():
             file.journal.close()
-            fixed = file.metadata.leave_block_allocated
-            if file.space is not None and file.space.used_end < file.space.file_size and not fixed:
-                file.storage.truncate(file.space.used_end)
+            if file.space is not None and file.least_size < file.space.file_size:
+                file.storage.truncate(file.least_size)
 
     def abandon(self) -> None:
         """Close the storage without another write: what was not flushed may be lost, as in a crash."""

@@ -4,11 +4,14 @@ The file is not an image until its maker has closed it and given it its name; so
 flushed once, and a crash leaves a temporary that nothing takes for a disk.
 """
 
+import sys
+from array import array
 from uuid import UUID
 
 from vhdx.errors import Error
-from vhdx.format import header, identifier, metadata, region
-from vhdx.format.bat import ENTRY_SIZE, BatLayout
+from vhdx.extents import Range
+from vhdx.format import bat, header, identifier, metadata, region
+from vhdx.format.bat import ENTRY_SIZE, BatLayout, PayloadState
 from vhdx.format.header import AREA, Current, Header
 from vhdx.format.metadata import DiskMetadata
 from vhdx.format.record import NO_GUID
@@ -46,11 +49,11 @@ def create_vhdx(
     options = options or CreateOptions()
     disk = DiskMetadata(
         block_size=options.block_size or (_DYNAMIC_BLOCK if parent is None else _DIFFERENCING_BLOCK),
-        leave_block_allocated=False,
+        leave_block_allocated=options.fixed and parent is None,
         has_parent=parent is not None,
         virtual_size=size,
         disk_id=disk_id,
-        logical_sector_size=options.logical_sector_size,
+        logical_sector_size=options.logical_sector_size or 512,
         physical_sector_size=options.physical_sector_size,
         parent_locator=None if parent is None else build_item(parent),
     )
@@ -70,6 +73,8 @@ def create_vhdx(
     current = _lay_out(storage, options.creator, first, regions, disk)
     used = -(-layout.reserved_entries * ENTRY_SIZE // PAGE) * PAGE
     transfer.reserve(storage, [(AREA, options.log_length), (regions[0].file_offset, used)])
+    if disk.leave_block_allocated:
+        _allocate_all(storage, layout, regions[0].range)
     pages = Pages(storage)
     file = VhdxFile(
         storage=storage,
@@ -88,6 +93,21 @@ def create_vhdx(
     )
     file.space = survey(file)
     return VhdxImage(file)
+
+
+def _allocate_all(storage: Storage, layout: BatLayout, region_place: Range) -> None:
+    """Give every block of a fixed image its place, in the disk's order, and really allocate all of them."""
+    start = region_place.end
+    transfer.reserve(storage, [(start, layout.payload_blocks * layout.block_size)])
+    for chunk in range(layout.chunks):
+        first = chunk * layout.chunk_ratio
+        count = min(layout.chunk_ratio, layout.payload_blocks - first)
+        at = start + first * layout.block_size
+        present = bat.entry(PayloadState.FULLY_PRESENT, at)
+        entries = array("Q", range(present, present + count * layout.block_size, layout.block_size))
+        if sys.byteorder == "big":
+            entries.byteswap()
+        storage.write([(region_place.offset + layout.payload_index(first) * ENTRY_SIZE, entries.tobytes())])
 
 
 def _lay_out(

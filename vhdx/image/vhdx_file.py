@@ -1,8 +1,9 @@
 """The parts of one open VHDX that its operations share: tables, space, headers and the commit of all of them."""
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from uuid import UUID
 
 from vhdx.errors import Error, FormatError, OutOfSpace, Poisoned, ReadOnly, UnsupportedFeature
@@ -37,7 +38,11 @@ def naming(name: str) -> Iterator[None]:
 
 @dataclass(slots=True)
 class VhdxFile:
-    """One open file. *space* is known once the first change has begun; *journal* is None in a file opened to read."""
+    """One open file. *space* is known once the first change has begun; *journal* is None in a file opened to read.
+
+    Whoever changes the disk holds *writer* from the first step to the last, and *lock* whenever tables, pages or space
+    are looked at or changed; payload moves without *lock*. *writer* is taken before *lock*, never while holding it.
+    """
 
     storage: Storage
     creator: str
@@ -54,6 +59,9 @@ class VhdxFile:
     touched: bool = False
     begun: bool = False
     poison: str = ""
+    pins: int = 0
+    writer: threading.RLock = field(default_factory=threading.RLock)
+    lock: threading.RLock = field(default_factory=threading.RLock)
 
     @property
     def layout(self) -> BatLayout:
@@ -104,6 +112,35 @@ class VhdxFile:
         assert self.journal is not None
         with self.poisoning():
             self.journal.commit(self.space)
+        self._reclaim()
+
+    @contextmanager
+    def pinned(self) -> Iterator[None]:
+        """While inside, no place that the table has named is handed out again."""
+        with self.lock:
+            self.pins += 1
+        try:
+            yield
+        finally:
+            with self.lock:
+                self.pins -= 1
+                self._reclaim()
+
+    @contextmanager
+    def changing(self) -> Iterator[None]:
+        """One change of tables at a time, none while a reader looks at them."""
+        with self.writer, self.lock, naming(self.storage.name):
+            yield
+
+    @contextmanager
+    def looking(self) -> Iterator[None]:
+        """Tables as they are between two changes."""
+        with self.lock, naming(self.storage.name):
+            yield
+
+    def _reclaim(self) -> None:
+        if self.space is not None and not self.pins:
+            self.space.reclaim()
 
     def make_room(self, pages: int) -> None:
         """Commit early when *pages* more might not fit into one log entry."""
@@ -123,6 +160,16 @@ class VhdxFile:
                 raise
             self.space.grown(place.offset + length)
         return place
+
+    @property
+    def least_size(self) -> int:
+        """What the file may be cut to: a fixed image keeps room for every block."""
+        assert self.space is not None
+        if not self.metadata.leave_block_allocated:
+            return self.space.used_end
+        structures = sum(entry.length for entry in self.regions) + self.headers.header.log_length
+        blocks = self.layout.payload_blocks * self.layout.block_size
+        return max(self.space.used_end, AREA + structures + blocks)
 
     @property
     def metadata_region(self) -> Range:

@@ -1,14 +1,13 @@
-"""A flat copy of a disk: what a chain reads, in one dynamic image without a parent."""
+"""A disk in another shape: what a chain reads, in one new image without a parent."""
 
 from vhdx.chain import Chain
 from vhdx.extents import Presence
-from vhdx.image.base import Image
-from vhdx.merge import Progress
+from vhdx.image.base import Image, Progress
 from vhdx.placing import place_all
 
 
-def clone(chain: Chain, target: Image, *, on_progress: Progress | None = None) -> None:
-    """Fill *target*, which is new and reads as zeros, with the disk of *chain*. Zeros are not copied."""
+def convert(chain: Chain, target: Image, *, on_progress: Progress | None = None) -> None:
+    """Fill *target*, which is new and reads as zeros, with the disk of *chain*. What is known to be zeros stays out."""
 
     def done(offset: int) -> None:
         if on_progress is not None:

@@ -1,0 +1,36 @@
+"""Files under construction: made under a temporary name, given their own when they are complete."""
+
+import posixpath
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+from vhdx.errors import Error
+from vhdx.storage.base import FileSystem, Storage
+
+
+def temporary_name(path: str, token: str) -> str:
+    """The name under which *path* is built; *token* is eight hexadecimal digits."""
+    return f"{path}.{token}.tmp"
+
+
+@contextmanager
+def building(files: FileSystem, path: str, *, token: str, replace: bool = False) -> Iterator[Storage]:
+    """An empty file that becomes *path*, durably, when the caller has closed it, or nothing.
+
+    A stop leaves at most the temporary. Raises FileExistsError when there is such a file and it may not be replaced.
+    """
+    if not replace:
+        with suppress(FileNotFoundError):
+            files.stat(path)
+            raise FileExistsError(f"{files.describe(path)} exists already")
+    temporary = temporary_name(path, token)
+    storage = files.create(temporary)
+    try:
+        yield storage
+        files.rename(temporary, path, replace=replace)
+    except BaseException:
+        storage.close()
+        with suppress(OSError, Error):
+            files.remove(temporary)
+        raise
+    files.sync_directory(posixpath.dirname(path))

@@ -1,0 +1,11 @@
+"""Whether a file, or a chain of files, keeps the rules of its format: everything that is wrong, not the first of it.
+
+Nothing here writes, and bad bytes are findings, never exceptions; a transport that fails is an OSError.
+"""
+
+from vhdx.check.chain import check_chain
+from vhdx.check.file import check_storage
+from vhdx.check.finding import Finding
+from vhdx.check.rules import CODES, Rule, Severity
+
+__all__ = ["CODES", "Finding", "Rule", "Severity", "check_chain", "check_storage"]

@@ -1,0 +1,51 @@
+"""One thing that a check has found, and how many of a kind are told."""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+
+from vhdx.check.rules import CODES, Severity
+
+MOST_OF_A_CODE = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What breaks a rule, or is worth knowing.
+
+    *offset* is the place in the file in bytes, or None; *section* is the chapter of MS-VHDX, or another specification
+    and its chapter; *file* is the full path or URL.
+    """
+
+    code: str
+    severity: Severity
+    structure: str
+    offset: int | None
+    message: str
+    section: str
+    file: str = ""
+
+    def __str__(self) -> str:
+        where = "" if self.offset is None else f" at offset {self.offset}"
+        rule = f" ({'MS-VHDX ' * self.section[0].isdigit()}{self.section})" if self.section else ""
+        file = f"{self.file}: " if self.file else ""
+        return f"{file}{self.severity.value}: {self.structure}{where}: {self.message}{rule} [{self.code}]"
+
+
+def found(code: str, offset: int | None, message: str) -> Finding:
+    """The finding of *code*; the table of rules knows the rest."""
+    rule = CODES[code]
+    return Finding(code, rule.severity, rule.structure, offset, message, rule.section)
+
+
+def limited(findings: Iterable[Finding], file: str) -> Iterator[Finding]:
+    """*findings* with the name of their file, at most a hundred of each code; then how many were left out."""
+    seen: Counter[str] = Counter()
+    for finding in findings:
+        seen[finding.code] += 1
+        if seen[finding.code] <= MOST_OF_A_CODE:
+            yield replace(finding, file=file)
+    for code, count in seen.items():
+        if count > MOST_OF_A_CODE:
+            message = f"{count - MOST_OF_A_CODE} more findings of {code} are not listed"
+            yield replace(found("findings-left-out", None, message), file=file)

@@ -1,0 +1,53 @@
+"""Which parts of a file belong to what, a byte for every MiB that is taken; made only where something lies."""
+
+from enum import IntEnum
+
+from vhdx.extents import spans
+
+MIB = 1 << 20
+_PAGE = 1 << 16
+"""MiB that are noted together."""
+
+
+class Owner(IntEnum):
+    """What a MiB belongs to."""
+
+    FREE = 0
+    STRUCTURE = 1
+    BITMAP = 2
+    BLOCK = 3
+
+
+class Places:
+    """Offsets and lengths in whole MiB."""
+
+    def __init__(self) -> None:
+        self._pages: dict[int, bytearray] = {}
+
+    def take(self, offset: int, length: int, owner: Owner) -> Owner:
+        """Give a range to *owner*, unless something of it is taken: then nothing changes, and the result is by what."""
+        mark = bytes((owner,))
+        parts = list(spans(offset // MIB, length // MIB, _PAGE))
+        for number, within, count in parts:
+            page = self._pages.get(number)
+            if page is not None and page.count(0, within, within + count) != count:
+                return Owner(page[within : within + count].lstrip(b"\0")[0])
+        for number, within, count in parts:
+            page = self._pages.get(number)
+            if page is None:
+                page = self._pages[number] = bytearray(_PAGE)
+            page[within : within + count] = mark * count
+        return Owner.FREE
+
+    @property
+    def taken(self) -> int:
+        """Bytes that belong to something."""
+        return sum(_PAGE - page.count(0) for page in self._pages.values()) * MIB
+
+    @property
+    def end(self) -> int:
+        """Where the last range that is taken ends."""
+        if not self._pages:
+            return 0
+        last = max(self._pages)
+        return (last * _PAGE + len(self._pages[last].rstrip(b"\0"))) * MIB

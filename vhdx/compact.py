@@ -1,0 +1,89 @@
+"""Giving back the space that a disk does not need: blocks that hold nothing but zeros, and holes in the file.
+
+The disk reads the same before, during and after, so children of the image stay its children.
+"""
+
+from collections.abc import Iterator, Sequence
+
+from vhdx.chain import Chain, resolve
+from vhdx.errors import Error
+from vhdx.extents import Extent, Presence, Range
+from vhdx.image.base import Image, Progress
+from vhdx.zeros import is_zeros
+
+_BATCH = 64
+"""Blocks given back between two flushes."""
+
+
+def compact(chain: Chain, *, scan: bool = True, on_progress: Progress | None = None) -> None:
+    """Make the file of the leaf small. Every stop leaves a sound image with the same content.
+
+    *scan* reads every block that the file holds and drops those of zeros; over a parent that has something there, the
+    block goes on masking it. Without it only what is known to be unused goes. Raises Error for an image of a fixed
+    size, OutOfSpace, Cancelled.
+    """
+    leaf = chain.leaf
+    block_size = leaf.info.block_size
+    if block_size is None:
+        raise Error(f"{leaf.storage.name}: only files with blocks can be compacted, this one is as long as its disk")
+    done: Progress = on_progress or _ignore
+    if scan:
+        _drop_zeros(chain, block_size, done)
+    leaf.pack(done)
+
+
+def _ignore(done: int, total: int) -> None:
+    pass
+
+
+def _drop_zeros(chain: Chain, block_size: int, on_progress: Progress) -> None:
+    leaf, below = chain.leaf, chain.images[1:]
+    batches: dict[bool, list[Range]] = {False: [], True: []}
+    for block, extents in _allocated_blocks(leaf, block_size):
+        if not all(is_zeros(leaf, extent) for extent in extents if extent.presence is Presence.DATA):
+            continue
+        masked, absent_zeros = _under(below, block, extents)
+        if not absent_zeros:
+            continue
+        batches[masked].append(block)
+        if sum(map(len, batches.values())) >= _BATCH:
+            _give_back(leaf, batches)
+            on_progress(block.end, chain.size)
+    _give_back(leaf, batches)
+
+
+def _give_back(leaf: Image, batches: dict[bool, list[Range]]) -> None:
+    for masked, blocks in batches.items():
+        if blocks:
+            leaf.drop_zeros(blocks, masked=masked)
+            blocks.clear()
+    leaf.flush()
+
+
+def _allocated_blocks(leaf: Image, block_size: int) -> Iterator[tuple[Range, list[Extent]]]:
+    """Every block of which the file holds something, and what it says of it."""
+    size, at = leaf.virtual_size, 0
+    for extent in leaf.extents(0, size):
+        if extent.presence is not Presence.DATA or extent.end <= at:
+            continue
+        at = max(at, extent.offset // block_size * block_size)
+        while at < extent.end:
+            block = Range(at, min(block_size, size - at))
+            yield block, list(leaf.extents(block.offset, block.length))
+            at += block_size
+
+
+def _under(below: Sequence[Image], block: Range, extents: Sequence[Extent]) -> tuple[bool, bool]:
+    """Whether the parents have anything in *block*, and whether they read as zeros where the leaf has nothing."""
+    if not below:
+        return False, True
+    inside = min(max(below[0].virtual_size - block.offset, 0), block.length)
+    masked = any(found.extent.presence is Presence.DATA for found in resolve(below, block.offset, inside))
+    for extent in extents:
+        if extent.presence is not Presence.NOT_PRESENT or not masked:
+            continue
+        length = min(extent.end, block.offset + inside) - extent.offset
+        for layer, piece in resolve(below, extent.offset, max(length, 0)):
+            if piece.presence is Presence.DATA and not is_zeros(below[layer], piece):
+                return masked, False
+    return masked, True

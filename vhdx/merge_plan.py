@@ -1,0 +1,89 @@
+"""What a merge would do, worked out without doing any of it."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from enum import Enum
+
+from vhdx.chain import Found, resolve
+from vhdx.extents import Presence
+from vhdx.image.base import Image
+from vhdx.merge import lacking
+
+
+class Direction(Enum):
+    """Which file of a merged run is left."""
+
+    DOWN = "down"  # the lowest: it takes what the others hold over it
+    UP = "up"  # the highest: it takes what it lacks from the others, which stay as they are
+    CHEAPER = "cheaper"  # the one of the two that moves fewer bytes; down where they are equal
+
+
+@dataclass(frozen=True, slots=True)
+class MergePlan:
+    """A merge before it is done. Bytes; paths are as the caller's file system takes them.
+
+    *merged* are the files whose content moves into *result*. *moved* is the payload to copy, *needed* the space that
+    new blocks take at most, *free* what the file system has. *relinked* are the files that name the top of the run as
+    their parent and will name *result*; *orphaned* those that name a changed or removed file otherwise, and would
+    lose their parent: with any of them the merge is refused unless the caller gives them up.
+    """
+
+    direction: Direction
+    result: str
+    merged: tuple[str, ...]
+    moved: int
+    needed: int
+    free: int
+    relinked: tuple[str, ...]
+    orphaned: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """Bytes of payload to copy, and bytes of blocks that the target has to gain for them."""
+
+    moved: int
+    needed: int
+
+
+def cost_down(layers: Sequence[Image]) -> Cost:
+    """What merging *layers* (top first) into the last of them takes."""
+    sources, target = layers[:-1], layers[-1]
+    return _cost(resolve(sources, 0, sources[0].virtual_size), target)
+
+
+def cost_up(layers: Sequence[Image], *, alone: bool) -> Cost:
+    """What it takes to give the first of *layers* all it lacks."""
+    return _cost(lacking(layers, alone=alone), layers[0])
+
+
+def _cost(found: Iterable[Found], target: Image) -> Cost:
+    block_size = target.info.block_size
+    moved = blocks = 0
+    counted = -1
+    for _, extent in found:
+        if extent.presence is not Presence.DATA:
+            continue
+        moved += extent.length
+        if block_size is None:
+            continue
+        first, last = max(extent.offset // block_size, counted + 1), (extent.end - 1) // block_size
+        if first <= last:
+            blocks += last - first + 1 - _held(target, first, last, block_size)
+            counted = last
+    return Cost(moved, blocks * (block_size or 0))
+
+
+def _held(image: Image, first: int, last: int, block_size: int) -> int:
+    """How many blocks of *first* to *last* the file has space for already."""
+    start = first * block_size
+    length = min((last + 1) * block_size, image.virtual_size) - start
+    if length <= 0:
+        return 0
+    held, counted = 0, first - 1
+    for extent in image.extents(start, length):
+        if extent.presence is Presence.DATA:
+            begin = max(extent.offset // block_size, counted + 1)
+            counted = max(counted, (extent.end - 1) // block_size)
+            held += max(counted - begin + 1, 0)
+    return held

@@ -1,0 +1,81 @@
+"""The files beside an image that have it as their parent.
+
+A change of a parent's content breaks its children: a VHDX parent then has another DataWriteGuid, and a VHD parent not
+even that, so that nothing would tell. This look beside the image is their only protection. It sees one directory; what
+was recorded in other directories it cannot know.
+"""
+
+import posixpath
+from collections.abc import Hashable, Iterator
+from contextlib import closing
+from uuid import UUID
+
+from vhdx.errors import Error
+from vhdx.image.base import ImageInfo, NewId
+from vhdx.image.open import open_image
+from vhdx.parents import ParentPolicy, candidates
+from vhdx.storage.base import Access, FileSystem
+
+
+def children(files: FileSystem, path: str, linkage: UUID, policy: ParentPolicy, *, new_id: NewId) -> list[str]:
+    """Paths of the images beside *path* whose parent it is, sorted.
+
+    An image counts when it records *linkage* and *path* is the first of its candidates that has it. Files that cannot
+    be read, or are no images, name nothing. Raises OSError when the directory cannot be listed.
+    """
+    found = []
+    for beside, info in _differencing_beside(files, path, policy, new_id):
+        assert info.parent is not None
+        if info.parent.accepts(linkage):
+            first = _first_match(files, beside, info, policy, new_id)
+            if first in (None, files.stat(path).identity):
+                found.append(beside)
+    return found
+
+
+def namers(files: FileSystem, path: str, linkage: UUID | None, policy: ParentPolicy, *, new_id: NewId) -> list[str]:
+    """Paths of the images beside *path* that name it in any way: by its linkage or by a path that leads to it.
+
+    More than its children: also those that were made from an earlier state of it. Raises OSError when the directory
+    cannot be listed.
+    """
+    found = []
+    for beside, info in _differencing_beside(files, path, policy, new_id):
+        assert info.parent is not None
+        named = [posixpath.normpath(candidate) for candidate in candidates(files, beside, info.parent, policy)]
+        if info.parent.accepts(linkage) or posixpath.normpath(path) in named:
+            found.append(beside)
+    return found
+
+
+def _differencing_beside(
+    files: FileSystem, path: str, policy: ParentPolicy, new_id: NewId
+) -> Iterator[tuple[str, ImageInfo]]:
+    directory = posixpath.dirname(path)
+    for name in files.list(directory):
+        beside = posixpath.join(directory, name)
+        if posixpath.normpath(beside) != posixpath.normpath(path) and policy.related(path, name):
+            info = _look(files, beside, new_id)
+            if info is not None and info.parent is not None:
+                yield beside, info
+
+
+def _look(files: FileSystem, path: str, new_id: NewId) -> ImageInfo | None:
+    """What the file says of itself; None for one that is no image, or is gone, or may not be looked into."""
+    try:
+        with closing(open_image(files.open(path, Access.INSPECT), new_id=new_id)) as image:
+            return image.info
+    except (Error, FileNotFoundError, PermissionError):
+        return None
+
+
+def _first_match(
+    files: FileSystem, child: str, info: ImageInfo, policy: ParentPolicy, new_id: NewId
+) -> Hashable | None:
+    """The identity of the file that *child* takes for its parent; None when its records lead to none."""
+    assert info.parent is not None
+    for candidate in candidates(files, child, info.parent, policy):
+        found = _look(files, candidate, new_id)
+        if found is not None and info.parent.accepts(found.linkage):
+            return files.stat(candidate).identity
+    return None

@@ -1,0 +1,126 @@
+"""The verbs on images by path: what every engine does, whoever does the work.
+
+All raise `vhdx.errors.Error` for bad bytes or requests and OSError for the transport. *files* is where a path leads;
+sizes are in bytes. A *format* says what a file is instead of its content, and raw is taken for raw only so.
+"""
+
+from enum import Enum
+from typing import Protocol
+
+from vhdx.image.base import CreateOptions, ImageFormat, ImageInfo, Progress
+from vhdx.merge_plan import Direction, MergePlan
+from vhdx.storage.base import FileSystem
+
+
+class Shrink(Enum):
+    """What `Engine.resize` may do to the end of a disk."""
+
+    REFUSE = "refuse"  # the disk may only grow
+    UNUSED = "unused"  # cut off what reads as zeros
+    FORCE = "force"  # cut off whatever is there
+
+
+class Engine(Protocol):
+    """Verbs on images by path."""
+
+    def create(self, files: FileSystem, path: str, size: int, options: CreateOptions | None = None) -> None:
+        """Make an image of *size* bytes, a dynamic VHDX unless told. Built under a temporary name, then renamed.
+
+        Durable on return. Raises FileExistsError. A stop leaves at most the temporary.
+        """
+
+    def create_child(
+        self, files: FileSystem, path: str, parent: str, *, size: int | None = None, replace: bool = False
+    ) -> None:
+        """Make an empty differencing image over *parent* (same directory), of the parent's format and size.
+
+        *replace* lets it take the place of an existing file, atomically. Durable on return. A stop leaves at most the
+        temporary.
+        """
+
+    def info(self, files: FileSystem, path: str, *, format: ImageFormat | None = None) -> ImageInfo:
+        """What the image says of itself; a handful of reads, no parent is opened."""
+
+    def layers(self, files: FileSystem, path: str) -> list[str]:
+        """The verified chain under *path*, leaf first, as paths. Raises ParentNotFound, ParentMismatch."""
+
+    def children(self, files: FileSystem, path: str) -> list[str]:
+        """The images beside *path* whose parent it is. Raises OSError when the directory cannot be listed."""
+
+    def resize(
+        self,
+        files: FileSystem,
+        path: str,
+        size: int,
+        *,
+        shrink: Shrink = Shrink.REFUSE,
+        orphan: bool = False,
+        format: ImageFormat | None = None,
+    ) -> None:
+        """Change the disk's size; a grown part reads as zeros. A stop leaves the old or the new size.
+
+        Refused for an image with children unless *orphan*.
+        """
+
+    def merge(
+        self,
+        files: FileSystem,
+        top: str,
+        target: str,
+        *,
+        direction: Direction = Direction.DOWN,
+        orphan: bool = False,
+        remove: bool = False,
+        on_progress: Progress | None = None,
+    ) -> str:
+        """Merge *top*, its ancestor *target* and the layers between into one file, whose path is returned.
+
+        Down, the default, that is *target*, which afterwards, durably, reads as *top* does; top's size wins. Up it is
+        *top*, whose parent then is that of *target*. A stop leaves every disk that reads through *top* as it was, and
+        the same call finishes. Refused, down, when *target* or a layer between has children outside the run, unless
+        *orphan*; refused when there is clearly no space for it. With *remove*, what names *top* is relinked to the
+        result, then those merged files are removed that nothing names any more; without, both are left to the caller.
+        """
+
+    def plan_merge(
+        self, files: FileSystem, top: str, target: str, *, direction: Direction = Direction.DOWN
+    ) -> MergePlan:
+        """What `merge` with *remove* would do. Changes nothing."""
+
+    def relink(self, files: FileSystem, child: str, parent: str) -> None:
+        """Record *parent* (same directory) and its present linkage as the parent of *child*.
+
+        Atomic and durable on return; doing it again changes nothing. The caller vouches that the content fits.
+        """
+
+    def convert(
+        self,
+        source_files: FileSystem,
+        source: str,
+        target_files: FileSystem,
+        target: str,
+        *,
+        source_format: ImageFormat | None = None,
+        options: CreateOptions | None = None,
+        size: int | None = None,
+        on_progress: Progress | None = None,
+    ) -> None:
+        """Make *target* an image with the content of *source* read through its chain, and a disk id of its own.
+
+        A dynamic VHDX unless *options* say otherwise. *size* may be larger than the source. The source is only read.
+        A stop leaves at most the temporary.
+        """
+
+    def compact(
+        self,
+        files: FileSystem,
+        path: str,
+        *,
+        scan: bool = True,
+        format: ImageFormat | None = None,
+        on_progress: Progress | None = None,
+    ) -> None:
+        """Make the file small: blocks of zeros go (with *scan*, which reads them all), then the holes.
+
+        The disk reads the same throughout. A stop leaves a sound image.
+        """
