@@ -9,7 +9,10 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from vhdx.chain import Chain
-    from vhdx.engine import Engine, NativeEngine
+    from vhdx.disk import Disk, DiskExtent
+    from vhdx.disk import create_disk as create
+    from vhdx.disk import open_disk as open
+    from vhdx.engine import NativeEngine
     from vhdx.errors import (
         Cancelled,
         Error,
@@ -22,16 +25,21 @@ if TYPE_CHECKING:
         ReadOnly,
         UnsupportedFeature,
     )
-    from vhdx.image.base import CreateOptions, DiskType, ImageInfo, LogState, ParentLink
+    from vhdx.extents import Presence
+    from vhdx.image.base import CreateOptions, DiskType, ImageFormat, ImageInfo, LogState, ParentLink
+    from vhdx.merge_plan import Direction, MergePlan
     from vhdx.parents import ParentPolicy
     from vhdx.storage.base import Access
     from vhdx.storage.credentials import Credentials
     from vhdx.storage.local import LocalFileSystem
     from vhdx.storage.smb import SmbFileSystem, SmbPool
+    from vhdx.verbs import Engine, Shrink
+    from vhdx.view import DiskFile
 
 _HOMES = {
     "vhdx.chain": ["Chain"],
-    "vhdx.engine": ["Engine", "NativeEngine"],
+    "vhdx.disk": ["Disk", "DiskExtent", "create", "open"],
+    "vhdx.engine": ["NativeEngine"],
     "vhdx.errors": [
         "Cancelled",
         "Error",
@@ -44,14 +52,20 @@ _HOMES = {
         "ReadOnly",
         "UnsupportedFeature",
     ],
-    "vhdx.image.base": ["CreateOptions", "DiskType", "ImageInfo", "LogState", "ParentLink"],
+    "vhdx.extents": ["Presence"],
+    "vhdx.image.base": ["CreateOptions", "DiskType", "ImageFormat", "ImageInfo", "LogState", "ParentLink"],
+    "vhdx.merge_plan": ["Direction", "MergePlan"],
     "vhdx.parents": ["ParentPolicy"],
     "vhdx.storage.base": ["Access"],
     "vhdx.storage.local": ["LocalFileSystem"],
     "vhdx.storage.credentials": ["Credentials"],
     "vhdx.storage.smb": ["SmbFileSystem", "SmbPool"],
+    "vhdx.verbs": ["Engine", "Shrink"],
+    "vhdx.view": ["DiskFile"],
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+_NAMES_AT_HOME = {"open": "open_disk", "create": "create_disk"}
+"""Names that would hide a built-in function, or say too little, in the module where they are defined."""
 
 __all__ = [
     "Access",
@@ -59,14 +73,20 @@ __all__ = [
     "Chain",
     "CreateOptions",
     "Credentials",
+    "Direction",
+    "Disk",
+    "DiskExtent",
+    "DiskFile",
     "DiskType",
     "Engine",
     "Error",
     "FormatError",
+    "ImageFormat",
     "ImageInfo",
     "InUse",
     "LocalFileSystem",
     "LogState",
+    "MergePlan",
     "NativeEngine",
     "OutOfSpace",
     "ParentLink",
@@ -74,10 +94,14 @@ __all__ = [
     "ParentNotFound",
     "ParentPolicy",
     "Poisoned",
+    "Presence",
     "ReadOnly",
+    "Shrink",
     "SmbFileSystem",
     "SmbPool",
     "UnsupportedFeature",
+    "create",
+    "open",
 ]
 
 
@@ -85,7 +109,7 @@ def __getattr__(name: str) -> object:
     if name not in _HOME_OF:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     try:
-        return getattr(import_module(_HOME_OF[name]), name)
+        return getattr(import_module(_HOME_OF[name]), _NAMES_AT_HOME.get(name, name))
     except ModuleNotFoundError as error:
         if _HOME_OF[name] != "vhdx.storage.smb":
             raise

@@ -14,9 +14,10 @@ from vhdx.errors import Error, OutOfSpace
 from vhdx.image.base import CreateOptions, ImageFormat, ImageInfo, NewId, ParentLink, Progress
 from vhdx.image.create import create_image, whole_size
 from vhdx.image.open import open_image
+from vhdx.image.raw import open_raw
 from vhdx.merge import merge, pull
 from vhdx.merge_plan import Cost, Direction, MergePlan, cost_down, cost_up
-from vhdx.parents import DEFAULT_POLICY, ParentPolicy, relative_path
+from vhdx.parents import DEFAULT_POLICY, Layer, ParentPolicy, relative_path
 from vhdx.relatives import children, namers
 from vhdx.shrink import refuse_loss
 from vhdx.storage.base import Access, FileSystem
@@ -126,8 +127,7 @@ class NativeEngine:
         with self.open_chain(files, top, writable=1 if up else count, orphan=True) as chain:
             run = chain.images[:count]
             if up:
-                link = _link_to(files, chain.layers[count].path, chain.images[count].info) if chain.layers[count:] else None
-                pull(run, parent=link, on_progress=on_progress)
+                pull(run, parent=_link_under(files, chain, count), on_progress=on_progress)
             else:
                 merge(run, below=_size_under(chain, count - 1), new_id=self.new_id, on_progress=on_progress)
         if remove:
@@ -203,7 +203,8 @@ class NativeEngine:
             link = _link_to(files, parent, below)
             with closing(open_image(files.open(child, Access.WRITE), new_id=self.new_id)) as image:
                 if image.info.format is not below.format:
-                    raise Error(f"{files.describe(child)}: a {image.info.format} cannot have a {below.format} as parent")
+                    formats = f"a {image.info.format} cannot have a {below.format} as its parent"
+                    raise Error(f"{files.describe(child)}: {formats}")
                 if image.info.logical_sector_size != below.logical_sector_size:
                     raise Error(f"{files.describe(child)}: its sectors are not those of {files.describe(parent)}")
                 if image.info.parent != link:
@@ -222,7 +223,7 @@ class NativeEngine:
         on_progress: Progress | None = None,
     ) -> None:
         """Make *target* a copy of *source* in another shape; see `Engine.convert`."""
-        with self.open_chain(source_files, source, format=source_format) as chain:
+        with self._source(source_files, source, source_format, options) as chain:
             shape = _shape(chain, options, target_files.describe(target))
             if size is not None and size < chain.size:
                 raise Error(f"{target_files.describe(target)}: {size} bytes cannot hold a disk of {chain.size} bytes")
@@ -278,6 +279,15 @@ class NativeEngine:
                 raise
         return chain
 
+    def _source(
+        self, files: FileSystem, path: str, format: ImageFormat | None, options: CreateOptions | None
+    ) -> Chain:
+        """The disk to convert; a raw one in sectors as large as those of the copy."""
+        if format is ImageFormat.RAW and options is not None and options.logical_sector_size is not None:
+            image = open_raw(files.open(path, Access.READ), sector_size=options.logical_sector_size)
+            return Chain([Layer(path, image)])
+        return self.open_chain(files, path, format=format)
+
     def _token(self) -> str:
         return self.new_id().hex[:8]
 
@@ -331,7 +341,16 @@ def _whole(size: int, options: CreateOptions) -> int:
     return -(-whole_size(size, options) // sector) * sector
 
 
+def _link_under(files: FileSystem, chain: Chain, count: int) -> ParentLink | None:
+    """What the first *count* layers of *chain* lie on, as a record for an image in place of them."""
+    if count == len(chain.layers):
+        return None
+    under = chain.layers[count]
+    same_directory(chain.layers[0].path, under.path)
+    return _link_to(files, under.path, under.image.info)
+
+
 def _link_to(files: FileSystem, parent: str, info: ImageInfo) -> ParentLink:
     if info.linkage is None:
-        raise Error(f"{files.describe(parent)}: a raw file has no id that a child could record, so it cannot be a parent")
+        raise Error(f"{files.describe(parent)}: a raw file has no id that a child could record, so it has no children")
     return ParentLink(info.linkage, paths={"relative_path": relative_path(posixpath.basename(parent))})

@@ -15,7 +15,8 @@ class FormatError(Error):
     """A structure breaks a rule of its format.
 
     *offset* is the structure's place in the file in bytes, or None where it has none; *section* is the chapter of
-    MS-VHDX that holds the rule, or another specification and its chapter. *file* is filled in by the layer that knows it.
+    MS-VHDX that holds the rule, or another specification and its chapter. *file* is filled in by the layer that knows
+    it.
     """
 
     def __init__(

@@ -91,7 +91,8 @@ class CreateOptions:
     """The shape of a new image; what a format has no place for is ignored.
 
     *fixed* allocates the whole disk. A *block_size* of None leaves the choice to the format: 32 MiB for VHDX, 2 MiB
-    with a parent and for VHD; a *logical_sector_size* of None is that of the source or parent, else 512. *azure* makes a VHD as Azure takes it: fixed, the size rounded up to whole MiB.
+    with a parent and for VHD. A *logical_sector_size* of None is that of the source or parent, else 512. *azure* makes
+    a VHD as Azure takes it: fixed, the size rounded up to whole MiB.
     """
 
     format: ImageFormat = ImageFormat.VHDX

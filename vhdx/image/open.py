@@ -6,7 +6,7 @@ same reason a file that carries the marks of two formats is opened only when the
 
 from vhdx.errors import FormatError, UnsupportedFeature
 from vhdx.image.base import Image, ImageFormat, NewId
-from vhdx.image.raw import RawImage
+from vhdx.image.raw import open_raw
 from vhdx.image.vhdx_open import is_vhdx, open_vhdx
 from vhdx.storage.base import Storage
 from vhdx.storage.transfer import preads
@@ -28,7 +28,7 @@ def open_image(storage: Storage, *, new_id: NewId, format: ImageFormat | None = 
         raise
     match recognised:
         case ImageFormat.RAW:
-            return RawImage(storage)
+            return open_raw(storage)
         case ImageFormat.VHD:
             storage.close()
             raise UnsupportedFeature(f"{storage.name}: a VHD, which is not handled yet")

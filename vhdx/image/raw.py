@@ -16,6 +16,7 @@ from vhdx.extents import Extent, Presence, Range
 from vhdx.image.base import ALLOCATE_LIMIT, DiskType, ImageFormat, ImageInfo, LogState, ParentLink, Progress
 from vhdx.storage import transfer
 from vhdx.storage.base import Storage
+from vhdx.storage.overlay import OverlayStorage
 
 SECTOR = 512
 _SCAN = 1 << 30
@@ -25,8 +26,9 @@ _SCAN = 1 << 30
 class RawImage:
     """Implements `vhdx.image.base.Image` over the bytes of a file."""
 
-    def __init__(self, storage: Storage) -> None:
+    def __init__(self, storage: Storage, *, sector_size: int = SECTOR) -> None:
         self._storage = storage
+        self._sector = sector_size
         self._size = storage.size()
         self._poison = ""
         self._writer = threading.RLock()
@@ -39,33 +41,30 @@ class RawImage:
 
     @property
     def virtual_size(self) -> int:
-        """Bytes of the disk: the file's length in whole sectors."""
-        return self._size // SECTOR * SECTOR
+        """Bytes of the disk: the file's length."""
+        return self._size
 
     @property
     def logical_sector_size(self) -> int:
         """Bytes of a sector."""
-        return SECTOR
+        return self._sector
 
     @property
     def info(self) -> ImageInfo:
         """What there is to say of a file without any structure."""
-        rest = self._size % SECTOR
-        cut = f"the last {rest} bytes of the file are no whole sector and are left out"
         return ImageInfo(
             format=ImageFormat.RAW,
             type=DiskType.FIXED,
             virtual_size=self.virtual_size,
             block_size=None,
-            logical_sector_size=SECTOR,
-            physical_sector_size=SECTOR,
+            logical_sector_size=self._sector,
+            physical_sector_size=self._sector,
             disk_id=None,
             linkage=None,
             creator="",
             log=LogState.CLEAN,
             log_entries=0,
             parent=None,
-            warnings=(cut,) if rest else (),
         )
 
     def extents(self, offset: int, length: int) -> Iterator[Extent]:
@@ -93,8 +92,8 @@ class RawImage:
         end = offset + length
         at = offset
         for found in transfer.allocated(self._storage, offset, length):
-            start = max(found.offset // SECTOR * SECTOR, at)
-            stop = min(-(-found.end // SECTOR) * SECTOR, end)
+            start = max(found.offset // self._sector * self._sector, at)
+            stop = min(-(-found.end // self._sector) * self._sector, end)
             if start > at:
                 yield Extent(at, start - at, Presence.NOT_PRESENT)
             if stop > start:
@@ -148,8 +147,8 @@ class RawImage:
 
     def resize(self, size: int, *, below: int = 0) -> None:  # noqa: ARG002  a raw image has nothing under it
         """Set the length of the file. Raises Error for a size that is not whole sectors."""
-        if size <= 0 or size % SECTOR:
-            raise Error(f"{self._storage.name}: a disk of {size} bytes is not whole sectors of {SECTOR}")
+        if size <= 0 or size % self._sector:
+            raise Error(f"{self._storage.name}: a disk of {size} bytes is not whole sectors of {self._sector}")
         with self._changing():
             self._storage.truncate(size)
             self._size = size
@@ -197,8 +196,28 @@ class RawImage:
             raise Error(
                 f"{self._storage.name}: {length} bytes at {offset} are not inside the disk of {self.virtual_size} bytes"
             )
-        if offset % SECTOR or length % SECTOR:
+        if offset % self._sector or length % self._sector:
             raise Error(f"{self._storage.name}: {length} bytes at {offset} are not whole sectors")
+
+
+def open_raw(storage: Storage, *, sector_size: int = SECTOR) -> RawImage:
+    """The disk that a raw file is; read only, one that ends within a sector is filled up with zeros.
+
+    The image owns the storage from here on. Raises Error for a file without a byte, or one to be written that does not
+    end with a sector; the storage is then closed.
+    """
+    size = storage.size()
+    rest = size % sector_size
+    reason = ""
+    if not size:
+        reason = "an empty file is no disk"
+    elif rest and storage.writable:
+        reason = f"{size} bytes are no whole sectors of {sector_size}; lengthen the file by {sector_size - rest} bytes first"
+    if reason:
+        storage.close()
+        raise Error(f"{storage.name}: {reason}")
+    whole = OverlayStorage(storage, [], size=size - rest + sector_size) if rest else storage
+    return RawImage(whole, sector_size=sector_size)
 
 
 def create_raw(storage: Storage, *, size: int, fixed: bool = False) -> RawImage:

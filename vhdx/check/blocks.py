@@ -1,0 +1,289 @@
+"""The block allocation table and what it refers to (MS-VHDX 2.5).
+
+The parts of the table that are holes, or all zeros, cost next to nothing, so the size of the disk does not count, only
+what is allocated.
+"""
+
+import sys
+from array import array
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from vhdx.check.finding import Finding, found
+from vhdx.check.metadata import Disk
+from vhdx.check.places import MIB, Owner, Places
+from vhdx.check.regions import Regions
+from vhdx.extents import Range
+from vhdx.format.bat import BITMAP_BLOCK_SIZE, ENTRY_SIZE, BatLayout, BitmapState, PayloadState
+from vhdx.format.bat import file_offset as place_of
+from vhdx.format.bat import state as state_of
+from vhdx.format.header import AREA
+from vhdx.storage.base import Storage
+from vhdx.storage.transfer import allocated, pread
+
+_SCAN = 1 << 20
+_RESERVED = 0xFFFF8
+_DRAFT_UNMAPPED = 5
+_FEW_BLOCKS = 16
+
+
+def scan(view: Storage, region: Range) -> Iterator[tuple[int, int]]:
+    """Every entry in the region that is not zero: (index, raw). Holes of the file are not read."""
+    blank = bytes(_SCAN)
+    for piece in allocated(view, region.offset, region.length):
+        start = piece.offset // ENTRY_SIZE * ENTRY_SIZE
+        end = min(-(-piece.end // ENTRY_SIZE) * ENTRY_SIZE, region.end)
+        for at in range(start, end, _SCAN):
+            data = pread(view, at, min(_SCAN, end - at))
+            if data == blank[: len(data)]:
+                continue
+            entries = array("Q", data)
+            if sys.byteorder == "big":
+                entries.byteswap()
+            first = (at - region.offset) // ENTRY_SIZE
+            yield from ((first + number, raw) for number, raw in enumerate(entries) if raw)
+
+
+@dataclass(slots=True)
+class Table:
+    """One pass over the block table of a file, and what it adds up to."""
+
+    view: Storage
+    region: Range
+    disk: Disk
+    size: int
+    places: Places
+    present: int = 0
+    placed: int = 0
+    breaks: int = 0
+    undefined: int = 0
+    empty: int = 0
+    full: int = 0
+    _end: int = 0
+    _chunk: int = 0
+    _partial: "array[int]" = field(default_factory=lambda: array("Q"))
+
+    @property
+    def layout(self) -> BatLayout:
+        return self.disk.layout
+
+    def at(self, index: int) -> int:
+        """Where entry *index* lies in the file."""
+        return self.region.offset + index * ENTRY_SIZE
+
+    def findings(self) -> Iterator[Finding]:
+        """The entries one by one, then what they add up to."""
+        layout = self.layout
+        needed = layout.entries * ENTRY_SIZE
+        if needed > self.region.length:
+            message = (
+                f"{layout.entries} entries need {needed} bytes and the region has {self.region.length}; "
+                "the size of the disk or of its blocks is wrong"
+            )
+            yield found("bat-too-small", self.region.offset, message)
+            return
+        unit = layout.chunk_ratio + 1
+        for index, raw in scan(self.view, self.region):
+            if index >= layout.entries:
+                yield from self._behind(index, raw)
+                continue
+            chunk, within = divmod(index, unit)
+            if chunk != self._chunk:
+                yield from self._settle(None)
+                self._chunk = chunk
+            if within == layout.chunk_ratio:
+                yield from self._bitmap(index, raw)
+            else:
+                yield from self._payload(index, raw)
+        yield from self._settle(None)
+        yield from self._sums()
+
+    def _behind(self, index: int, raw: int) -> Iterator[Finding]:
+        message = f"entry {index} is {raw:#018x}, though the table ends with entry {self.layout.entries - 1}"
+        yield found("bat-padding", self.at(index), message)
+
+    def _payload(self, index: int, raw: int) -> Iterator[Finding]:
+        layout, state, offset, at = self.layout, state_of(raw), place_of(raw), self.at(index)
+        block = index - index // (layout.chunk_ratio + 1)
+        if block >= layout.payload_blocks:
+            message = f"entry {index} is {raw:#018x}, though the disk ends with block {layout.payload_blocks - 1}"
+            yield found("bat-beyond-disk", at, message)
+            return
+        what = f"block {block} (entry {index}, {raw:#018x})"
+        if raw & _RESERVED:
+            yield found("bat-reserved-bits", at, f"{what}: reserved bits are set")
+        match state:
+            case PayloadState.NOT_PRESENT:
+                if offset:
+                    yield found("bat-absent-with-place", at, f"{what}: it is not present, yet has a place")
+                return
+            case PayloadState.ZERO:
+                if offset:
+                    message = f"{what}: a zero block has a place in the file, which Windows cannot read"
+                    yield found("bat-zero-with-place", at, message)
+                return
+            case PayloadState.UNDEFINED:
+                self.undefined += 1
+            case PayloadState.UNMAPPED:
+                pass
+            case PayloadState.FULLY_PRESENT | PayloadState.PARTIALLY_PRESENT:
+                self.present += 1
+                if state == PayloadState.PARTIALLY_PRESENT and not layout.has_parent:
+                    message = f"{what}: it is partially present, yet there is no parent for the rest"
+                    yield found("bat-partial-without-parent", at, message)
+                elif state == PayloadState.PARTIALLY_PRESENT:
+                    self._partial.append(block)
+                if not offset:
+                    yield found("bat-no-place", at, f"{what}: it is present, yet has no place in the file")
+            case _:
+                hint = ", though drafts of the format called it unmapped" if state == _DRAFT_UNMAPPED else ""
+                yield found("bat-state", at, f"{what}: state {state} does not exist{hint}")
+                return
+        if offset:
+            yield from self._take(what, at, Range(offset, layout.block_size), Owner.BLOCK)
+            self.placed += 1
+            self.breaks += offset != self._end
+            self._end = offset + layout.block_size
+
+    def _bitmap(self, index: int, raw: int) -> Iterator[Finding]:
+        at, offset, chunk = self.at(index), place_of(raw), index // (self.layout.chunk_ratio + 1)
+        what = f"the sector bitmap of chunk {chunk} (entry {index}, {raw:#018x})"
+        if raw & _RESERVED:
+            yield found("bat-reserved-bits", at, f"{what}: reserved bits are set")
+        state = state_of(raw)
+        usable: Range | None = None
+        if state == BitmapState.PRESENT:
+            if not self.layout.has_parent:
+                yield found("bat-bitmap-without-parent", at, f"{what}: it is there, though there is no parent")
+            if offset:
+                usable = Range(offset, BITMAP_BLOCK_SIZE)
+                problems = list(self._take(what, at, usable, Owner.BITMAP))
+                yield from problems
+                if problems:
+                    # Its bits would be those of something else.
+                    self._partial = array("Q")
+            else:
+                yield found("bat-no-place", at, f"{what}: it is present, yet has no place in the file")
+        elif state != BitmapState.NOT_PRESENT:
+            yield found("bat-bitmap-state", at, f"{what}: state {state} does not exist for a sector bitmap")
+        elif offset:
+            yield found("bat-absent-with-place", at, f"{what}: it is not present, yet has a place")
+        yield from self._settle(usable)
+
+    def _settle(self, bitmap: Range | None) -> Iterator[Finding]:
+        """The chunk is through: its partially present blocks, by their bits."""
+        partial, self._partial = self._partial, array("Q")
+        if not partial:
+            return
+        if bitmap is None:
+            index = self.layout.bitmap_index(self._chunk)
+            message = (
+                f"{len(partial)} blocks of chunk {self._chunk} (the first is {partial[0]}) are partially present, "
+                f"yet entry {index} gives no sector bitmap"
+            )
+            yield found("bat-bitmap-missing", self.at(index), message)
+            return
+        bits = pread(self.view, bitmap.offset, bitmap.length)
+        for block in partial:
+            yield from self._bits(block, bits, bitmap.offset)
+
+    def _bits(self, block: int, bits: bytes, at: int) -> Iterator[Finding]:
+        layout = self.layout
+        start = layout.bitmap_place(block)
+        value = int.from_bytes(bits[start : start + layout.bitmap_bytes], "little")
+        size = min(layout.block_size, layout.virtual_size - block * layout.block_size)
+        inside = (1 << size // layout.logical_sector_size) - 1
+        if value & ~inside:
+            message = f"bits of block {block} are set for sectors behind the end of the disk"
+            yield found("bitmap-beyond-disk", at + start, message)
+        self.empty += not value & inside
+        self.full += value & inside == inside
+
+    def _take(self, what: str, at: int, place: Range, owner: Owner) -> Iterator[Finding]:
+        where = f"{what}: its place at {place.offset} of {place.length} bytes"
+        if place.end > self.size:
+            message = f"{where} reaches past the end of the file at {self.size}; the file was cut off"
+            yield found("bat-beyond-end", at, message)
+            return
+        before = self.places.take(place.offset, place.length, owner)
+        if before is Owner.STRUCTURE or place.offset < AREA:
+            yield found("bat-in-structure", at, f"{where} lies on the log or on a region; do not write to this image")
+        elif before is not Owner.FREE:
+            other = "another block" if before is Owner.BLOCK else "a sector bitmap"
+            message = f"{where} belongs to {other} too; do not write to this image, copy what can be read"
+            yield found("bat-overlap", at, message)
+
+    def _sums(self) -> Iterator[Finding]:
+        layout, at = self.layout, self.region.offset
+        if self.undefined:
+            yield found("bat-undefined", at, f"the content of {self.undefined} blocks is undefined; they read as zeros")
+        if self.empty:
+            yield found("bitmap-empty", at, f"{self.empty} partially present blocks hold no sector of their own")
+        if self.full:
+            yield found("bitmap-full", at, f"{self.full} partially present blocks hold all of their sectors")
+        if self.disk.fixed and self.present < layout.payload_blocks:
+            missing = layout.payload_blocks - self.present
+            yield found("bat-fixed-unallocated", at, f"{missing} of {layout.payload_blocks} blocks have no place")
+        if self.placed > _FEW_BLOCKS and self.breaks > self.placed // 2:
+            message = f"{self.breaks} of {self.placed} blocks do not lie behind the block before them"
+            yield found("blocks-fragmented", at, message)
+
+
+def check_blocks(view: Storage, regions: Regions, disk: Disk, places: Places) -> Iterator[Finding]:
+    """The table, the places that it gives, and what of the file belongs to nothing. *places* is filled."""
+    assert regions.bat is not None
+    size = view.size()
+    places.take(0, AREA, Owner.STRUCTURE)
+    for _, place in regions.places:
+        places.take(place.offset, place.length, Owner.STRUCTURE)
+    yield from Table(view, regions.bat, disk, size, places).findings()
+    layout = disk.layout
+    least = AREA + sum(place.length for _, place in regions.places) + layout.payload_blocks * layout.block_size
+    if disk.fixed and size < least:
+        message = f"the file has {size} bytes; all blocks of the fixed disk and its structures need {least}"
+        yield found("fixed-file-short", None, message)
+    unused = size // MIB * MIB - places.taken
+    if unused > 0:
+        yield found("space-unused", None, f"{unused} bytes of the file belong to nothing; compacting gives them back")
+
+
+def check_content(view: Storage, regions: Regions, disk: Disk) -> Iterator[Finding]:
+    """Reads every block that is present, each place of the file once.
+
+    What cannot be read is a finding here, not an exception.
+    """
+    assert regions.bat is not None
+    size, layout = view.size(), disk.layout
+    if layout.entries * ENTRY_SIZE > regions.bat.length:
+        return
+    places = Places()
+    zeros = 0
+    for index, raw in scan(view, Range(regions.bat.offset, layout.entries * ENTRY_SIZE)):
+        chunk, within = divmod(index, layout.chunk_ratio + 1)
+        state, offset = state_of(raw), place_of(raw)
+        present = state in (PayloadState.FULLY_PRESENT, PayloadState.PARTIALLY_PRESENT)
+        if within == layout.chunk_ratio or index - chunk >= layout.payload_blocks or not present:
+            continue
+        if not offset or offset + layout.block_size > size:
+            continue
+        if places.take(offset, layout.block_size, Owner.BLOCK) is not Owner.FREE:
+            continue
+        try:
+            blank = _is_blank(view, Range(offset, layout.block_size))
+        except OSError as error:
+            reason = error.strerror or str(error)
+            yield found("block-unreadable", offset, f"block {index - chunk} cannot be read ({reason}); copy what can be")
+        else:
+            zeros += blank and state == PayloadState.FULLY_PRESENT
+    if zeros:
+        message = f"{zeros} blocks hold nothing but zeros; compacting gives {zeros * layout.block_size} bytes back"
+        yield found("blocks-all-zero", regions.bat.offset, message)
+
+
+def _is_blank(view: Storage, place: Range) -> bool:
+    zeros, blank = bytes(_SCAN), True
+    for piece in allocated(view, place.offset, place.length):
+        for at in range(piece.offset, piece.end, _SCAN):
+            data = pread(view, at, min(_SCAN, piece.end - at))
+            blank = blank and data == zeros[: len(data)]
+    return blank

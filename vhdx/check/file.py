@@ -1,0 +1,89 @@
+"""One file: which format it is of, and all of its structures in the order in which a reader needs them."""
+
+from collections.abc import Callable, Iterator
+
+from vhdx.check.blocks import check_blocks, check_content
+from vhdx.check.container import LARGEST_FILE, check_gaps, check_identifier, check_size
+from vhdx.check.finding import Finding, found, limited
+from vhdx.check.headers import check_headers, log_place
+from vhdx.check.log import check_growth, check_log
+from vhdx.check.metadata import check_metadata
+from vhdx.check.places import Places
+from vhdx.check.regions import check_regions
+from vhdx.errors import FormatError
+from vhdx.format import header
+from vhdx.format.header import AREA
+from vhdx.image.base import ImageFormat
+from vhdx.image.open import recognise
+from vhdx.storage.base import Storage
+from vhdx.storage.transfer import pread
+
+
+def check_storage(storage: Storage, *, deep: bool = False, format: ImageFormat | None = None) -> Iterator[Finding]:
+    """Everything that is wrong with the file, or worth knowing, in the order of its structures.
+
+    *format* says what it is instead of its content; *deep* reads every allocated block. The file is only read, and
+    only what is allocated; it may be of any size, and of any content: bytes never raise. The transport's OSError does,
+    except for blocks that *deep* reads.
+    """
+    return limited(_check(storage, deep, format), storage.name)
+
+
+def _check(storage: Storage, deep: bool, format: ImageFormat | None) -> Iterator[Finding]:  # noqa: FBT001
+    try:
+        kind = format or recognise(storage)
+    except FormatError as error:
+        yield _unrecognised(storage, error)
+        return
+    check = _CHECKS.get(kind)
+    if check is None:
+        return
+    try:
+        yield from check(storage, deep)
+    except FormatError as error:
+        # Every place is held against the file's size before it is read, so only another's truncation leads here.
+        yield found("file-changing", error.offset, f"{error.reason}; check it again when nobody changes it")
+
+
+def _unrecognised(storage: Storage, error: FormatError) -> Finding:
+    if error.structure == "file":
+        return found("file-ambiguous", None, error.reason)
+    place = header.OFFSETS[0]
+    hint = ""
+    if storage.size() >= AREA and pread(storage, place, 4) == b"head":
+        hint = "; a header of a VHDX is there, so the identifier at its start was overwritten"
+    return found("file-unrecognised", 0, error.reason + hint)
+
+
+def _check_vhdx(storage: Storage, deep: bool) -> Iterator[Finding]:  # noqa: FBT001
+    size = storage.size()
+    yield from check_size(size)
+    if size < AREA:
+        return
+    area = pread(storage, 0, AREA)
+    yield from check_identifier(area)
+    head = yield from check_headers(area, size)
+    if head is None:
+        return
+    view = yield from check_log(storage, head)
+    size = view.size()
+    area = pread(view, 0, AREA)
+    yield from check_gaps(area)
+    if size > LARGEST_FILE:
+        yield found("file-too-large", None, f"{size} bytes are more than any image needs; its blocks were not checked")
+        return
+    log = log_place(head, size)
+    regions = yield from check_regions(area, log, size)
+    if regions is None or regions.metadata is None:
+        return
+    disk = yield from check_metadata(view, regions.metadata)
+    if disk is None or regions.bat is None:
+        return
+    places = Places()
+    yield from check_blocks(view, regions, disk, places)
+    yield from check_growth(storage, view, places.end, log)
+    if deep:
+        yield from check_content(view, regions, disk)
+
+
+_CHECKS: dict[ImageFormat, Callable[[Storage, bool], Iterator[Finding]]] = {ImageFormat.VHDX: _check_vhdx}

@@ -1,0 +1,235 @@
+"""A disk by its location: opened through all its layers, or made.
+
+The short way to what `vhdx.engine` does by file system and path. Offsets and lengths are in bytes and need not be
+those of sectors.
+"""
+
+import os
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import replace
+from typing import TYPE_CHECKING, NamedTuple, Self
+
+from vhdx.chain import Chain, Found
+from vhdx.engine import NativeEngine
+from vhdx.errors import Error
+from vhdx.extents import Presence
+from vhdx.image.base import CreateOptions, ImageFormat, ImageInfo
+from vhdx.location import LocalAddress, Location, Place, locate, shown, sibling
+from vhdx.parents import DEFAULT_POLICY, ParentPolicy
+from vhdx.storage.base import Buffer
+from vhdx.storage.credentials import Credentials
+from vhdx.view import DiskFile
+
+if TYPE_CHECKING:
+    from vhdx.storage.smb import SmbPool
+
+
+class DiskExtent(NamedTuple):
+    """A range of a disk in bytes, and the layer that it comes from: a number in `Disk.layers`, None for nowhere.
+
+    DATA is in that layer's file; ZERO and NOT_PRESENT both read as zeros.
+    """
+
+    offset: int
+    length: int
+    presence: Presence
+    layer: int | None
+
+    @property
+    def end(self) -> int:
+        return self.offset + self.length
+
+
+class Disk:
+    """One open disk. Any number of threads may read and write; writes wait for each other.
+
+    All methods but `close` raise Error when it is closed, and for a range that is not inside the disk.
+    """
+
+    def __init__(self, chain: Chain, place: Place) -> None:
+        self._open: Chain | None = chain
+        self._place = place
+        self._size = chain.size
+        self._writable = chain.leaf.storage.writable
+        self._layers = tuple(place.address.text(layer.path) for layer in chain.layers)
+
+    @property
+    def name(self) -> str:
+        """The location of the image, without a user."""
+        return self._layers[0]
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """The locations of the files that make up the disk: the image first, then its parent, and so on."""
+        return self._layers
+
+    @property
+    def size(self) -> int:
+        """Bytes of the disk."""
+        return self._size
+
+    @property
+    def writable(self) -> bool:
+        """Whether it was opened for writing."""
+        return self._writable
+
+    @property
+    def closed(self) -> bool:
+        """Whether it was closed."""
+        return self._open is None
+
+    @property
+    def info(self) -> ImageInfo:
+        """What the image, the first of the layers, says of itself."""
+        return self._chain.leaf.info
+
+    @property
+    def _chain(self) -> Chain:
+        if self._open is None:
+            raise Error(f"{self.name}: the disk is closed; open it again")
+        return self._open
+
+    def read(self, offset: int, length: int) -> bytes:
+        """The bytes of a range. Raises OSError when the transport fails."""
+        return self._chain.read(offset, length)
+
+    def readinto(self, offset: int, buffer: bytearray | memoryview) -> None:
+        """Fill a writable buffer from *offset*."""
+        target = memoryview(buffer).cast("B")
+        target[:] = self._chain.read(offset, len(target))
+
+    def write(self, offset: int, data: Buffer) -> None:
+        """Put *data* at *offset*. Durable after `flush`; until then each sector is old or new after a crash.
+
+        Raises ReadOnly, OutOfSpace, Poisoned after an earlier failure, OSError.
+        """
+        self._chain.write(offset, memoryview(data).cast("B"))
+
+    def zero(self, offset: int, length: int) -> None:
+        """Make a range read as zeros; whole blocks give their space back. Raises like `write`."""
+        self._chain.zero(offset, length)
+
+    def discard(self, offset: int, length: int) -> None:
+        """Give up what is in a range: whole blocks read as zeros and give their space back, the rest may stay."""
+        self._chain.discard(offset, length)
+
+    def flush(self) -> None:
+        """Everything written before is durable when this returns. Raises OSError, and Poisoned from then on."""
+        self._chain.flush()
+
+    def extents(self, offset: int = 0, length: int | None = None) -> Iterator[DiskExtent]:
+        """What is where in a range (to the end where no *length* is given): ascending, contiguous, maximal.
+
+        Looked up while it is iterated over, so what is written meanwhile may or may not be seen.
+        """
+        length = self.size - offset if length is None else length
+        if offset < 0 or length < 0 or offset + length > self.size:
+            raise Error(f"{self.name}: {length} bytes at {offset} are not inside the disk of {self.size} bytes")
+        sector = self._chain.leaf.logical_sector_size
+        start, end = offset // sector * sector, -(-(offset + length) // sector) * sector
+        return _joined(self._chain.extents(start, end - start), offset, offset + length)
+
+    def file(self) -> DiskFile:
+        """The disk as a seekable file of its own position; closing that leaves the disk open."""
+        return DiskFile(self)
+
+    def close(self) -> None:
+        """Flush and give the files back; connections that were made for this disk end. Closing twice is fine.
+
+        Raises what the first failure raises, after everything is closed.
+        """
+        chain, self._open = self._open, None
+        with ExitStack() as stack:
+            stack.callback(self._place.close)
+            if chain is not None:
+                stack.callback(chain.close)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        state = "closed" if self.closed else "writable" if self.writable else "read-only"
+        return f"<Disk {self.name!r}, {self.size} bytes, {state}>"
+
+
+def open_disk(
+    location: Location,
+    *,
+    writable: bool = False,
+    orphan: bool = False,
+    auth: Credentials | None = None,
+    format: ImageFormat | None = None,
+    policy: ParentPolicy = DEFAULT_POLICY,
+    pool: "SmbPool | None" = None,
+) -> Disk:
+    """Open the disk at a path, an ``smb://`` URL or a UNC path, through all its layers; close it when done.
+
+    *writable* opens the image for writing, its parents never. An image that others beside it name as their parent is
+    refused then, unless *orphan* gives those up. *auth* is who logs on to a share; connections are those of *pool*,
+    else they last as long as the disk. *format* says what the image is instead of its content: raw is taken for raw
+    only so. *policy* says where parents may lie; directories are paths of this machine or in the share.
+
+    Raises FileNotFoundError, PermissionError, ConnectionError and other OSError; FormatError, UnsupportedFeature,
+    ParentNotFound, ParentMismatch, InUse, and Error for a location that cannot be one.
+    """
+    with ExitStack() as stack:
+        place = stack.enter_context(locate(location, auth=auth, pool=pool))
+        if isinstance(place.address, LocalAddress):
+            policy = replace(policy, directories=tuple(map(os.path.abspath, policy.directories)))
+        chain = NativeEngine(policy=policy).open_chain(
+            place.files, place.path, writable=int(writable), orphan=orphan, format=format
+        )
+        stack.callback(chain.close)
+        disk = Disk(chain, place)
+        stack.pop_all()
+        return disk
+
+
+def create_disk(
+    location: Location,
+    size: int | None = None,
+    *,
+    options: CreateOptions | None = None,
+    parent: Location | None = None,
+    auth: Credentials | None = None,
+    pool: "SmbPool | None" = None,
+) -> None:
+    """Make an image of *size* bytes, a dynamic VHDX unless *options* say otherwise. Durable on return.
+
+    With *parent*, a location in the same directory, it is an empty differencing image over that: of its format, and
+    of its size unless another is given; *options* go without a parent only. *auth* and *pool* are as in `open`.
+
+    Raises FileExistsError, OutOfSpace, Error for a size or shape that the format does not have.
+    """
+    name = shown(location)
+    below = None if parent is None else sibling(location, parent)
+    if below is not None and options is not None:
+        raise Error(f"{name}: an image over a parent has the parent's shape, so it takes no options")
+    engine = NativeEngine()
+    with locate(location, auth=auth, pool=pool) as place:
+        if below is not None:
+            engine.create_child(place.files, place.path, below, size=size)
+        elif size is not None:
+            engine.create(place.files, place.path, size, options)
+        else:
+            raise Error(f"{name}: a disk without a parent needs a size")
+
+
+def _joined(found: Iterator[Found], start: int, end: int) -> Iterator[DiskExtent]:
+    """The same without places in files: neighbours that say the same become one, cut at the edges of the request."""
+    pending: DiskExtent | None = None
+    for number, extent in found:
+        layer = None if extent.presence is Presence.NOT_PRESENT else number
+        first, last = max(extent.offset, start), min(extent.end, end)
+        if pending is not None and (pending.presence, pending.layer) == (extent.presence, layer):
+            pending = pending._replace(length=last - pending.offset)
+            continue
+        if pending is not None:
+            yield pending
+        pending = DiskExtent(first, last - first, extent.presence, layer)
+    if pending is not None and pending.length:
+        yield pending
