@@ -5,7 +5,6 @@ share is first asked for. A password is in no location: it comes as `Credentials
 message that does not repeat it.
 """
 
-import errno
 import os
 import posixpath
 import re
@@ -29,7 +28,7 @@ SMB_PORT = 445
 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 _LOST_SLASH = re.compile(r"smb:/(?!/)", re.IGNORECASE)
-_HOST_PORT = re.compile(r"(?:\[(?P<six>[0-9A-Fa-f:.%]+)\]|(?P<name>[^\[\]:\s]+))(?::(?P<port>[0-9]{1,5}))?")
+_HOST_PORT = re.compile(r"(?:\[(?P<six>[0-9A-Fa-f:.]+)\]|(?P<name>[^\[\]:\s]+))(?::(?P<port>[0-9]{1,5}))?")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _BAD_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _FORM = "smb://[user@]server[:port]/share/path"
@@ -129,7 +128,7 @@ def sibling(location: Location, other: Location) -> str:
     """The path of *other* in the file system of *location*. Raises Error unless they are in one directory."""
     address, beside = parse(location), parse(other)
     if address.directory != beside.directory:
-        raise Error(f"{shown(location)} and {shown(other)} are not in one directory, as an image and its parent must be")
+        raise Error(f"{shown(location)} and {shown(other)} are not in one directory, as image and parent have to be")
     return beside.path
 
 
@@ -216,7 +215,7 @@ def _on_share(address: ShareAddress, text: str) -> ShareAddress:
     if not address.path:
         raise Error(f"{text}: names a share and no file on it; a location reads {_FORM}")
     if address.path.endswith("/"):
-        raise IsADirectoryError(errno.EISDIR, "a location names a file, not a directory", text)
+        raise Error(f"{text}: names a directory, and a location names a file")
     if not 0 < address.port < 1 << 16:
         raise Error(f"{text}: there is no port {address.port}")
     return address

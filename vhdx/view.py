@@ -127,7 +127,7 @@ class DiskFile(io.RawIOBase):
         self._position += length
         return length
 
-    def truncate(self, size: int | None = None, /) -> NoReturn:
+    def truncate(self, size: int | None = None, /) -> NoReturn:  # noqa: ARG002
         """A disk's size is changed by `Engine.resize`. Raises io.UnsupportedOperation."""
         raise io.UnsupportedOperation("a disk cannot be cut or grown through a file; resize the image")
 

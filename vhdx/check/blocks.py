@@ -8,6 +8,7 @@ import sys
 from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 
 from vhdx.check.finding import Finding, found
 from vhdx.check.metadata import Disk
@@ -83,10 +84,7 @@ class Table:
             yield found("bat-too-small", self.region.offset, message)
             return
         unit = layout.chunk_ratio + 1
-        for index, raw in scan(self.view, self.region):
-            if index >= layout.entries:
-                yield from self._behind(index, raw)
-                continue
+        for index, raw in scan(self.view, Range(self.region.offset, needed)):
             chunk, within = divmod(index, unit)
             if chunk != self._chunk:
                 yield from self._settle(None)
@@ -96,11 +94,12 @@ class Table:
             else:
                 yield from self._payload(index, raw)
         yield from self._settle(None)
+        rest = scan(self.view, Range(self.region.offset + needed, self.region.length - needed))
+        for index, raw in islice(rest, 1):
+            last = layout.entries - 1
+            message = f"entry {last + 1 + index} is {raw:#018x}, though the table ends with entry {last}"
+            yield found("bat-padding", self.at(last + 1 + index), message)
         yield from self._sums()
-
-    def _behind(self, index: int, raw: int) -> Iterator[Finding]:
-        message = f"entry {index} is {raw:#018x}, though the table ends with entry {self.layout.entries - 1}"
-        yield found("bat-padding", self.at(index), message)
 
     def _payload(self, index: int, raw: int) -> Iterator[Finding]:
         layout, state, offset, at = self.layout, state_of(raw), place_of(raw), self.at(index)
@@ -113,37 +112,41 @@ class Table:
         if raw & _RESERVED:
             yield found("bat-reserved-bits", at, f"{what}: reserved bits are set")
         match state:
-            case PayloadState.NOT_PRESENT:
-                if offset:
-                    yield found("bat-absent-with-place", at, f"{what}: it is not present, yet has a place")
-                return
-            case PayloadState.ZERO:
-                if offset:
-                    message = f"{what}: a zero block has a place in the file, which Windows cannot read"
-                    yield found("bat-zero-with-place", at, message)
-                return
-            case PayloadState.UNDEFINED:
-                self.undefined += 1
-            case PayloadState.UNMAPPED:
+            case PayloadState.NOT_PRESENT if offset:
+                yield found("bat-absent-with-place", at, f"{what}: it is not present, yet has a place")
+            case PayloadState.ZERO if offset:
+                message = f"{what}: a zero block has a place in the file, which Windows cannot read"
+                yield found("bat-zero-with-place", at, message)
+            case PayloadState.NOT_PRESENT | PayloadState.ZERO:
                 pass
+            case PayloadState.UNDEFINED | PayloadState.UNMAPPED:
+                self.undefined += state == PayloadState.UNDEFINED
+                if offset:
+                    yield from self._block(what, at, offset)
             case PayloadState.FULLY_PRESENT | PayloadState.PARTIALLY_PRESENT:
                 self.present += 1
-                if state == PayloadState.PARTIALLY_PRESENT and not layout.has_parent:
-                    message = f"{what}: it is partially present, yet there is no parent for the rest"
-                    yield found("bat-partial-without-parent", at, message)
-                elif state == PayloadState.PARTIALLY_PRESENT:
-                    self._partial.append(block)
-                if not offset:
+                if state == PayloadState.PARTIALLY_PRESENT:
+                    yield from self._partially(block, what, at)
+                if offset:
+                    yield from self._block(what, at, offset)
+                else:
                     yield found("bat-no-place", at, f"{what}: it is present, yet has no place in the file")
             case _:
                 hint = ", though drafts of the format called it unmapped" if state == _DRAFT_UNMAPPED else ""
                 yield found("bat-state", at, f"{what}: state {state} does not exist{hint}")
-                return
-        if offset:
-            yield from self._take(what, at, Range(offset, layout.block_size), Owner.BLOCK)
-            self.placed += 1
-            self.breaks += offset != self._end
-            self._end = offset + layout.block_size
+
+    def _partially(self, block: int, what: str, at: int) -> Iterator[Finding]:
+        if self.layout.has_parent:
+            self._partial.append(block)
+        else:
+            message = f"{what}: it is partially present, yet there is no parent for the rest"
+            yield found("bat-partial-without-parent", at, message)
+
+    def _block(self, what: str, at: int, offset: int) -> Iterator[Finding]:
+        yield from self._take(what, at, Range(offset, self.layout.block_size), Owner.BLOCK)
+        self.placed += 1
+        self.breaks += offset != self._end
+        self._end = offset + self.layout.block_size
 
     def _bitmap(self, index: int, raw: int) -> Iterator[Finding]:
         at, offset, chunk = self.at(index), place_of(raw), index // (self.layout.chunk_ratio + 1)
@@ -244,46 +247,5 @@ def check_blocks(view: Storage, regions: Regions, disk: Disk, places: Places) ->
         yield found("fixed-file-short", None, message)
     unused = size // MIB * MIB - places.taken
     if unused > 0:
-        yield found("space-unused", None, f"{unused} bytes of the file belong to nothing; compacting gives them back")
-
-
-def check_content(view: Storage, regions: Regions, disk: Disk) -> Iterator[Finding]:
-    """Reads every block that is present, each place of the file once.
-
-    What cannot be read is a finding here, not an exception.
-    """
-    assert regions.bat is not None
-    size, layout = view.size(), disk.layout
-    if layout.entries * ENTRY_SIZE > regions.bat.length:
-        return
-    places = Places()
-    zeros = 0
-    for index, raw in scan(view, Range(regions.bat.offset, layout.entries * ENTRY_SIZE)):
-        chunk, within = divmod(index, layout.chunk_ratio + 1)
-        state, offset = state_of(raw), place_of(raw)
-        present = state in (PayloadState.FULLY_PRESENT, PayloadState.PARTIALLY_PRESENT)
-        if within == layout.chunk_ratio or index - chunk >= layout.payload_blocks or not present:
-            continue
-        if not offset or offset + layout.block_size > size:
-            continue
-        if places.take(offset, layout.block_size, Owner.BLOCK) is not Owner.FREE:
-            continue
-        try:
-            blank = _is_blank(view, Range(offset, layout.block_size))
-        except OSError as error:
-            reason = error.strerror or str(error)
-            yield found("block-unreadable", offset, f"block {index - chunk} cannot be read ({reason}); copy what can be")
-        else:
-            zeros += blank and state == PayloadState.FULLY_PRESENT
-    if zeros:
-        message = f"{zeros} blocks hold nothing but zeros; compacting gives {zeros * layout.block_size} bytes back"
-        yield found("blocks-all-zero", regions.bat.offset, message)
-
-
-def _is_blank(view: Storage, place: Range) -> bool:
-    zeros, blank = bytes(_SCAN), True
-    for piece in allocated(view, place.offset, place.length):
-        for at in range(piece.offset, piece.end, _SCAN):
-            data = pread(view, at, min(_SCAN, piece.end - at))
-            blank = blank and data == zeros[: len(data)]
-    return blank
+        remedy = "" if disk.fixed else "; compacting gives them back"
+        yield found("space-unused", None, f"{unused} bytes of the file belong to nothing{remedy}")

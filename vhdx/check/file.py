@@ -1,9 +1,10 @@
 """One file: which format it is of, and all of its structures in the order in which a reader needs them."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
-from vhdx.check.blocks import check_blocks, check_content
+from vhdx.check.blocks import check_blocks
 from vhdx.check.container import LARGEST_FILE, check_gaps, check_identifier, check_size
+from vhdx.check.content import check_content
 from vhdx.check.finding import Finding, found, limited
 from vhdx.check.headers import check_headers, log_place
 from vhdx.check.log import check_growth, check_log
@@ -35,11 +36,12 @@ def _check(storage: Storage, deep: bool, format: ImageFormat | None) -> Iterator
     except FormatError as error:
         yield _unrecognised(storage, error)
         return
-    check = _CHECKS.get(kind)
-    if check is None:
-        return
     try:
-        yield from check(storage, deep)
+        match kind:
+            case ImageFormat.VHDX:
+                yield from _check_vhdx(storage, deep)
+            case ImageFormat.VHD | ImageFormat.RAW:
+                return
     except FormatError as error:
         # Every place is held against the file's size before it is read, so only another's truncation leads here.
         yield found("file-changing", error.offset, f"{error.reason}; check it again when nobody changes it")
@@ -65,6 +67,7 @@ def _check_vhdx(storage: Storage, deep: bool) -> Iterator[Finding]:  # noqa: FBT
     head = yield from check_headers(area, size)
     if head is None:
         return
+    log = log_place(head, size)
     view = yield from check_log(storage, head)
     size = view.size()
     area = pread(view, 0, AREA)
@@ -72,7 +75,6 @@ def _check_vhdx(storage: Storage, deep: bool) -> Iterator[Finding]:  # noqa: FBT
     if size > LARGEST_FILE:
         yield found("file-too-large", None, f"{size} bytes are more than any image needs; its blocks were not checked")
         return
-    log = log_place(head, size)
     regions = yield from check_regions(area, log, size)
     if regions is None or regions.metadata is None:
         return
@@ -85,5 +87,3 @@ def _check_vhdx(storage: Storage, deep: bool) -> Iterator[Finding]:  # noqa: FBT
     if deep:
         yield from check_content(view, regions, disk)
 
-
-_CHECKS: dict[ImageFormat, Callable[[Storage, bool], Iterator[Finding]]] = {ImageFormat.VHDX: _check_vhdx}

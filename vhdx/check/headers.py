@@ -58,7 +58,8 @@ def _invalid(copy: bytes, slot: int) -> Finding | None:
 def _pair(first: Header, second: Header) -> Iterator[Finding]:
     numbers = first.sequence_number, second.sequence_number
     if first == second:
-        yield found("header-identical", header.OFFSETS[0], f"both copies are the same, with sequence number {numbers[0]}")
+        message = f"both copies are the same, with sequence number {numbers[0]}"
+        yield found("header-identical", header.OFFSETS[0], message)
     elif numbers[0] == numbers[1]:
         message = f"both copies have sequence number {numbers[0]} and different contents, so neither can be trusted"
         yield found("header-same-sequence", header.OFFSETS[0], message)

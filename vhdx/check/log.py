@@ -50,7 +50,7 @@ def check_growth(storage: Storage, view: Storage, used_end: int, place: Range | 
     """The length that the log gives the file is one that its content, which ends at *used_end*, needs."""
     size, after = storage.size(), view.size()
     if place is not None and after > max(size, used_end) + _SLACK:
-        message = f"replaying it would grow the file from {size} to {after} bytes, though its content ends at {used_end}"
+        message = f"replaying it would grow the file from {size} to {after} bytes; its content ends at {used_end}"
         yield found("log-file-growth-unfounded", place.offset, message)
 
 

@@ -81,7 +81,7 @@ def check_metadata(view: Storage, region: Range) -> Generator[Finding, None, Dis
         return None
     at = first_set(table, entry_offset(header.entry_count), TABLE_SIZE)
     if at is not None:
-        yield found("metadata-stale-entries", region.offset + at, "old bytes lie behind the last entry, as Windows leaves")
+        yield found("metadata-stale-entries", region.offset + at, "old bytes lie behind the last entry")
     places = [entry_offset(number) for number in range(header.entry_count)]
     entries = [TABLE_ENTRY.parse(table[at : at + TABLE_ENTRY.size], region.offset + at) for at in places]
     usable = yield from _entries(entries, region)
@@ -164,7 +164,7 @@ def _known_marks(entry: TableEntry, at: int) -> Iterator[Finding]:
         message = f"{_name(entry)} has flags {entry.flags:#x} where {right | IS_REQUIRED:#x} must be"
         yield found("metadata-item-flags", at, message)
     elif not required:
-        yield found("metadata-item-not-required", at, f"{_name(entry)} is not marked as required, as early writers left it")
+        yield found("metadata-item-not-required", at, f"{_name(entry)} is not marked as required")
 
 
 def _overlaps(usable: Sequence[tuple[TableEntry, int]]) -> Iterator[Finding]:

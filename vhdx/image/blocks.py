@@ -40,7 +40,10 @@ class BlockTable:
         return int.from_bytes(piece[within : within + ENTRY_SIZE], "little")
 
     def absent_run(self, block: int, end: int) -> int:
-        """How many blocks from *block* on, before *end*, have an entry of all zeros; found without a loop over them."""
+        """How many blocks from *block* on, before *end*, have an entry of all zeros; found without a loop over them.
+
+        Holes of the file are not read.
+        """
         index = self.layout.payload_index(block)
         last = self.layout.payload_index(end - 1) + 1
         while index < last:
@@ -51,6 +54,9 @@ class BlockTable:
             index += zeros
             if within + zeros * ENTRY_SIZE < stop:
                 break
+            if index < last:
+                start, behind = (self.region.offset + number * ENTRY_SIZE for number in (index, last))
+                index = (self._pages.next_data(start, behind) - self.region.offset) // ENTRY_SIZE
         return min(index - index // (self.layout.chunk_ratio + 1), end) - block
 
     def bits(self, block: int) -> bytes:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from vhdx.extents import spans
 from vhdx.format.log import PAGE
 from vhdx.storage.base import Storage
-from vhdx.storage.transfer import pread
+from vhdx.storage.transfer import allocated, pread
 
 PIECE = 64 << 10
 _KEPT = 128
@@ -22,6 +22,7 @@ class Pages:
         self._storage = storage
         self._pieces: OrderedDict[int, bytearray] = OrderedDict()
         self._staged: dict[int, bytearray] = {}
+        self._data_until = 0
 
     def piece(self, offset: int) -> tuple[bytearray, int]:
         """The cached piece that holds *offset*, and where in it. Valid until the next call; never write to it."""
@@ -69,6 +70,19 @@ class Pages:
             piece, within = self.piece(page)
             piece[within + span.within : within + span.within + span.length] = part
             at += span.length
+
+    def next_data(self, offset: int, end: int) -> int:
+        """The first place from *offset* on that may hold anything but zeros, or *end*: holes are passed unread.
+
+        Ask it where the page before was all zeros; anywhere else it costs more than reading on.
+        """
+        if offset < self._data_until:
+            return offset
+        first = next(allocated(self._storage, offset, end - offset), None)
+        if first is not None:
+            self._data_until = first.end
+        start = end if first is None else max(first.offset, offset)
+        return min((page for page in self._staged if offset <= page < start), default=start)
 
     def staged(self) -> Iterator[tuple[int, bytes]]:
         """The pages of the next commit by ascending offset."""

@@ -137,11 +137,15 @@ def _adopt_layout(file: VhdxFile, layout: BatLayout) -> None:
     length = -(-layout.reserved_entries * ENTRY_SIZE // MIB) * MIB
     place = file.take(length)
     used = file.layout.entries * ENTRY_SIZE
-    transfer.copy(file.storage, file.storage, [Move(old.offset, place.offset, used)])
-    rest = [(place.offset + used, length - used)]
+    whole = [(place.offset, length)]
     if not place.fresh:
-        transfer.zero(file.storage, rest)
-    transfer.reserve(file.storage, rest)
+        transfer.zero(file.storage, whole)
+    transfer.reserve(file.storage, whole)
+    shift = place.offset - old.offset
+    held = transfer.allocated(file.storage, old.offset, used)
+    transfer.copy(
+        file.storage, file.storage, [Move(piece.offset, piece.offset + shift, piece.length) for piece in held]
+    )
     file.pages.forget(place.offset, length)
     moved = [
         replace(entry, file_offset=place.offset, length=length) if entry.guid == region.BAT else entry

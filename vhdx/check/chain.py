@@ -1,0 +1,200 @@
+"""A chain of files: each by itself, then each link between two (MS-VHDX 2.6.2.6)."""
+
+import posixpath
+from collections.abc import Generator, Hashable, Iterator
+from contextlib import closing
+from dataclasses import dataclass, replace
+
+from vhdx.check.file import check_storage
+from vhdx.check.finding import Finding, found
+from vhdx.errors import Error, InUse
+from vhdx.image.base import ImageFormat, ImageInfo, LogState, NewId, ParentLink
+from vhdx.image.open import open_image, recognise
+from vhdx.parents import DEFAULT_POLICY, ParentPolicy, candidates
+from vhdx.relatives import children
+from vhdx.storage.base import Access, FileSystem
+
+
+def check_chain(
+    files: FileSystem,
+    path: str,
+    *,
+    new_id: NewId,
+    policy: ParentPolicy = DEFAULT_POLICY,
+    deep: bool = False,
+    access: Access = Access.READ,
+    format: ImageFormat | None = None,
+) -> Iterator[Finding]:
+    """What is wrong with *path* and everything under it, or worth knowing: file by file, after each its link down.
+
+    Goes on to a parent that does not match, and stops at one that cannot be found or opened. *format* says what *path*
+    is instead of its content. Raises InUse when somebody writes to one of the files, FileNotFoundError when *path*
+    does not exist, and whatever else the transport raises.
+    """
+    walk = _Walk(files, policy, new_id, access)
+    seen: set[Hashable] = set()
+    child: _Layer | None = None
+    following: str | None = path
+    while following is not None:
+        fault = walk.admit(following, child, seen)
+        if fault is not None:
+            yield fault
+            return
+        layer = yield from walk.look(following, deep=deep, format=format if child is None else None)
+        if layer is None:
+            return
+        if child is not None:
+            yield from walk.link(child, layer)
+        child = layer
+        following = None if layer.info.parent is None else (yield from walk.parent(layer, layer.info.parent))
+
+
+@dataclass(frozen=True, slots=True)
+class _Layer:
+    path: str
+    info: ImageInfo
+
+
+@dataclass(frozen=True, slots=True)
+class _Walk:
+    """The way down a chain; findings about a link carry the name of its child."""
+
+    files: FileSystem
+    policy: ParentPolicy
+    new_id: NewId
+    access: Access
+
+    def found(self, path: str, code: str, message: str) -> Finding:
+        return replace(found(code, None, message), file=self.files.describe(path))
+
+    def admit(self, path: str, child: _Layer | None, seen: set[Hashable]) -> Finding | None:
+        """Why the walk ends before *path*, or None; *seen* takes it."""
+        identity = self.files.stat(path).identity
+        if identity in seen:
+            child_path = path if child is None else child.path
+            message = f"its parent {self.files.describe(path)} stands above it in the chain: the parents form a circle"
+            return self.found(child_path, "chain-circle", message)
+        if len(seen) == self.policy.most_layers:
+            message = f"more than {self.policy.most_layers} layers; those under this one were not checked"
+            return self.found(path, "chain-too-long", message)
+        seen.add(identity)
+        return None
+
+    def look(
+        self, path: str, *, deep: bool, format: ImageFormat | None
+    ) -> Generator[Finding, None, _Layer | None]:
+        """The findings of one file; what it says of itself, when it can be opened."""
+        with closing(self.files.open(path, self.access)) as storage:
+            yield from check_storage(storage, deep=deep, format=format)
+            try:
+                with closing(open_image(storage, new_id=self.new_id, format=format)) as image:
+                    return _Layer(path, image.info)
+            except Error as error:
+                yield self.found(path, "chain-unreadable", f"the image cannot be opened ({error})")
+                return None
+
+    def parent(self, child: _Layer, link: ParentLink) -> Generator[Finding, None, str | None]:
+        """The file to go on with: the parent, else one in its place."""
+        home = posixpath.dirname(child.path)
+        recorded = link.paths.get("relative_path")
+        direct = None
+        if recorded is not None:
+            direct = posixpath.normpath(posixpath.join(home, recorded.replace("\\", "/")))
+            if direct == posixpath.normpath(child.path):
+                yield self.found(child.path, "chain-circle", f"it records itself, {recorded!r}, as its parent")
+                return None
+            if direct not in candidates(self.files, child.path, _only(link, recorded), self.policy):
+                message = f"the recorded relative path {recorded!r} leads out of the directory and was not followed"
+                yield self.found(child.path, "chain-path-escapes", message)
+        path = yield from self._choose(child, link)
+        if path is not None and direct is not None and posixpath.normpath(path) != direct:
+            message = f"the recorded relative path {recorded!r} does not lead to {self.files.describe(path)}; relink it"
+            yield self.found(child.path, "chain-stale-path", message)
+        return path
+
+    def _choose(self, child: _Layer, link: ParentLink) -> Generator[Finding, None, str | None]:
+        mismatched, unreadable, tried, other_format = [], [], [], []
+        for path in candidates(self.files, child.path, link, self.policy):
+            name = self.files.describe(path)
+            try:
+                with closing(self.files.open(path, self.access)) as storage:
+                    if recognise(storage) is not child.info.format:
+                        other_format.append(name)
+                        continue
+                    with closing(open_image(storage, new_id=self.new_id, format=child.info.format)) as image:
+                        linkage = image.info.linkage
+            except FileNotFoundError:
+                tried.append(f"{name} does not exist")
+            except InUse:
+                raise
+            except Error as error:
+                unreadable.append(path)
+                tried.append(str(error))
+            else:
+                if link.accepts(linkage):
+                    return path
+                mismatched.append((path, f"{name} has the id {linkage}"))
+        if mismatched:
+            ids = ", ".join(str(guid) for guid in (link.linkage, link.linkage2) if guid is not None)
+            message = (
+                f"{'; '.join(text for _, text in mismatched)}, recorded is {ids}: it was changed after the child was "
+                "made, or is another; if it is known to be right, relink the child to it"
+            )
+            yield self.found(child.path, "chain-parent-mismatch", message)
+            return mismatched[0][0]
+        if other_format:
+            message = f"{'; '.join(other_format)}: not of the format of the child, {child.info.format.value}"
+            yield self.found(child.path, "chain-format", message)
+            return None
+        if unreadable:
+            return unreadable[0]
+        paths = "; ".join(f"{key} {path!r}" for key, path in link.paths.items())
+        message = f"recorded are {paths}; {'; '.join(tried) or 'none of them may be followed'}"
+        yield self.found(child.path, "chain-parent-missing", f"{message}; bring the parent there or relink the child")
+        return None
+
+    def link(self, child: _Layer, parent: _Layer) -> Iterator[Finding]:
+        """How two files that were found to belong together fit."""
+        above, below = child.info, parent.info
+        assert above.parent is not None
+        if above.parent.accepts(below.linkage):
+            yield from self._identity(child, parent, above.parent)
+        yield from self._shape(child, parent)
+        if below.log is LogState.DIRTY:
+            message = f"the log of {self.files.describe(parent.path)} is to be replayed, which opening for writing does"
+            yield self.found(child.path, "chain-parent-log", message)
+        if above.format is ImageFormat.VHDX and above.disk_id != below.disk_id:
+            message = f"the disk ids {above.disk_id} and, of the parent, {below.disk_id} are not the same"
+            yield self.found(child.path, "chain-disk-id", message)
+
+    def _identity(self, child: _Layer, parent: _Layer, link: ParentLink) -> Iterator[Finding]:
+        name = self.files.describe(parent.path)
+        which = "id" if link.linkage == parent.info.linkage else "second id"
+        yield self.found(child.path, "chain-link", f"the parent is {name} by its recorded {which}")
+        if link.linkage != parent.info.linkage:
+            message = f"only the second recorded id is that of {name}: a merge may have been stopped; run it again"
+            yield self.found(child.path, "chain-linkage2", message)
+        assert parent.info.linkage is not None
+        of_parent = children(self.files, parent.path, parent.info.linkage, self.policy, new_id=self.new_id)
+        others = [path for path in of_parent if posixpath.normpath(path) != posixpath.normpath(child.path)]
+        if others:
+            message = f"{name} is also the parent of {', '.join(map(self.files.describe, others))}"
+            yield self.found(child.path, "chain-siblings", message)
+
+    def _shape(self, child: _Layer, parent: _Layer) -> Iterator[Finding]:
+        above, below = child.info, parent.info
+        if above.logical_sector_size != below.logical_sector_size:
+            message = f"sectors have {above.logical_sector_size} bytes and, in the parent, {below.logical_sector_size}"
+            yield self.found(child.path, "chain-sector-size", message)
+        sizes = f"the disk has {above.virtual_size} bytes and, in the parent, {below.virtual_size}"
+        if above.virtual_size < below.virtual_size:
+            yield self.found(child.path, "chain-child-smaller", f"{sizes}: the end of the parent is not seen")
+        elif above.virtual_size > below.virtual_size:
+            yield self.found(child.path, "chain-child-larger", f"{sizes}: what the parent lacks reads as zeros")
+        if above.block_size != below.block_size:
+            message = f"blocks have {above.block_size} bytes and, in the parent, {below.block_size}"
+            yield self.found(child.path, "chain-block-size", message)
+
+
+def _only(link: ParentLink, recorded: str) -> ParentLink:
+    return ParentLink(link.linkage, link.linkage2, {"relative_path": recorded})

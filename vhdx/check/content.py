@@ -1,0 +1,57 @@
+"""The content of every block that is present: whether it can be read, and whether it is worth its place."""
+
+from collections.abc import Iterator
+
+from vhdx.check.blocks import scan
+from vhdx.check.finding import Finding, found
+from vhdx.check.metadata import Disk
+from vhdx.check.places import Owner, Places
+from vhdx.check.regions import Regions
+from vhdx.extents import Range
+from vhdx.format.bat import ENTRY_SIZE, PRESENT, PayloadState
+from vhdx.format.bat import file_offset as place_of
+from vhdx.format.bat import state as state_of
+from vhdx.storage.base import Storage
+from vhdx.storage.transfer import PIECE, allocated, pread
+
+
+def check_content(view: Storage, regions: Regions, disk: Disk) -> Iterator[Finding]:
+    """Reads every block that is present, each place of the file once.
+
+    What cannot be read is a finding here, not an exception.
+    """
+    assert regions.bat is not None
+    size, layout = view.size(), disk.layout
+    if layout.entries * ENTRY_SIZE > regions.bat.length:
+        return
+    places = Places()
+    zeros = 0
+    for index, raw in scan(view, Range(regions.bat.offset, layout.entries * ENTRY_SIZE)):
+        chunk, within = divmod(index, layout.chunk_ratio + 1)
+        state, offset = state_of(raw), place_of(raw)
+        present = state in PRESENT
+        if within == layout.chunk_ratio or index - chunk >= layout.payload_blocks or not present:
+            continue
+        if not offset or offset + layout.block_size > size:
+            continue
+        if places.take(offset, layout.block_size, Owner.BLOCK) is not Owner.FREE:
+            continue
+        try:
+            blank = _is_blank(view, Range(offset, layout.block_size))
+        except OSError as error:
+            reason = error.strerror or str(error)
+            yield found("block-unreadable", offset, f"block {index - chunk} cannot be read ({reason})")
+        else:
+            zeros += blank and state == PayloadState.FULLY_PRESENT
+    if zeros:
+        message = f"{zeros} blocks hold nothing but zeros; compacting gives {zeros * layout.block_size} bytes back"
+        yield found("blocks-all-zero", regions.bat.offset, message)
+
+
+def _is_blank(view: Storage, place: Range) -> bool:
+    zeros, blank = bytes(PIECE), True
+    for piece in allocated(view, place.offset, place.length):
+        for at in range(piece.offset, piece.end, PIECE):
+            data = pread(view, at, min(PIECE, piece.end - at))
+            blank = blank and data == zeros[: len(data)]
+    return blank
