@@ -76,6 +76,24 @@ def demo(session: nox.Session) -> None:
     session.run("python", "demo/lifecycle.py", *session.posargs, env={"PATH": SYSTEM_PATH})
 
 
+@nox.session
+def soak(session: nox.Session) -> None:
+    """Random histories, crash states and images for so many MINUTES: ``nox -s soak -- 60``."""
+    provide(session, "what needs them is left out")
+    install(session, PRODUCT, groups=["test"])
+    environment = {"PATH": SYSTEM_PATH, "VHDX_RANDOM_IMAGES": "500"}
+    session.run("pytest", "-q", "tests/interop/test_random_images.py", env=environment)
+    session.run("python", "-m", "tests.crash.soak", *(session.posargs or ["10"]), env=environment)
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """Side by side with other software; arguments go to ``python -m benchmarks``."""
+    provide(session, "what needs them is left out")
+    install(session, PRODUCT, groups=["bench"])
+    session.run("python", "-m", "benchmarks", *session.posargs, env={"PATH": SYSTEM_PATH})
+
+
 def install(session: nox.Session, *what: str, groups: Sequence[str] = ()) -> None:
     """Install *what* and dependency groups, once for each state of pyproject.toml: a second run needs no network."""
     stamp = Path(session.virtualenv.location, "installed")

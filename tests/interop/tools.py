@@ -17,10 +17,10 @@ def qemu_img(*arguments: str | Path) -> str:
     return run([QEMU_IMG, *map(str, arguments)])
 
 
-def qemu_io(path: Path, *commands: str) -> str:
-    """Run commands of qemu-io on a VHDX."""
+def qemu_io(path: Path, *commands: str, format: str = "vhdx") -> str:
+    """Run commands of qemu-io on an image."""
     assert QEMU_IO is not None
-    return run([QEMU_IO, "-f", "vhdx", *(part for command in commands for part in ("-c", command)), str(path)])
+    return run([QEMU_IO, "-f", format, *(part for command in commands for part in ("-c", command)), str(path)])
 
 
 def run(command: list[str]) -> str:
@@ -29,14 +29,14 @@ def run(command: list[str]) -> str:
     return done.stdout
 
 
-def check_clean(path: Path) -> None:
+def check_clean(path: Path, *, format: str = "vhdx") -> None:
     """qemu-img finds nothing wrong and nothing to repair."""
-    assert "No errors were found" in qemu_img("check", "-f", "vhdx", path)
+    assert "No errors were found" in qemu_img("check", "-f", format, path)
 
 
-def same_as_raw(path: Path, content: bytes) -> None:
-    """qemu-img reads *content* from the VHDX at *path*."""
+def same_as_raw(path: Path, content: bytes, *, format: str = "vhdx") -> None:
+    """qemu-img reads *content* from the image at *path*."""
     raw = path.with_suffix(".raw")
     raw.write_bytes(content)
-    assert "identical" in qemu_img("compare", "-f", "vhdx", "-F", "raw", path, raw)
+    assert "identical" in qemu_img("compare", "-f", format, "-F", "raw", path, raw)
     raw.unlink()

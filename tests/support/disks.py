@@ -7,7 +7,7 @@ from uuid import UUID
 
 from vhdx.chain import Chain
 from vhdx.engine import NativeEngine, Shrink
-from vhdx.image.base import CreateOptions
+from vhdx.image.base import CreateOptions, DiskType, ImageFormat
 from vhdx.storage.base import FileSystem
 
 MIB = 1 << 20
@@ -35,13 +35,18 @@ class Disk:
     contents: list[bytearray] = field(default_factory=list)
     made: int = 0
     chain: Chain | None = None
+    format: ImageFormat = ImageFormat.VHDX
 
     @classmethod
     def create(cls, files: FileSystem, size: int, *, block_size: int = MIB, sector_size: int = 512) -> "Disk":
-        disk = cls(files, NativeEngine(new_id=counting_ids()))
-        options = CreateOptions(block_size=block_size, logical_sector_size=sector_size)
-        disk.engine.create(files, "0.vhdx", size, options)
-        disk.paths, disk.contents, disk.made = ["0.vhdx"], [bytearray(size)], 1
+        return cls.shaped(files, size, CreateOptions(block_size=block_size, logical_sector_size=sector_size))
+
+    @classmethod
+    def shaped(cls, files: FileSystem, size: int, options: CreateOptions) -> "Disk":
+        disk = cls(files, NativeEngine(new_id=counting_ids()), format=options.format)
+        path = f"0.{options.format}"
+        disk.engine.create(files, path, size, options)
+        disk.paths, disk.contents, disk.made = [path], [bytearray(size)], 1
         return disk
 
     @property
@@ -69,7 +74,11 @@ class Disk:
 
     def discard(self, offset: int, length: int) -> None:
         self.open.discard(offset, length)
-        block = self.open.leaf.info.block_size
+        info = self.open.leaf.info
+        block = info.block_size
+        # A fixed image keeps all it has, and a VHD cannot hide a parent.
+        if block is None or info.type is DiskType.FIXED or (self.format is ImageFormat.VHD and info.parent):
+            return
         for start in range(-(-offset // block) * block, self.size, block):
             end = min(start + block, self.size)
             if end <= offset + length:
@@ -77,7 +86,7 @@ class Disk:
 
     def snapshot(self, size: int | None = None) -> None:
         self.close()
-        path = f"{self.made}.vhdx"
+        path = f"{self.made}.{self.format}"
         self.made += 1
         self.engine.create_child(self.files, path, self.paths[0], size=size)
         below = self.contents[0]
