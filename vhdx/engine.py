@@ -1,13 +1,14 @@
 """The verbs done with this package's own code."""
 
 import posixpath
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 from uuid import UUID, uuid4
 
 from vhdx.building import building, temporary_name
 from vhdx.chain import Chain
+from vhdx.check import Finding, check_chain, check_storage
 from vhdx.compact import compact
 from vhdx.convert import convert
 from vhdx.errors import Error, OutOfSpace
@@ -250,6 +251,22 @@ class NativeEngine:
         """Make the file small; see `Engine.compact`."""
         with self.open_chain(files, path, writable=1, orphan=True, format=format) as chain:
             compact(chain, scan=scan, on_progress=on_progress)
+
+    def check(
+        self,
+        files: FileSystem,
+        path: str,
+        *,
+        chain: bool = True,
+        deep: bool = False,
+        format: ImageFormat | None = None,
+    ) -> Iterator[Finding]:
+        """What is wrong with the file and those under it; see `Engine.check`."""
+        if chain:
+            yield from check_chain(files, path, new_id=self.new_id, policy=self.policy, deep=deep, format=format)
+            return
+        with closing(files.open(path, Access.READ)) as storage:
+            yield from check_storage(storage, deep=deep, format=format)
 
     def open_chain(
         self,

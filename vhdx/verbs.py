@@ -4,9 +4,11 @@ All raise `vhdx.errors.Error` for bad bytes or requests and OSError for the tran
 sizes are in bytes. A *format* says what a file is instead of its content, and raw is taken for raw only so.
 """
 
+from collections.abc import Iterator
 from enum import Enum
 from typing import Protocol
 
+from vhdx.check import Finding
 from vhdx.image.base import CreateOptions, ImageFormat, ImageInfo, Progress
 from vhdx.merge_plan import Direction, MergePlan
 from vhdx.storage.base import FileSystem
@@ -123,4 +125,18 @@ class Engine(Protocol):
         """Make the file small: blocks of zeros go (with *scan*, which reads them all), then the holes.
 
         The disk reads the same throughout. A stop leaves a sound image.
+        """
+
+    def check(
+        self,
+        files: FileSystem,
+        path: str,
+        *,
+        chain: bool = True,
+        deep: bool = False,
+        format: ImageFormat | None = None,
+    ) -> Iterator[Finding]:
+        """What is wrong with the file, or worth knowing, and, with *chain*, with those under it. Changes nothing.
+
+        Bad bytes are findings, never exceptions. *deep* also reads every block.
         """

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import islice
 
-from vhdx.check.finding import Finding, found
+from vhdx.check.finding import Finding, counted, found
 from vhdx.check.metadata import Disk
 from vhdx.check.places import MIB, Owner, Places
 from vhdx.check.regions import Regions
@@ -181,8 +181,8 @@ class Table:
         if bitmap is None:
             index = self.layout.bitmap_index(self._chunk)
             message = (
-                f"{len(partial)} blocks of chunk {self._chunk} (the first is {partial[0]}) are partially present, "
-                f"yet entry {index} gives no sector bitmap"
+                f"{counted(len(partial), 'partially present block')} in chunk {self._chunk}, the first is "
+                f"{partial[0]}, yet entry {index} gives no sector bitmap"
             )
             yield found("bat-bitmap-missing", self.at(index), message)
             return
@@ -219,21 +219,21 @@ class Table:
     def _sums(self) -> Iterator[Finding]:
         layout, at = self.layout, self.region.offset
         if self.undefined:
-            yield found("bat-undefined", at, f"the content of {self.undefined} blocks is undefined; they read as zeros")
+            yield found("bat-undefined", at, f"{counted(self.undefined, 'undefined block')}: they read as zeros")
         if self.empty:
-            yield found("bitmap-empty", at, f"{self.empty} partially present blocks hold no sector of their own")
+            yield found("bitmap-empty", at, f"{counted(self.empty, 'partially present block')} without any sector")
         if self.full:
-            yield found("bitmap-full", at, f"{self.full} partially present blocks hold all of their sectors")
+            yield found("bitmap-full", at, f"{counted(self.full, 'partially present block')} with every sector")
         if self.disk.fixed and self.present < layout.payload_blocks:
             missing = layout.payload_blocks - self.present
-            yield found("bat-fixed-unallocated", at, f"{missing} of {layout.payload_blocks} blocks have no place")
+            yield found("bat-fixed-unallocated", at, f"{counted(missing, 'block')} of {layout.payload_blocks} without a place")
         if self.placed > _FEW_BLOCKS and self.breaks > self.placed // 2:
             message = f"{self.breaks} of {self.placed} blocks do not lie behind the block before them"
             yield found("blocks-fragmented", at, message)
 
 
 def check_blocks(view: Storage, regions: Regions, disk: Disk, places: Places) -> Iterator[Finding]:
-    """The table, the places that it gives, and what of the file belongs to nothing. *places* is filled."""
+    """The table and the places that it gives; *places* is filled."""
     assert regions.bat is not None
     size = view.size()
     places.take(0, AREA, Owner.STRUCTURE)
@@ -245,7 +245,11 @@ def check_blocks(view: Storage, regions: Regions, disk: Disk, places: Places) ->
     if disk.fixed and size < least:
         message = f"the file has {size} bytes; all blocks of the fixed disk and its structures need {least}"
         yield found("fixed-file-short", None, message)
-    unused = size // MIB * MIB - places.taken
+
+
+def check_space(view: Storage, disk: Disk, places: Places) -> Iterator[Finding]:
+    """What of the file belongs to nothing; *places* are those that `check_blocks` has found taken."""
+    unused = view.size() // MIB * MIB - places.taken
     if unused > 0:
         remedy = "" if disk.fixed else "; compacting gives them back"
         yield found("space-unused", None, f"{unused} bytes of the file belong to nothing{remedy}")

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from vhdx.check.blocks import scan
-from vhdx.check.finding import Finding, found
+from vhdx.check.finding import Finding, counted, found
 from vhdx.check.metadata import Disk
 from vhdx.check.places import Owner, Places
 from vhdx.check.regions import Regions
@@ -44,7 +44,8 @@ def check_content(view: Storage, regions: Regions, disk: Disk) -> Iterator[Findi
         else:
             zeros += blank and state == PayloadState.FULLY_PRESENT
     if zeros:
-        message = f"{zeros} blocks hold nothing but zeros; compacting gives {zeros * layout.block_size} bytes back"
+        remedy = "" if disk.fixed else f"; compacting gives {zeros * layout.block_size} bytes back"
+        message = f"{counted(zeros, 'block')} of nothing but zeros{remedy}"
         yield found("blocks-all-zero", regions.bat.offset, message)
 
 

@@ -1,8 +1,8 @@
 """One file: which format it is of, and all of its structures in the order in which a reader needs them."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
-from vhdx.check.blocks import check_blocks
+from vhdx.check.blocks import check_blocks, check_space
 from vhdx.check.container import LARGEST_FILE, check_gaps, check_identifier, check_size
 from vhdx.check.content import check_content
 from vhdx.check.finding import Finding, found, limited
@@ -11,6 +11,7 @@ from vhdx.check.log import check_growth, check_log
 from vhdx.check.metadata import check_metadata
 from vhdx.check.places import Places
 from vhdx.check.regions import check_regions
+from vhdx.check.rules import Severity
 from vhdx.errors import FormatError
 from vhdx.format import header
 from vhdx.format.header import AREA
@@ -18,6 +19,8 @@ from vhdx.image.base import ImageFormat
 from vhdx.image.open import recognise
 from vhdx.storage.base import Storage
 from vhdx.storage.transfer import pread
+
+_ADVICE = frozenset({"space-unused", "blocks-all-zero", "blocks-fragmented"})
 
 
 def check_storage(storage: Storage, *, deep: bool = False, format: ImageFormat | None = None) -> Iterator[Finding]:
@@ -27,7 +30,16 @@ def check_storage(storage: Storage, *, deep: bool = False, format: ImageFormat |
     only what is allocated; it may be of any size, and of any content: bytes never raise. The transport's OSError does,
     except for blocks that *deep* reads.
     """
-    return limited(_check(storage, deep, format), storage.name)
+    return limited(_sensible(_check(storage, deep, format)), storage.name)
+
+
+def _sensible(findings: Iterable[Finding]) -> Iterator[Finding]:
+    """*findings* without advice on space in a file that is broken: it is worth nothing there."""
+    broken = False
+    for finding in findings:
+        broken = broken or finding.severity is Severity.ERROR
+        if not (broken and finding.code in _ADVICE):
+            yield finding
 
 
 def _check(storage: Storage, deep: bool, format: ImageFormat | None) -> Iterator[Finding]:  # noqa: FBT001
@@ -84,6 +96,7 @@ def _check_vhdx(storage: Storage, deep: bool) -> Iterator[Finding]:  # noqa: FBT
     places = Places()
     yield from check_blocks(view, regions, disk, places)
     yield from check_growth(storage, view, places.end, log)
+    yield from check_space(view, disk, places)
     if deep:
         yield from check_content(view, regions, disk)
 

@@ -38,6 +38,11 @@ def found(code: str, offset: int | None, message: str) -> Finding:
     return Finding(code, rule.severity, rule.structure, offset, message, rule.section)
 
 
+def counted(number: int, noun: str) -> str:
+    """*number* of something."""
+    return f"{number} {noun}{'s' * (number != 1)}"
+
+
 def limited(findings: Iterable[Finding], file: str) -> Iterator[Finding]:
     """*findings* with the name of their file, at most a hundred of each code; then how many were left out."""
     seen: Counter[str] = Counter()

@@ -3,7 +3,7 @@
 from collections.abc import Generator, Iterator, Sequence
 
 from vhdx.check.container import LARGEST_FILE, MIB
-from vhdx.check.finding import Finding, found
+from vhdx.check.finding import Finding, counted, found
 from vhdx.check.headers import log_place
 from vhdx.check.rules import Severity
 from vhdx.errors import FormatError
@@ -39,7 +39,8 @@ def check_log(storage: Storage, head: Header) -> Generator[Finding, None, Storag
     changes = log.changes(entries)
     pages = sum(isinstance(change, PageWrite) for change in changes)
     message = (
-        f"{len(entries)} entries with {pages} pages and {len(changes) - pages} ranges of zeros are to be replayed, "
+        f"changes to be replayed ({counted(pages, 'page')} and {counted(len(changes) - pages, 'range')} of zeros in "
+        f"{len(entries)} log entries), "
         "which opening for writing does; what follows is about the file as it will be then"
     )
     yield found("log-dirty", place.offset + entries[0].position, message)

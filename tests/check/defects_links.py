@@ -1,0 +1,114 @@
+"""Lies about a chain: links that lead nowhere, elsewhere, or to what does not fit."""
+
+import struct
+from uuid import UUID
+
+from tests.check.catalogue import SIZE, E, I, W, child, defect, grandchild
+from tests.check.defects_disk import DISK_ID, LOGICAL, VIRTUAL_SIZE, put_locator, text
+from tests.format.raw import MIB, locator
+from tests.image import forge
+from tests.image.forge import Forge, writer
+from vhdx.extents import Range
+
+
+def link(image: Forge, *, parent: UUID | None = None, second: UUID | None = None, path: str = ".\\base.vhdx") -> None:
+    """Another locator; by default the right one."""
+    right = Forge(image.files, "base.vhdx").data_write_guid
+    pairs = [(text("parent_linkage"), text(f"{{{parent or right}}}"))]
+    if second is not None:
+        pairs.append((text("parent_linkage2"), text(f"{{{second}}}")))
+    put_locator(image, locator([*pairs, (text("relative_path"), text(path))]))
+
+
+@defect("chain-unreadable", E, "chain", None, start=child, chain="disk.vhdx", implies=("header-none-valid", "header-signature"))
+def a_parent_without_headers(image: Forge) -> None:
+    for offset in forge.HEADERS:
+        Forge(image.files, "base.vhdx").write(offset, bytes(4096))
+
+
+@defect("chain-unreadable", E, "chain", None, chain="disk.vhdx", implies=("file-unrecognised",))
+def a_leaf_that_is_no_image(image: Forge) -> None:
+    image.write(0, bytes(8))
+
+
+@defect("chain-parent-missing", E, "chain", None, start=child, chain="disk.vhdx")
+def a_parent_that_is_gone(image: Forge) -> None:
+    image.files.remove("base.vhdx")
+
+
+@defect("chain-parent-mismatch", E, "chain", None, start=child, chain="disk.vhdx", implies=("space-unused",))
+def a_parent_that_was_changed(image: Forge) -> None:
+    base = writer(image.files, "base.vhdx", start=900)
+    base.zero(0, MIB)
+    base.close()
+
+
+@defect("chain-format", E, "chain", None, start=child, chain="disk.vhdx")
+def a_parent_of_another_format(image: Forge) -> None:
+    image.files.remove("base.vhdx")
+    storage = image.files.create("base.vhdx")
+    storage.write([(0, b"conectix".ljust(512, b"\0"))])
+    storage.close()
+
+
+@defect("chain-circle", E, "chain", None, start=child, chain="disk.vhdx")
+def an_image_that_is_its_own_parent(image: Forge) -> None:
+    link(image, path="disk.vhdx")
+
+
+@defect("chain-circle", E, "chain", None, start=grandchild, chain="leaf.vhdx")
+def a_parent_whose_parent_is_the_leaf(image: Forge) -> None:
+    link(image, parent=Forge(image.files, "leaf.vhdx").data_write_guid, path=".\\leaf.vhdx")
+
+
+@defect("chain-sector-size", E, "chain", None, start=child, chain="disk.vhdx")
+def a_parent_of_large_sectors(image: Forge) -> None:
+    Forge(image.files, "base.vhdx").write(LOGICAL, struct.pack("<I", 4096))
+
+
+@defect("chain-child-smaller", W, "chain", None, start=child, chain="disk.vhdx")
+def a_parent_that_is_larger(image: Forge) -> None:
+    Forge(image.files, "base.vhdx").write(VIRTUAL_SIZE, struct.pack("<Q", SIZE + MIB))
+
+
+@defect("chain-child-larger", I, "chain", None, start=child, chain="disk.vhdx")
+def a_parent_that_is_smaller(image: Forge) -> None:
+    Forge(image.files, "base.vhdx").write(VIRTUAL_SIZE, struct.pack("<Q", SIZE - MIB))
+
+
+@defect("chain-disk-id", I, "chain", None, start=child, chain="disk.vhdx")
+def a_parent_of_another_disk(image: Forge) -> None:
+    Forge(image.files, "base.vhdx").write(DISK_ID, b"x" * 16)
+
+
+@defect("chain-parent-log", W, "chain", None, start=child, chain="disk.vhdx", implies=("log-dirty",))
+def a_parent_that_was_not_closed(image: Forge) -> None:
+    before = Forge(image.files, "base.vhdx").data_write_guid
+    base = writer(image.files, "base.vhdx", start=900)
+    with base.allocate([Range(7 * MIB, 4096)]) as places:
+        assert len(places) == 1
+    base.flush()
+    base.abandon()
+    Forge(image.files, "base.vhdx").change_header(32, before.bytes_le)
+
+
+@defect("chain-linkage2", I, "chain", None, start=child, chain="disk.vhdx")
+def a_merge_that_was_stopped(image: Forge) -> None:
+    link(image, parent=UUID(int=1), second=Forge(image.files, "base.vhdx").data_write_guid)
+
+
+@defect("chain-stale-path", W, "chain", None, start=child, chain="disk.vhdx")
+def a_chain_that_was_moved(image: Forge) -> None:
+    link(image, path=".\\old\\base.vhdx")
+
+
+@defect("chain-path-escapes", W, "chain", None, start=child, chain="disk.vhdx", implies=("chain-stale-path",))
+def a_path_to_elsewhere(image: Forge) -> None:
+    link(image, path="..\\secrets\\base.vhdx")
+
+
+@defect("chain-siblings", I, "chain", None, start=child, chain="disk.vhdx")
+def another_child_of_the_parent(image: Forge) -> None:
+    forge.engine(60).create_child(image.files, "other.vhdx", "base.vhdx")
+
+
