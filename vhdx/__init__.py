@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from vhdx.chain import Chain
+    from vhdx.check import Finding, Severity
     from vhdx.disk import Disk, DiskExtent
     from vhdx.disk import create_disk as create
     from vhdx.disk import open_disk as open
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "vhdx.chain": ["Chain"],
+    "vhdx.check": ["Finding", "Severity"],
     "vhdx.disk": ["Disk", "DiskExtent", "create", "open"],
     "vhdx.engine": ["NativeEngine"],
     "vhdx.errors": [
@@ -80,6 +82,7 @@ __all__ = [
     "DiskType",
     "Engine",
     "Error",
+    "Finding",
     "FormatError",
     "ImageFormat",
     "ImageInfo",
@@ -96,6 +99,7 @@ __all__ = [
     "Poisoned",
     "Presence",
     "ReadOnly",
+    "Severity",
     "Shrink",
     "SmbFileSystem",
     "SmbPool",

@@ -121,14 +121,26 @@ class Chain:
         self._check(offset, length)
         start, end = self._sectors(offset, length)
         buffer = bytearray(end - start)
-        view = memoryview(buffer)
+        self._fill(start, memoryview(buffer))
+        return bytes(buffer if len(buffer) == length else buffer[offset - start : offset - start + length])
+
+    def readinto(self, offset: int, buffer: memoryview) -> None:
+        """Fill *buffer* with the bytes from *offset* on. Raises Error outside the disk."""
+        self._check(offset, len(buffer))
+        if self._sectors(offset, len(buffer)) == (offset, offset + len(buffer)):
+            buffer[:] = bytes(len(buffer))
+            self._fill(offset, buffer)
+        else:
+            buffer[:] = self.read(offset, len(buffer))
+
+    def _fill(self, start: int, view: memoryview) -> None:
+        """Put what is not zeros into *view*, which is all zeros."""
         with ExitStack() as stack:
             for image in self._changing:
                 stack.enter_context(image.pinned())
-            self._fill(start, view)
-        return bytes(view[offset - start : offset - start + length])
+            self._fetch(start, view)
 
-    def _fill(self, start: int, view: memoryview) -> None:
+    def _fetch(self, start: int, view: memoryview) -> None:
         pieces: dict[int, list[tuple[int, memoryview]]] = {}
         for layer, extent in self.extents(start, len(view)):
             if extent.file_offset is not None:

@@ -96,8 +96,7 @@ class Disk:
 
     def readinto(self, offset: int, buffer: bytearray | memoryview) -> None:
         """Fill a writable buffer from *offset*."""
-        target = memoryview(buffer).cast("B")
-        target[:] = self._chain.read(offset, len(target))
+        self._chain.readinto(offset, memoryview(buffer).cast("B"))
 
     def write(self, offset: int, data: Buffer) -> None:
         """Put *data* at *offset*. Durable after `flush`; until then each sector is old or new after a crash.

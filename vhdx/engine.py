@@ -143,15 +143,14 @@ class NativeEngine:
             paths = [layer.path for layer in chain.layers]
             count = _place_of(files, target, paths) + 1
             run, paths = chain.images[:count], paths[:count]
-            costs = {
-                Direction.DOWN: cost_down(run),
-                Direction.UP: cost_up(run, alone=count == len(chain.layers)),
-            }
+            down = None if direction is Direction.UP else cost_down(run)
+            up = None if direction is Direction.DOWN else cost_up(run, alone=count == len(chain.layers))
             linkages = [image.info.linkage for image in run]
-        chosen = direction
-        if direction is Direction.CHEAPER:
-            chosen = Direction.UP if costs[Direction.UP].moved < costs[Direction.DOWN].moved else Direction.DOWN
-        return self._plan(files, chosen, costs[chosen], dict(zip(paths, linkages, strict=True)))
+        by_path = dict(zip(paths, linkages, strict=True))
+        if down is None or (up is not None and up.moved < down.moved):
+            assert up is not None
+            return self._plan(files, Direction.UP, up, by_path)
+        return self._plan(files, Direction.DOWN, down, by_path)
 
     def _plan(
         self, files: FileSystem, direction: Direction, cost: Cost, run: dict[str, UUID | None]

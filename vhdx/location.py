@@ -27,7 +27,7 @@ Location = str | os.PathLike[str]
 SMB_PORT = 445
 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
-_LOST_SLASH = re.compile(r"smb:/(?!/)", re.IGNORECASE)
+_LOST_SLASH = re.compile(r"smb:(?!//)", re.IGNORECASE)
 _HOST_PORT = re.compile(r"(?:\[(?P<six>[0-9A-Fa-f:.]+)\]|(?P<name>[^\[\]:\s]+))(?::(?P<port>[0-9]{1,5}))?")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _BAD_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
@@ -106,7 +106,7 @@ def parse(location: Location) -> Address:
     if text.startswith("\\\\"):
         return _parse_unc(text)
     if _LOST_SLASH.match(text):
-        raise Error(f"a URL of a share reads {_FORM}, with two slashes; pathlib drops one of them, so give it as a str")
+        raise Error(f"a URL of a share reads {_FORM}, with two slashes; pathlib drops one, so give it as a str")
     scheme = _SCHEME.match(text)
     if scheme is None:
         return LocalAddress(_absolute(text))
@@ -165,13 +165,13 @@ def _absolute(path: str) -> str:
 
 
 def _parse_unc(text: str) -> ShareAddress:
-    names = text[2:].replace("/", "\\").split("\\")
-    server, share, *path = (*names, "", "")[: max(len(names), 2)]
+    server, _, place = text[2:].replace("\\", "/").partition("/")
+    share, _, path = place.partition("/")
     if server in {"?", "."}:
         raise Error(f"{text!r}: a device path of Windows; give \\\\server\\share\\path or {_FORM}")
     if not _HOST_PORT.fullmatch(server) or ":" in server:
-        raise Error(f"{text!r}: no server is named; give \\\\server\\share\\path or {_FORM}")
-    return _on_share(ShareAddress(server, share, "/".join(path)), text)
+        raise Error(f"a UNC path without the name of a server; give \\\\server\\share\\path or {_FORM}")
+    return _on_share(ShareAddress(server, share, path), text)
 
 
 def _parse_url(rest: str) -> ShareAddress:

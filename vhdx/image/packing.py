@@ -38,10 +38,10 @@ def pack(file: VhdxFile, on_progress: Progress) -> None:
         raise Error(f"{file.storage.name}: a fixed image keeps every block, so there is nothing to pack")
     space = file.touch()
     file.commit()
+    residents, anchors = _scan(file)
     with file.poisoning():
-        _drop_anchors(file)
+        _drop_anchors(file, anchors)
         file.commit()
-    residents = _residents(file)
     moved, most = 0, space.used_end
     batch: list[tuple[_Resident, int]] = []
     while residents:
@@ -56,44 +56,38 @@ def pack(file: VhdxFile, on_progress: Progress) -> None:
     on_progress(most, most)
 
 
-def _drop_anchors(file: VhdxFile) -> None:
-    """Blocks that hold nothing but keep a place lose it."""
-    assert file.space is not None
+def _scan(file: VhdxFile) -> tuple["array[int]", list[int]]:
+    """What the table names, in one pass over it.
+
+    First everything that can move, by ascending place: the place in MiB above the index of its entry. Then the
+    indexes of blocks that hold nothing but keep a place.
+    """
     layout = file.layout
-    for index, raw in list(_anchors(file)):
-        block = index - index // (layout.chunk_ratio + 1)
-        file.make_room(pages_per_block(file))
-        file.space.release(bat.file_offset(raw), layout.block_size)
-        file.table.set_payload(block, PayloadState(bat.state(raw)))
-
-
-def _anchors(file: VhdxFile) -> list[tuple[int, int]]:
-    layout = file.layout
-    found = []
-    for index, raw in file.table.scan(file.storage):
-        payload = index % (layout.chunk_ratio + 1) != layout.chunk_ratio
-        if payload and bat.state(raw) not in bat.PRESENT and bat.place(raw) is not None and _inside(file, index):
-            found.append((index, raw))
-    return found
-
-
-def _inside(file: VhdxFile, index: int) -> bool:
-    return index - index // (file.layout.chunk_ratio + 1) < file.layout.payload_blocks
-
-
-def _residents(file: VhdxFile) -> "array[int]":
-    """Everything that can move, by ascending place: the place in MiB above the index of its entry."""
-    layout = file.layout
-    found = array("Q")
+    found, anchors = array("Q"), []
     for index, raw in file.table.scan(file.storage):
         chunk, within = divmod(index, layout.chunk_ratio + 1)
+        state = bat.state(raw)
         if within == layout.chunk_ratio:
-            held = chunk < layout.chunks and bat.state(raw) == BitmapState.PRESENT
+            held = chunk < layout.chunks and state == BitmapState.PRESENT
+        elif index - chunk >= layout.payload_blocks:
+            continue
         else:
-            held = _inside(file, index) and bat.state(raw) in bat.PRESENT
+            held = state in bat.PRESENT
+            if not held and bat.place(raw) is not None:
+                anchors.append(index)
         if held:
             found.append(bat.file_offset(raw) // MIB << _INDEX_BITS | index)
-    return array("Q", sorted(found))
+    return array("Q", sorted(found)), anchors
+
+
+def _drop_anchors(file: VhdxFile, anchors: list[int]) -> None:
+    assert file.space is not None
+    for index in anchors:
+        block = index - index // (file.layout.chunk_ratio + 1)
+        raw = file.table.payload(block)
+        file.make_room(pages_per_block(file))
+        file.space.release(bat.file_offset(raw), file.layout.block_size)
+        file.table.set_payload(block, PayloadState(bat.state(raw)))
 
 
 def _resident(file: VhdxFile, packed: int) -> _Resident:

@@ -37,9 +37,10 @@ def resize(file: VhdxFile, size: int, *, below: int) -> None:
     with file.poisoning():
         if size > old:
             _zero_behind_end(file, old)
-            _adopt_layout(file, _layout(file, size))
+            moved = _adopt_layout(file, _layout(file, size))
             file.metadata = disk
-            _clear_entries(file, old)
+            if not moved:
+                _clear_entries(file, old)
             if below > old:
                 zero(file, old, min(size, below) - old)
             if disk.leave_block_allocated:
@@ -126,11 +127,14 @@ def _free_behind_end(file: VhdxFile, size: int) -> None:
                 file.table.clear_bitmap_block(chunk)
 
 
-def _adopt_layout(file: VhdxFile, layout: BatLayout) -> None:
-    """Go on with a larger table, in a larger region where this one is too small."""
+def _adopt_layout(file: VhdxFile, layout: BatLayout) -> bool:
+    """Go on with a larger table, in a larger region where this one is too small.
+
+    Tells whether it was; in a region of its own nothing but zeros follows the entries there were.
+    """
     if layout.entries * ENTRY_SIZE <= file.table.region.length:
         file.table = BlockTable(file.pages, layout, file.table.region)
-        return
+        return False
     old = file.table.region
     assert file.space is not None
     file.commit()
@@ -158,3 +162,4 @@ def _adopt_layout(file: VhdxFile, layout: BatLayout) -> None:
     file.space.release(old.offset, old.length)
     file.regions = moved
     file.table = BlockTable(file.pages, layout, Range(place.offset, length))
+    return True

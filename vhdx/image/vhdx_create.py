@@ -22,7 +22,7 @@ from vhdx.image.headers import Headers
 from vhdx.image.journal import UnloggedJournal
 from vhdx.image.pages import Pages
 from vhdx.image.vhdx import VhdxImage
-from vhdx.image.vhdx_file import VhdxFile, survey
+from vhdx.image.vhdx_file import VhdxFile, survey, survey_structures
 from vhdx.image.vhdx_parent import build_item
 from vhdx.storage import transfer
 from vhdx.storage.base import Storage
@@ -91,7 +91,7 @@ def create_vhdx(
         touched=True,
         begun=True,
     )
-    file.space = survey(file)
+    file.space = survey(file) if disk.leave_block_allocated else survey_structures(file)
     return VhdxImage(file)
 
 

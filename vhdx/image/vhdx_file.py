@@ -185,6 +185,13 @@ def survey(file: VhdxFile) -> Space:
 
     One pass over the part of the BAT that is not holes. Raises FormatError.
     """
+    space = survey_structures(file)
+    _survey_blocks(file, space)
+    return space
+
+
+def survey_structures(file: VhdxFile) -> Space:
+    """Where headers, log and regions lie: all that is taken in a file without blocks. Raises FormatError."""
     size = file.storage.size()
     space = Space(size)
     space.take("headers", 0, AREA, within=size)
@@ -193,6 +200,10 @@ def survey(file: VhdxFile) -> Space:
         space.take("log", log.offset, log.length, within=size)
     for entry in file.regions:
         space.take(f"region {entry.guid}", entry.file_offset, entry.length, within=size)
+    return space
+
+
+def _survey_blocks(file: VhdxFile, space: Space) -> None:
     partial, mapped = set(), set()
     layout = file.layout
     for index, raw in file.table.scan(file.storage):
@@ -217,7 +228,6 @@ def survey(file: VhdxFile) -> Space:
     for chunk in partial - mapped:
         reason = "a block of the chunk is partially present, yet there is no sector bitmap"
         raise bat.fault(layout.bitmap_index(chunk), file.table.region, reason)
-    return space
 
 
 def _take(space: Space, file: VhdxFile, index: int, owner: str, place: Range) -> None:
