@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from tests.support.disks import MIB, Disk, pattern
 from tests.support.memory import MemoryFileSystem
+from vhdx.image.base import CreateOptions, ImageFormat
 
 SECTOR = 512
 SIZES = st.integers(1, 6 * MIB // SECTOR).map(lambda sectors: sectors * SECTOR)
@@ -18,7 +19,7 @@ steps = st.lists(
         st.tuples(st.sampled_from(["write", "zero", "discard"]), fractions, lengths),
         st.tuples(st.sampled_from(["flush", "reopen", "snapshot"])),
         st.tuples(st.sampled_from(["snapshot", "resize"]), SIZES),
-        st.tuples(st.just("merge"), fractions, fractions),
+        st.tuples(st.sampled_from(["merge", "pull", "compact"]), fractions, fractions),
     ),
     max_size=14,
 )
@@ -51,38 +52,46 @@ def take(disk: Disk, number: int, step: tuple[object, ...]) -> None:
             disk.snapshot(size)
         case ("resize", int(size)):
             disk.resize(size)
-        case ("merge", int(first), int(second)):
+        case ("compact", int(layer), _):
+            disk.compact(layer % len(disk.paths))
+        case (str(verb), int(first), int(second)) if len(disk.paths) > 1:
             count = len(disk.paths)
-            if count > 1:
-                top = first % (count - 1)
-                disk.merge(top, top + 1 + second % (count - 1 - top))
+            top = first % (count - 1)
+            target = top + 1 + second % (count - 1 - top)
+            (disk.merge if verb == "merge" else disk.pull)(top, target)
 
 
 @settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(SIZES, st.sampled_from([1, 2, 8]), steps)
-def test_a_disk_equals_its_model(size: int, block_mib: int, steps: list[tuple[object, ...]]) -> None:
-    disk = Disk.create(MemoryFileSystem(), size, block_size=block_mib * MIB)
+@given(SIZES, st.sampled_from([1, 2, 8]), st.sampled_from([ImageFormat.VHDX, ImageFormat.VHD]), steps)
+def test_a_disk_equals_its_model(
+    size: int, block_mib: int, format: ImageFormat, steps: list[tuple[object, ...]]
+) -> None:
+    disk = Disk.shaped(MemoryFileSystem(), size, CreateOptions(format=format, block_size=block_mib * MIB))
     for number, step in enumerate(steps, 1):
         take(disk, number, step)
     disk.check()
 
 
 def some_step(chance: random.Random) -> tuple[object, ...]:
-    kinds = ["write", "zero", "discard", "snapshot", "resize", "merge", "reopen"]
-    kind = chance.choices(kinds, [2, 2, 1, 2, 1, 1, 1])[0]
+    kinds = ["write", "zero", "discard", "snapshot", "resize", "merge", "pull", "compact", "reopen"]
+    kind = chance.choices(kinds, [4, 4, 2, 4, 2, 2, 1, 1, 2])[0]
     if kind in ("write", "zero", "discard"):
         length = chance.choice([chance.randrange(1, 3000), 512, 4096, MIB, 2 * MIB, 3 * MIB, 6 * MIB])
         return kind, chance.randrange(1 << 16), length
     if kind == "resize" or (kind == "snapshot" and chance.random() < 0.4):
         return kind, chance.randrange(1, 6 * MIB // SECTOR) * SECTOR
-    return (kind, chance.randrange(1 << 16), chance.randrange(1 << 16)) if kind == "merge" else (kind,)
+    if kind in ("merge", "pull", "compact"):
+        return kind, chance.randrange(1 << 16), chance.randrange(1 << 16)
+    return (kind,)
 
 
 @pytest.mark.parametrize("seed", range(40))
-def test_a_disk_with_a_long_history_equals_its_model(seed: int) -> None:
+@pytest.mark.parametrize("format", [ImageFormat.VHDX, ImageFormat.VHD])
+def test_a_disk_with_a_long_history_equals_its_model(format: ImageFormat, seed: int) -> None:
     chance = random.Random(seed)
     size = chance.randrange(1, 6 * MIB // SECTOR) * SECTOR
-    disk = Disk.create(MemoryFileSystem(), size, block_size=chance.choice([1, 2, 4]) * MIB)
+    options = CreateOptions(format=format, block_size=chance.choice([1, 2, 4]) * MIB)
+    disk = Disk.shaped(MemoryFileSystem(), size, options)
     for number in range(30):
         take(disk, number, some_step(chance))
         if number % 10 == 9:

@@ -117,12 +117,12 @@ def test_what_is_no_vhdx_is_refused(files: MemoryFileSystem) -> None:
         files.remove(name)  # would be InUse if the storage had stayed open
 
 
-def test_a_vhd_is_refused_by_name(files: MemoryFileSystem) -> None:
+def test_a_broken_vhd_is_refused_by_name(files: MemoryFileSystem) -> None:
     for data in (b"conectix" + bytes(2000), bytes(2048) + b"conectix" + bytes(504)):
         storage = files.create("disk.vhd")
         storage.write([(0, data)])
         storage.close()
-        with pytest.raises(UnsupportedFeature, match=r"disk\.vhd"):
+        with pytest.raises(FormatError, match=r"disk\.vhd"):
             open_image(files.open("disk.vhd", Access.READ), new_id=counting_ids())
         files.remove("disk.vhd")
 

@@ -118,6 +118,7 @@ def test_what_qemu_converts(seed: int, tmp_path: Path) -> None:
     content = random.Random(seed).randbytes(5 * MIB) + bytes(3 * MIB) + pattern(seed, MIB) + os.urandom(512)
     (tmp_path / "disk.raw").write_bytes(content)
     for format, options in QEMU_SHAPES.values():
-        qemu_img("convert", "-f", "raw", "-O", format, "-o", options.format(block=MIB), tmp_path / "disk.raw", tmp_path / "out")
+        shape = ("-O", format, "-o", options.format(block=MIB))
+        qemu_img("convert", "-f", "raw", *shape, tmp_path / "disk.raw", tmp_path / "out")
         with NativeEngine().open_chain(LocalFileSystem(tmp_path), "out") as chain:
             assert chain.read(0, chain.size) == content

@@ -6,7 +6,7 @@ from itertools import count
 from uuid import UUID
 
 from vhdx.chain import Chain
-from vhdx.engine import NativeEngine, Shrink
+from vhdx.engine import Direction, NativeEngine, Shrink
 from vhdx.image.base import CreateOptions, DiskType, ImageFormat
 from vhdx.storage.base import FileSystem
 
@@ -108,6 +108,19 @@ class Disk:
             self.files.remove(path)
         self.paths[top:target] = []
         self.contents[top + 1 : target + 1] = []
+
+    def pull(self, top: int, target: int) -> None:
+        """Merge upward."""
+        self.close()
+        self.engine.merge(self.files, self.paths[top], self.paths[target], direction=Direction.UP)
+        for path in self.paths[top + 1 : target + 1]:
+            self.files.remove(path)
+        self.paths[top + 1 : target + 1] = []
+        self.contents[top + 1 : target + 1] = []
+
+    def compact(self, layer: int) -> None:
+        self.close()
+        self.engine.compact(self.files, self.paths[layer])
 
     def check(self) -> None:
         """Every layer, read as a disk of its own, holds what the model says."""

@@ -8,7 +8,7 @@ from tests.support.disks import MIB, Disk, counting_ids, pattern
 from tests.support.memory import MemoryFileSystem
 from tests.support.wrappers import Fault, WatchedFileSystem
 from vhdx.engine import NativeEngine, temporary_name
-from vhdx.errors import Cancelled, Error, FormatError, InUse, OutOfSpace, UnsupportedFeature
+from vhdx.errors import Cancelled, Error, FormatError, InUse, OutOfSpace
 from vhdx.image.base import CreateOptions, DiskType, LogState
 from vhdx.storage.base import Access
 
@@ -212,8 +212,8 @@ def test_relinking_keeps_the_childs_own_identity(disk: Disk) -> None:
         (bytes(2 * MIB), FormatError),
         (b"vhdxfile", FormatError),
         (b"vhdxfile".ljust(2 * MIB, b"\0"), FormatError),
-        (bytes(4096) + b"conectix".ljust(512, b"\0"), UnsupportedFeature),
-        (b"conectix".ljust(8192, b"\0"), UnsupportedFeature),
+        (bytes(4096) + b"conectix".ljust(512, b"\0"), FormatError),
+        (b"conectix".ljust(8192, b"\0"), FormatError),
     ],
 )
 def test_what_is_no_vhdx_is_refused_by_name(

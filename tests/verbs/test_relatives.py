@@ -6,6 +6,7 @@ from tests.support.disks import MIB, Disk, pattern
 from tests.support.memory import MemoryFileSystem
 from vhdx.engine import Direction, NativeEngine, Shrink
 from vhdx.errors import Error
+from vhdx.image.base import CreateOptions, ImageFormat
 from vhdx.parents import ParentPolicy
 from vhdx.storage.base import Access
 
@@ -155,6 +156,37 @@ def test_the_cheaper_direction(files: MemoryFileSystem) -> None:
     assert disk.engine.merge(files, "1.vhdx", "0.vhdx", direction=Direction.CHEAPER, remove=True) == "1.vhdx"
     assert files.list("") == ["1.vhdx"]
     assert content(disk.engine, files, "1.vhdx") == disk.contents[0]
+
+
+def test_the_parent_of_a_vhd_is_protected_too(files: MemoryFileSystem) -> None:
+    """Its id does not change, so nothing else would tell."""
+    disk = Disk.shaped(files, 6 * MIB, CreateOptions(format=ImageFormat.VHD, block_size=MIB))
+    disk.write(0, pattern(1, 3 * MIB))
+    for number in (2, 3):
+        disk.snapshot()
+        disk.write(number * MIB, pattern(number, MIB + 512))
+    disk.close()
+    engine = disk.engine
+    engine.create_child(files, "twin.vhd", "0.vhd")
+    with pytest.raises(Error, match=r"1\.vhd, .*twin\.vhd"):
+        engine.open_chain(files, "0.vhd", writable=1)
+    with pytest.raises(Error, match=r"twin\.vhd"):
+        engine.merge(files, "1.vhd", "0.vhd")
+    engine.merge(files, "1.vhd", "0.vhd", orphan=True, remove=True)
+    assert files.list("") == ["0.vhd", "2.vhd", "twin.vhd"]
+    assert content(engine, files, "2.vhd") == disk.contents[0]
+
+
+def test_formats_do_not_mix_in_a_chain(files: MemoryFileSystem) -> None:
+    engine = NativeEngine()
+    engine.create(files, "a.vhdx", MIB)
+    engine.create(files, "b.vhd", MIB, CreateOptions(format=ImageFormat.VHD))
+    engine.create_child(files, "c.vhd", "b.vhd")
+    with pytest.raises(Error, match="cannot have a vhdx as its parent"):
+        engine.relink(files, "c.vhd", "a.vhdx")
+    engine.create(files, "d.raw", MIB, CreateOptions(format=ImageFormat.RAW))
+    with pytest.raises(Error, match="raw"):
+        engine.create_child(files, "e.vhdx", "d.raw")
 
 
 def test_a_plan_changes_nothing(files: MemoryFileSystem, family: Disk) -> None:

@@ -6,6 +6,7 @@ Nothing here writes, and bad bytes are findings, never exceptions; a transport t
 from vhdx.check.chain import check_chain
 from vhdx.check.file import check_storage
 from vhdx.check.finding import Finding
-from vhdx.check.rules import CODES, Rule, Severity
+from vhdx.check.rule import Rule, Severity
+from vhdx.check.rules import CODES
 
 __all__ = ["CODES", "Finding", "Rule", "Severity", "check_chain", "check_storage"]

@@ -24,6 +24,8 @@ from vhdx.storage.transfer import allocated, pread
 
 _SCAN = 1 << 20
 _RESERVED = 0xFFFF8
+_NOT_PLACE = 0xFFFFF
+_FULLY_PRESENT = int(PayloadState.FULLY_PRESENT)
 _DRAFT_UNMAPPED = 5
 _FEW_BLOCKS = 16
 
@@ -83,15 +85,18 @@ class Table:
             )
             yield found("bat-too-small", self.region.offset, message)
             return
-        unit = layout.chunk_ratio + 1
+        ratio, blocks = layout.chunk_ratio, layout.payload_blocks
         for index, raw in scan(self.view, Range(self.region.offset, needed)):
-            chunk, within = divmod(index, unit)
+            chunk, within = divmod(index, ratio + 1)
             if chunk != self._chunk:
                 yield from self._settle(None)
                 self._chunk = chunk
-            if within == layout.chunk_ratio:
+            if within == ratio:
                 yield from self._bitmap(index, raw)
-            else:
+                continue
+            # Nearly all entries of a large disk are like this, and right.
+            usual = raw & _NOT_PLACE == _FULLY_PRESENT and index - chunk < blocks
+            if not usual or not self._present(raw - _FULLY_PRESENT):
                 yield from self._payload(index, raw)
         yield from self._settle(None)
         rest = scan(self.view, Range(self.region.offset + needed, self.region.length - needed))
@@ -100,6 +105,18 @@ class Table:
             message = f"entry {last + 1 + index} is {raw:#018x}, though the table ends with entry {last}"
             yield found("bat-padding", self.at(last + 1 + index), message)
         yield from self._sums()
+
+    def _present(self, offset: int) -> bool:
+        """Count a fully present block, when its place is right; else nothing is done."""
+        length = self.disk.layout.block_size
+        end = offset + length
+        if not offset or end > self.size or self.places.take(offset, length, Owner.BLOCK):
+            return False
+        self.present += 1
+        self.placed += 1
+        self.breaks += offset != self._end
+        self._end = end
+        return True
 
     def _payload(self, index: int, raw: int) -> Iterator[Finding]:
         layout, state, offset, at = self.layout, state_of(raw), place_of(raw), self.at(index)
@@ -225,8 +242,8 @@ class Table:
         if self.full:
             yield found("bitmap-full", at, f"{counted(self.full, 'partially present block')} with every sector")
         if self.disk.fixed and self.present < layout.payload_blocks:
-            missing = layout.payload_blocks - self.present
-            yield found("bat-fixed-unallocated", at, f"{counted(missing, 'block')} of {layout.payload_blocks} without a place")
+            missing = counted(layout.payload_blocks - self.present, "block")
+            yield found("bat-fixed-unallocated", at, f"{missing} of {layout.payload_blocks} without a place")
         if self.placed > _FEW_BLOCKS and self.breaks > self.placed // 2:
             message = f"{self.breaks} of {self.placed} blocks do not lie behind the block before them"
             yield found("blocks-fragmented", at, message)

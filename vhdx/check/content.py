@@ -37,7 +37,7 @@ def check_content(view: Storage, regions: Regions, disk: Disk) -> Iterator[Findi
         if places.take(offset, layout.block_size, Owner.BLOCK) is not Owner.FREE:
             continue
         try:
-            blank = _is_blank(view, Range(offset, layout.block_size))
+            blank = is_blank(view, Range(offset, layout.block_size))
         except OSError as error:
             reason = error.strerror or str(error)
             yield found("block-unreadable", offset, f"block {index - chunk} cannot be read ({reason})")
@@ -49,7 +49,8 @@ def check_content(view: Storage, regions: Regions, disk: Disk) -> Iterator[Findi
         yield found("blocks-all-zero", regions.bat.offset, message)
 
 
-def _is_blank(view: Storage, place: Range) -> bool:
+def is_blank(view: Storage, place: Range) -> bool:
+    """Whether all bytes of a range inside the file are zero; holes are not read."""
     zeros, blank = bytes(PIECE), True
     for piece in allocated(view, place.offset, place.length):
         for at in range(piece.offset, piece.end, PIECE):

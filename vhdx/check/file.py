@@ -11,7 +11,8 @@ from vhdx.check.log import check_growth, check_log
 from vhdx.check.metadata import check_metadata
 from vhdx.check.places import Places
 from vhdx.check.regions import check_regions
-from vhdx.check.rules import Severity
+from vhdx.check.rule import Severity
+from vhdx.check.vhd import check_vhd
 from vhdx.errors import FormatError
 from vhdx.format import header
 from vhdx.format.header import AREA
@@ -44,29 +45,35 @@ def _sensible(findings: Iterable[Finding]) -> Iterator[Finding]:
 
 def _check(storage: Storage, deep: bool, format: ImageFormat | None) -> Iterator[Finding]:  # noqa: FBT001
     try:
-        kind = format or recognise(storage)
-    except FormatError as error:
-        yield _unrecognised(storage, error)
-        return
-    try:
+        kind = format or _recognise(storage)
+        if isinstance(kind, Finding):
+            yield kind
+            return
         match kind:
             case ImageFormat.VHDX:
                 yield from _check_vhdx(storage, deep)
-            case ImageFormat.VHD | ImageFormat.RAW:
-                return
+            case ImageFormat.VHD:
+                yield from check_vhd(storage, deep=deep)
+            case ImageFormat.RAW:
+                return  # every byte is the guest's
     except FormatError as error:
         # Every place is held against the file's size before it is read, so only another's truncation leads here.
         yield found("file-changing", error.offset, f"{error.reason}; check it again when nobody changes it")
 
 
-def _unrecognised(storage: Storage, error: FormatError) -> Finding:
-    if error.structure == "file":
-        return found("file-ambiguous", None, error.reason)
-    place = header.OFFSETS[0]
+def _recognise(storage: Storage) -> ImageFormat | Finding:
+    try:
+        return recognise(storage)
+    except FormatError as error:
+        if error.structure == "file" and error.offset is not None:
+            raise
+        if error.structure == "file":
+            return found("file-ambiguous", None, error.reason)
+        reason = error.reason
     hint = ""
-    if storage.size() >= AREA and pread(storage, place, 4) == b"head":
+    if storage.size() >= AREA and pread(storage, header.OFFSETS[0], 4) == b"head":
         hint = "; a header of a VHDX is there, so the identifier at its start was overwritten"
-    return found("file-unrecognised", 0, error.reason + hint)
+    return found("file-unrecognised", 0, reason + hint)
 
 
 def _check_vhdx(storage: Storage, deep: bool) -> Iterator[Finding]:  # noqa: FBT001

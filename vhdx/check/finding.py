@@ -4,9 +4,11 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
-from vhdx.check.rules import CODES, Severity
+from vhdx.check.rule import Severity
+from vhdx.check.rules import CODES
 
 MOST_OF_A_CODE = 100
+MOST_OF_ALL = 100_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,9 +46,17 @@ def counted(number: int, noun: str) -> str:
 
 
 def limited(findings: Iterable[Finding], file: str) -> Iterator[Finding]:
-    """*findings* with the name of their file, at most a hundred of each code; then how many were left out."""
+    """*findings* with the name of their file, at most a hundred of each code; then how many were left out.
+
+    The search itself ends when there are very many, so that no table of rubbish makes it long.
+    """
     seen: Counter[str] = Counter()
-    for finding in findings:
+    last: list[Finding] = []
+    for number, finding in enumerate(findings):
+        if number == MOST_OF_ALL:
+            message = f"more than {MOST_OF_ALL} findings; the file was not looked through to its end"
+            last.append(found("check-given-up", None, message))
+            break
         seen[finding.code] += 1
         if seen[finding.code] <= MOST_OF_A_CODE:
             yield replace(finding, file=file)
@@ -54,3 +64,4 @@ def limited(findings: Iterable[Finding], file: str) -> Iterator[Finding]:
         if count > MOST_OF_A_CODE:
             message = f"{count - MOST_OF_A_CODE} more findings of {code} are not listed"
             yield replace(found("findings-left-out", None, message), file=file)
+    yield from (replace(finding, file=file) for finding in last)

@@ -89,6 +89,8 @@ def _log_place(head: Header, offset: int, size: int) -> Iterator[Finding]:
     if head.log_offset % MIB or head.log_length % MIB:
         yield found("header-log-alignment", offset, f"{place} is not on whole MiB")
     if not head.log_length:
+        if not head.has_log:
+            yield found("header-no-log", offset, "the file has no room for a log, so it cannot be changed safely")
         return
     if head.log_offset < AREA:
         yield found("header-log-in-headers", offset, f"{place} lies on identifier, headers and region tables")

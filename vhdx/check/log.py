@@ -5,7 +5,7 @@ from collections.abc import Generator, Iterator, Sequence
 from vhdx.check.container import LARGEST_FILE, MIB
 from vhdx.check.finding import Finding, counted, found
 from vhdx.check.headers import log_place
-from vhdx.check.rules import Severity
+from vhdx.check.rule import Severity
 from vhdx.errors import FormatError
 from vhdx.extents import Range
 from vhdx.format import log

@@ -27,7 +27,9 @@ class Places:
     def take(self, offset: int, length: int, owner: Owner) -> Owner:
         """Give a range to *owner*, unless something of it is taken: then nothing changes, and the result is by what."""
         mark = bytes((owner,))
-        parts = list(spans(offset // MIB, length // MIB, _PAGE))
+        first, count = offset // MIB, length // MIB
+        within = first % _PAGE
+        parts = list(spans(first, count, _PAGE)) if within + count > _PAGE else [(first // _PAGE, within, count)]
         for number, within, count in parts:
             page = self._pages.get(number)
             if page is not None and page.count(0, within, within + count) != count:

@@ -132,7 +132,7 @@ def _overlaps(places: Sequence[tuple[str, Range]], table: int) -> Iterator[Findi
     for name, place in ordered[1:]:
         before, taken = furthest[0]
         if place.offset < taken.end:
-            message = f"the {before} at {taken.offset} and the {name} at {place.offset} overlap; do not write to this file"
+            message = f"the {before} at {taken.offset} and the {name} at {place.offset} overlap; do not write to it"
             yield found("region-overlap", table, message)
         if place.end > taken.end:
             furthest = [(name, place)]

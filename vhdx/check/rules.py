@@ -1,27 +1,10 @@
-"""Every rule that a check knows, by a code that stays the same: how grave a breach is, and what the rule says."""
+"""Every rule that a check knows, by a code that stays the same."""
 
 from collections.abc import Mapping
-from enum import Enum
 from types import MappingProxyType
-from typing import NamedTuple
 
-
-class Severity(Enum):
-    """How grave a finding is."""
-
-    ERROR = "error"  # the format is broken: something refuses the file or reads it wrong
-    WARNING = "warning"  # readers cope, but no careful writer leaves this
-    INFO = "info"  # worth knowing, nothing is wrong
-
-
-class Rule(NamedTuple):
-    """What one code stands for; *section* is the chapter of MS-VHDX, or another specification and its chapter."""
-
-    severity: Severity
-    structure: str
-    section: str
-    meaning: str
-
+from vhdx.check.rule import Rule, Severity
+from vhdx.check.vhd_rules import VHD_RULES
 
 _E, _W, _I = Severity.ERROR, Severity.WARNING, Severity.INFO
 
@@ -36,6 +19,7 @@ _FILE = {
     "creator-text": Rule(_I, "file identifier", "2.2.1", "The creator's name is not UTF-16 text."),
     "reserved-area": Rule(_W, "file", "2.1", "Bytes between the structures of the first MiB are not zero."),
     "findings-left-out": Rule(_I, "file", "", "More findings of one code than are listed."),
+    "check-given-up": Rule(_W, "file", "", "So much is wrong that the file was not looked through to its end."),
 }
 
 _HEADER = {
@@ -53,6 +37,7 @@ _HEADER = {
     "header-log-alignment": Rule(_E, "header", "2.2.2", "Place or length of the log is not whole MiB."),
     "header-log-in-headers": Rule(_E, "header", "2.2.2", "The log lies on the first MiB."),
     "header-log-beyond-end": Rule(_E, "header", "2.2.2", "The log reaches past the end of the file."),
+    "header-no-log": Rule(_W, "header", "2.2.2", "The file has no log, so it cannot be changed safely."),
     "header-log-without-length": Rule(_E, "header", "2.2.2", "A log is in use but has no length."),
 }
 
@@ -185,6 +170,6 @@ _CHAIN = {
 }
 
 CODES: Mapping[str, Rule] = MappingProxyType(
-    _FILE | _HEADER | _LOG | _REGION | _METADATA | _LOCATOR | _BAT | _CHAIN
+    _FILE | _HEADER | _LOG | _REGION | _METADATA | _LOCATOR | _BAT | VHD_RULES | _CHAIN
 )
 """What can be found, in the order in which a file is looked through."""

@@ -2,9 +2,10 @@
 
 from uuid import UUID
 
-from vhdx.errors import Error, UnsupportedFeature
+from vhdx.errors import Error
 from vhdx.image.base import CreateOptions, Image, ImageFormat, NewId, ParentLink
 from vhdx.image.raw import create_raw
+from vhdx.image.vhd_create import create_vhd
 from vhdx.image.vhdx_create import create_vhdx
 from vhdx.storage.base import Storage
 
@@ -38,7 +39,7 @@ def create_image(
         case ImageFormat.VHDX:
             return create_vhdx(storage, size=size, disk_id=disk_id, new_id=new_id, options=options, parent=parent)
         case ImageFormat.VHD:
-            raise UnsupportedFeature(f"{storage.name}: a VHD, which is not handled yet")
+            return create_vhd(storage, size=size, disk_id=disk_id, new_id=new_id, options=options, parent=parent)
         case ImageFormat.RAW:
             if parent is not None:
                 raise Error(f"{storage.name}: a raw file cannot record a parent")

@@ -4,16 +4,12 @@ Bytes that are not recognised are an error, never "probably raw": a guest can wr
 same reason a file that carries the marks of two formats is opened only when the caller says which of them it is.
 """
 
-from vhdx.errors import FormatError, UnsupportedFeature
+from vhdx.errors import FormatError
 from vhdx.image.base import Image, ImageFormat, NewId
 from vhdx.image.raw import open_raw
+from vhdx.image.vhd_open import is_vhd, open_vhd
 from vhdx.image.vhdx_open import is_vhdx, open_vhdx
 from vhdx.storage.base import Storage
-from vhdx.storage.transfer import preads
-
-_VHD_COOKIE = b"conectix"
-_FOOTERS = (512, 511)
-"""Bytes of a VHD footer; the older one is a byte short."""
 
 
 def open_image(storage: Storage, *, new_id: NewId, format: ImageFormat | None = None) -> Image:
@@ -30,15 +26,14 @@ def open_image(storage: Storage, *, new_id: NewId, format: ImageFormat | None = 
         case ImageFormat.RAW:
             return open_raw(storage)
         case ImageFormat.VHD:
-            storage.close()
-            raise UnsupportedFeature(f"{storage.name}: a VHD, which is not handled yet")
+            return open_vhd(storage, new_id=new_id)
         case ImageFormat.VHDX:
             return open_vhdx(storage, new_id=new_id)
 
 
 def recognise(storage: Storage) -> ImageFormat:
     """The format whose marks the file carries; never raw. Raises FormatError for none or two."""
-    marks = [is_vhdx(storage), _is_vhd(storage)]
+    marks = [is_vhdx(storage), is_vhd(storage)]
     if all(marks):
         reason = "it carries the marks of a VHDX and of a VHD, of which a guest may have written one; say which it is"
         raise FormatError("file", None, reason, file=storage.name)
@@ -46,9 +41,3 @@ def recognise(storage: Storage) -> ImageFormat:
         reason = "neither a VHDX nor a VHD; if it is a raw disk, say so"
         raise FormatError("file identifier", 0, reason, "2.2.1", file=storage.name)
     return ImageFormat.VHDX if marks[0] else ImageFormat.VHD
-
-
-def _is_vhd(storage: Storage) -> bool:
-    size, length = storage.size(), len(_VHD_COOKIE)
-    places = [0, *(size - footer for footer in _FOOTERS)]
-    return _VHD_COOKIE in preads(storage, [(place, length) for place in places if 0 <= place <= size - length])

@@ -212,7 +212,8 @@ def open_raw(storage: Storage, *, sector_size: int = SECTOR) -> RawImage:
     if not size:
         reason = "an empty file is no disk"
     elif rest and storage.writable:
-        reason = f"{size} bytes are no whole sectors of {sector_size}; lengthen the file by {sector_size - rest} bytes first"
+        missing = sector_size - rest
+        reason = f"{size} bytes are no whole sectors of {sector_size}; lengthen the file by {missing} bytes first"
     if reason:
         storage.close()
         raise Error(f"{storage.name}: {reason}")

@@ -1,0 +1,145 @@
+"""A VHD: its footers, and of a disk with blocks the dynamic header and what it leads to (VHD 1.0)."""
+
+from collections.abc import Generator, Iterator
+from typing import NamedTuple
+
+from vhdx.check.finding import Finding, found
+from vhdx.check.vhd_blocks import check_table
+from vhdx.check.vhd_header import check_header
+from vhdx.extents import Range
+from vhdx.format import vhd_checksum, vhd_footer
+from vhdx.format.vhd_bat import SECTOR
+from vhdx.format.vhd_footer import COOKIE, FOOTER, LARGEST_DISK, NO_OFFSET, OLD_SIZE, POISON, SIZE, Footer, VhdType
+from vhdx.storage.base import Storage
+from vhdx.storage.transfer import pread
+
+_MIB = 1 << 20
+_CHECKSUM = 64
+_FEATURES = (2, 3)
+
+
+class _Copy(NamedTuple):
+    data: bytes
+    offset: int
+    sealed: bool
+
+
+def check_vhd(storage: Storage, *, deep: bool) -> Iterator[Finding]:
+    """Everything in a VHD; *deep* reads every block."""
+    size = storage.size()
+    chosen = yield from _footers(storage, size)
+    if chosen is None:
+        return
+    footer, offset, end = chosen
+    usable = yield from _values(footer, offset)
+    if not usable:
+        return
+    if not footer.is_dynamic:
+        yield from _fixed(footer, offset, size, end)
+        return
+    disk = yield from check_header(storage, footer, offset, end)
+    if disk is not None:
+        yield from check_table(storage, disk, deep=deep)
+
+
+class _Chosen(NamedTuple):
+    footer: Footer
+    offset: int
+    end: int  # where the footer at the end begins, or the file ends
+
+
+def _footers(storage: Storage, size: int) -> Generator[Finding, None, _Chosen | None]:
+    last, first = _at_end(storage, size), _read(storage, 0, min(size, SIZE))
+    copies = [copy for copy in (last, first) if copy is not None and copy.data.startswith((COOKIE, POISON))]
+    poisoned = next((copy for copy in copies if copy.data.startswith(POISON)), None)
+    if poisoned is not None:
+        message = "vhd-util was stopped in a change of the file and marked it as unsafe; let vhd-util revert that"
+        yield found("vhd-footer-poisoned", poisoned.offset, message)
+        return None
+    if not copies:
+        yield found("vhd-footer-none", None, "there is no footer, neither at the end nor at the start of the file")
+        return None
+    best = next((copy for copy in copies if copy.sealed), copies[0])
+    if not best.sealed:
+        message = "its checksum is wrong, so much software refuses the file; it may have been changed by hand"
+        yield found("vhd-footer-checksum", best.offset, message)
+    footer = FOOTER.parse(best.data, best.offset)
+    if last is None:
+        message = "there is no footer at the end; its copy at the start counts, and opening for writing repairs it"
+        yield found("vhd-footer-end-missing", size, message)
+    elif best is not last and not last.sealed:
+        yield found("vhd-footer-other-checksum", last.offset, "its checksum is wrong; the copy at the start counts")
+    elif size - last.offset == OLD_SIZE:
+        yield found("vhd-footer-old", last.offset, "it has 511 bytes, as programs before 2004 wrote it")
+    if footer.is_dynamic and last is not None:
+        yield from _copy(first, last)
+    return _Chosen(footer, best.offset, size if last is None else last.offset)
+
+
+def _copy(first: _Copy | None, last: _Copy) -> Iterator[Finding]:
+    if first is None or not first.data.startswith(COOKIE):
+        yield found("vhd-footer-copy-missing", 0, "there is no copy of the footer at the start of the file")
+    elif last.sealed and not first.sealed:
+        yield found("vhd-footer-other-checksum", 0, "its checksum is wrong; the footer at the end counts")
+    elif first.data != last.data:
+        yield found("vhd-footers-differ", 0, "the copy at the start is not the same as the footer at the end")
+
+
+def _at_end(storage: Storage, size: int) -> _Copy | None:
+    for length in (SIZE, OLD_SIZE):
+        if size >= length:
+            copy = _read(storage, size - length, length)
+            if copy is not None and copy.data.startswith((COOKIE, POISON)):
+                return copy
+    return None
+
+
+def _read(storage: Storage, offset: int, length: int) -> _Copy | None:
+    if length < OLD_SIZE:
+        return None
+    data = pread(storage, offset, length).ljust(SIZE, b"\0")
+    return _Copy(data, offset, vhd_checksum.is_sealed(data, field=_CHECKSUM))
+
+
+def _values(footer: Footer, at: int) -> Generator[Finding, None, bool]:
+    """Whether the rest can be understood by the footer."""
+    usable = True
+    if footer.version >> 16 != 1:
+        yield found("vhd-footer-version", at + 12, f"version {footer.version:#x} of the format is not known")
+        usable = False
+    if footer.disk_type not in tuple(VhdType):
+        yield found("vhd-footer-type", at + 60, f"disks of type {footer.disk_type} are not known")
+        usable = False
+    if not footer.current_size or footer.current_size % SECTOR:
+        yield found("vhd-disk-size", at + 48, f"a disk of {footer.current_size} bytes is not whole sectors")
+        usable = False
+    elif footer.current_size > LARGEST_DISK:
+        message = f"a disk of {footer.current_size} bytes is larger than the {LARGEST_DISK} that Windows takes"
+        yield found("vhd-disk-too-large", at + 48, message)
+    if footer.features not in _FEATURES:
+        yield found("vhd-footer-features", at + 8, f"the features are {footer.features:#x}, neither 0x2 nor 0x3")
+    if any(footer.reserved):
+        yield found("vhd-footer-reserved", at + 85, "reserved bytes are not zero")
+    if footer.saved_state:
+        message = "a machine was suspended with the disk; wake it and shut it down before the disk is changed"
+        yield found("vhd-saved-state", at + 84, message)
+    if not footer.unique_id.int:
+        yield found("vhd-id-zero", at + 68, "the unique id is zero, so a child cannot tell this image from others")
+    warning = vhd_footer.size_warning(footer)
+    if warning:
+        yield found("vhd-size-by-geometry", at + 56, warning)
+    return usable
+
+
+def _fixed(footer: Footer, at: int, size: int, end: int) -> Iterator[Finding]:
+    if footer.data_offset not in (NO_OFFSET, 0xFFFFFFFF):
+        message = f"a fixed disk has no dynamic header, yet one is named at {footer.data_offset}"
+        yield found("vhd-fixed-data-offset", at + 16, message)
+    place = Range(0, footer.current_size)
+    if place.end > end:
+        message = f"the disk has {place.end} bytes and the file only {end} before the footer; it was cut off"
+        yield found("vhd-fixed-file-short", None, message)
+    elif place.end < end:
+        yield found("vhd-fixed-file-long", None, f"{end - place.end} bytes lie between the disk and the footer")
+    if footer.current_size % _MIB or size != footer.current_size + SIZE:
+        yield found("vhd-not-azure", None, f"a disk of {footer.current_size} bytes is not whole MiB, as Azure asks for")

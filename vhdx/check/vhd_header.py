@@ -1,0 +1,160 @@
+"""The dynamic header of a VHD and the parent locators in it (VHD 1.0)."""
+
+from collections.abc import Generator, Iterator
+from typing import NamedTuple
+
+from vhdx.check.container import first_set
+from vhdx.check.finding import Finding, found
+from vhdx.extents import Range
+from vhdx.format import vhd_checksum, vhd_header, vhd_locator
+from vhdx.format.vhd_bat import ENTRY_SIZE, SECTOR, VhdLayout
+from vhdx.format.vhd_footer import NO_OFFSET, SIZE, Footer, VhdType
+from vhdx.format.vhd_header import HEADER, NO_PARENT, DynamicHeader
+from vhdx.format.vhd_locator import LocatorEntry
+from vhdx.storage.base import Storage
+from vhdx.storage.transfer import pread
+
+_CHECKSUM = 36
+_NAME, _LOCATORS, _RESERVED, _RESERVED2 = 64, 576, 60, 768
+_CODES = {b"W2ku", b"W2ru", b"Wi2k", b"Wi2r", b"MacX", b"Mac "}
+
+
+class VhdDisk(NamedTuple):
+    """What the block table is to be understood by; *end* is where blocks have to end."""
+
+    layout: VhdLayout
+    table_offset: int
+    max_entries: int
+    end: int
+    structures: tuple[tuple[str, Range], ...]
+
+
+def check_header(storage: Storage, footer: Footer, at: int, end: int) -> Generator[Finding, None, VhdDisk | None]:
+    """The disk by its dynamic header; *at* is the place of the footer in force, *end* that of the one at the end."""
+    offset = footer.data_offset
+    if offset % SECTOR or offset < SIZE or offset + HEADER.size > end:
+        yield found("vhd-footer-data-offset", at + 16, f"the dynamic header cannot lie at {offset}")
+        return None
+    data = pread(storage, offset, HEADER.size)
+    if data[:8] != b"cxsparse":
+        yield found("vhd-header-signature", offset, f"the dynamic header begins with {data[:8]!r} and not b'cxsparse'")
+        return None
+    if not vhd_checksum.is_sealed(data, field=_CHECKSUM):
+        message = "its checksum is wrong, so much software refuses the file; it may have been changed by hand"
+        yield found("vhd-header-checksum", offset + _CHECKSUM, message)
+    header = HEADER.parse(data, offset)
+    for start, stop in ((_RESERVED, _NAME), (_RESERVED2, HEADER.size)):
+        spot = first_set(data, start, stop)
+        if spot is not None:
+            yield found("vhd-header-reserved", offset + spot, "reserved bytes are not zero")
+    differencing = footer.disk_type == VhdType.DIFFERENCING
+    places: list[tuple[str, Range]] = []
+    if differencing:
+        places = yield from _parent(storage, header, offset, end)
+    elif header.parent_id != NO_PARENT or any(header.parent_name) or any(header.locators):
+        yield found("vhd-parent-unused", offset + 40, "a parent is recorded, though the disk has none")
+    layout = VhdLayout(footer.current_size, max(header.block_size, 1), differencing)
+    usable = yield from _values(header, offset, layout, end)
+    if not usable:
+        return None
+    places += [("copy of the footer", Range(0, SIZE)), ("dynamic header", Range(offset, HEADER.size))]
+    places.append(("block table", Range(header.table_offset, layout.blocks * ENTRY_SIZE)))
+    yield from _overlaps(places)
+    return VhdDisk(layout, header.table_offset, header.max_entries, end, tuple(places))
+
+
+def _values(header: DynamicHeader, at: int, layout: VhdLayout, end: int) -> Generator[Finding, None, bool]:
+    if header.version >> 16 != 1:
+        yield found("vhd-header-version", at + 24, f"version {header.version:#x} is not known")
+        return False
+    if header.data_offset not in (NO_OFFSET, 0xFFFFFFFF):
+        yield found("vhd-header-next", at + 8, f"another structure is named at {header.data_offset}; there is none")
+    reason = vhd_header.block_size_fault(header.block_size)
+    if reason:
+        yield found("vhd-block-size", at + 32, reason)
+        return False
+    if header.table_offset % SECTOR:
+        yield found("vhd-table-alignment", header.table_offset, "the block table is not on a whole sector")
+        return False
+    if header.max_entries < layout.blocks:
+        message = f"{header.max_entries} entries are too few for the {layout.blocks} blocks of the disk"
+        yield found("vhd-table-too-small", header.table_offset, message)
+        return False
+    if header.table_offset + layout.blocks * ENTRY_SIZE > end:
+        message = f"{layout.blocks} entries reach past the end of the file, or to the footer, at {end}"
+        yield found("vhd-table-beyond-end", header.table_offset, message)
+        return False
+    if header.max_entries > layout.blocks:
+        message = f"{header.max_entries} entries for {layout.blocks} blocks, which Azure refuses"
+        yield found("vhd-table-too-large", header.table_offset, message)
+    return True
+
+
+def _parent(
+    storage: Storage, header: DynamicHeader, at: int, end: int
+) -> Generator[Finding, None, list[tuple[str, Range]]]:
+    """What is recorded of the parent; the places of the locators."""
+    if header.parent_id == NO_PARENT:
+        yield found("vhd-parent-id-zero", at + 40, "the id of the parent is zero, so nothing can be held against it")
+    name = vhd_locator.decode_name(header.parent_name)
+    if name is None:
+        yield found("vhd-parent-name", at + _NAME, "the name of the parent is missing or not text")
+    places: list[tuple[str, Range]] = []
+    names: set[str] = set()
+    codes: set[bytes] = set()
+    for number in range(vhd_locator.COUNT):
+        start = number * vhd_locator.ENTRY.size
+        raw = header.locators[start : start + vhd_locator.ENTRY.size]
+        entry = vhd_locator.ENTRY.parse(raw)
+        spot = at + _LOCATORS + start
+        if not any(entry.code):
+            continue
+        yield from _marks(entry, raw, spot, codes)
+        codes.add(entry.code)
+        if entry.data_offset + entry.data_length > end:
+            message = f"locator {entry.code!r} at {entry.data_offset} reaches past the end of the file, or the footer"
+            yield found("vhd-locator-beyond-end", spot, message)
+            continue
+        if entry.data_length:
+            places.append((f"parent locator {entry.code!r}", Range(entry.data_offset, entry.data_length)))
+        if entry.code in vhd_locator.KEYS:
+            path = _path(storage, entry)
+            if path is None:
+                yield found("vhd-locator-text", spot, f"locator {entry.code!r} holds no path of UTF-16 text")
+            else:
+                names.add(_base(path))
+                if name is not None and _base(path) != _base(name):
+                    message = f"locator {entry.code!r} leads to {path!r}, though the parent's name is {name!r}"
+                    yield found("vhd-locator-disagree", spot, message)
+    if not names and name is None:
+        yield found("vhd-locator-none", at + _LOCATORS, "nothing tells where the parent lies; relink the image to it")
+    return places
+
+
+def _marks(entry: LocatorEntry, raw: bytes, spot: int, codes: set[bytes]) -> Iterator[Finding]:
+    if entry.code not in _CODES:
+        yield found("vhd-locator-code", spot, f"the code {entry.code!r} of a locator is not known")
+    if entry.code in codes:
+        yield found("vhd-locator-duplicate", spot, f"there is more than one locator {entry.code!r}")
+    if any(raw[12:16]):
+        yield found("vhd-locator-reserved", spot + 12, f"reserved bytes of locator {entry.code!r} are not zero")
+
+
+def _path(storage: Storage, entry: LocatorEntry) -> str | None:
+    if not 0 < entry.data_length <= vhd_locator.LONGEST:
+        return None
+    return vhd_locator.decode_path(pread(storage, entry.data_offset, entry.data_length))
+
+
+def _base(path: str) -> str:
+    return path.replace("/", "\\").rsplit("\\", 1)[-1].casefold()
+
+
+def _overlaps(places: list[tuple[str, Range]]) -> Iterator[Finding]:
+    before: tuple[str, Range] | None = None
+    for name, place in sorted(places, key=lambda item: item[1]):
+        if before is not None and place.offset < before[1].end:
+            message = f"the {before[0]} at {before[1].offset} and the {name} at {place.offset} overlap"
+            yield found("vhd-overlap", place.offset, f"{message}; do not write to this file")
+        if before is None or place.end > before[1].end:
+            before = (name, place)

@@ -1,0 +1,114 @@
+"""Parent locators of a VHD: where the parent of a differencing image lies, per platform (VHD 1.0).
+
+Windows records the path twice, in UTF-16LE: absolute (``W2ku``) and relative (``W2ru``), and a name in the dynamic
+header in UTF-16BE. The data space of an entry is in sectors by the specification and in bytes by Windows, so only
+offset and length are believed. Paths come from the image: never open one unchecked.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from construct import Bytes, Int32ub, Int64ub, Padding, Struct
+
+from vhdx.errors import FormatError
+from vhdx.extents import Range
+from vhdx.format.record import Record
+
+COUNT = 8
+TABLE_SIZE = COUNT * 24
+NAME_SIZE = 512
+KEYS = {b"W2ru": "relative_path", b"W2ku": "absolute_win32_path"}
+"""Codes of entries and the names that their paths have elsewhere in this package."""
+PARENT_NAME = "parent_name"
+LONGEST = 64 << 10
+"""The longest path that is read, in bytes."""
+
+_SECTION = "VHD 1.0 parent locator"
+_BYTES_RATHER_THAN_SECTORS = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class LocatorEntry:
+    """One entry: a code, the space set aside in the file, and the bytes used of it."""
+
+    code: bytes
+    data_space: int
+    data_length: int
+    data_offset: int
+
+    @property
+    def room(self) -> Range:
+        """The bytes of the file that belong to it, as far as one can tell."""
+        space = self.data_space
+        if space < self.data_length or space < _BYTES_RATHER_THAN_SECTORS:
+            space *= 512
+        return Range(self.data_offset, max(min(space, 2 * LONGEST), self.data_length))
+
+
+ENTRY: Record[LocatorEntry] = Record(
+    LocatorEntry,
+    Struct(
+        "code" / Bytes(4),
+        "data_space" / Int32ub,
+        "data_length" / Int32ub,
+        "reserved" / Padding(4),
+        "data_offset" / Int64ub,
+    ),
+    structure="parent locator",
+    section=_SECTION,
+)
+
+
+def parse_entries(table: bytes) -> list[LocatorEntry]:
+    """The entries in use, in their order."""
+    entries = [ENTRY.parse(table[at : at + ENTRY.size]) for at in range(0, TABLE_SIZE, ENTRY.size)]
+    return [entry for entry in entries if any(entry.code)]
+
+
+def build_entries(entries: Sequence[LocatorEntry]) -> bytes:
+    """The table of the dynamic header."""
+    return b"".join(map(ENTRY.build, entries)).ljust(TABLE_SIZE, b"\0")
+
+
+def decode_path(data: bytes) -> str | None:
+    """The path in an entry's data, or None for what is no text."""
+    if len(data) % 2:
+        return None
+    try:
+        text = data.decode("utf-16-le").rstrip("\0")
+    except UnicodeDecodeError:
+        return None
+    return text if text and "\0" not in text else None
+
+
+def encode_path(path: str) -> bytes:
+    """The data of an entry. Raises FormatError for what cannot be recorded."""
+    data = _encode(path, "utf-16-le")
+    if not path or "\0" in path or len(data) > LONGEST:
+        raise FormatError(ENTRY.structure, None, f"the path {path!r} cannot be recorded", _SECTION)
+    return data
+
+
+def decode_name(field: bytes) -> str | None:
+    """The parent's name in the dynamic header, or None."""
+    try:
+        text = field.decode("utf-16-be").partition("\0")[0]
+    except UnicodeDecodeError:
+        return None
+    return text or None
+
+
+def encode_name(name: str) -> bytes:
+    """The name as the dynamic header holds it, or its last part where the whole is too long. Raises FormatError."""
+    for text in (name, name.replace("/", "\\").rsplit("\\", 1)[-1]):
+        data = _encode(text, "utf-16-be")
+        if "\0" not in text and len(data) <= NAME_SIZE:
+            return data.ljust(NAME_SIZE, b"\0")
+    raise FormatError(ENTRY.structure, None, f"the parent's name {name!r} is too long to be recorded", _SECTION)
+
+
+def _encode(text: str, encoding: str) -> bytes:
+    try:
+        return text.encode(encoding)
+    except UnicodeEncodeError as error:
+        raise FormatError(ENTRY.structure, None, f"{text!r} is not Unicode text", _SECTION) from error

@@ -1,0 +1,182 @@
+"""The parts of one open VHD with blocks that its operations share, and the commit of all of them.
+
+There is no journal, so a commit is an order: payload and the bitmaps of new blocks; flush; the sectors of the block
+table and the bitmaps of older blocks, each of which is there whole or not at all and says nothing that is not yet
+true; flush.
+"""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from enum import Enum
+
+from vhdx.errors import Error, OutOfSpace, Poisoned, ReadOnly, UnsupportedFeature
+from vhdx.extents import Range
+from vhdx.format.vhd_bat import VhdLayout
+from vhdx.format.vhd_footer import SIZE, Footer
+from vhdx.format.vhd_header import HEADER, DynamicHeader
+from vhdx.image.base import ParentLink
+from vhdx.image.vhd_bitmaps import Bitmaps
+from vhdx.image.vhd_footers import Footers
+from vhdx.image.vhd_space import Place, Space
+from vhdx.image.vhd_survey import survey
+from vhdx.image.vhd_table import BlockTable
+from vhdx.image.vhdx_file import naming
+from vhdx.storage.base import Storage
+
+_MOST_STAGED = 8 << 20
+
+
+class CommitOrder(Enum):
+    """The order of a commit; anything but PAYLOAD_TABLE loses data in a crash, and is there to prove the tests."""
+
+    PAYLOAD_TABLE = "payload, table"
+    TABLE_BEFORE_PAYLOAD = "table, payload"
+
+
+@dataclass(slots=True)
+class VhdFile:
+    """One open file. *space* is known once the first change has begun.
+
+    Whoever changes the disk holds *writer* from the first step to the last, and *lock* whenever tables or space are
+    looked at or changed; payload moves without *lock*. *writer* is taken before *lock*, never while holding it.
+    """
+
+    storage: Storage
+    footers: Footers
+    header: DynamicHeader
+    table: BlockTable
+    bitmaps: Bitmaps
+    link: ParentLink | None
+    warnings: tuple[str, ...] = ()
+    order: CommitOrder = CommitOrder.PAYLOAD_TABLE
+    building: bool = False
+    space: Space | None = None
+    poison: str = ""
+    pins: int = 0
+    writer: threading.RLock = field(default_factory=threading.RLock)
+    lock: threading.RLock = field(default_factory=threading.RLock)
+
+    @property
+    def footer(self) -> Footer:
+        return self.footers.footer
+
+    @property
+    def layout(self) -> VhdLayout:
+        return self.table.layout
+
+    def touch(self) -> Space:
+        """Before any byte of the file changes: survey it and make both footers sound and equal, durably.
+
+        Raises FormatError when two structures lie on each other: writing to one would change the other.
+        """
+        self.check_usable()
+        if self.space is None:
+            self.space = survey(self.storage, self.table, self.header, self.footer.data_offset, self.footers.end)
+        if not self.footers.settled:
+            with self.poisoning():
+                self.footers.settle(self.space.used_end)
+        return self.space
+
+    def check_usable(self) -> None:
+        """Raises ReadOnly or Poisoned."""
+        if not self.storage.writable:
+            raise ReadOnly(f"{self.storage.name}: the image was opened for reading")
+        if self.poison:
+            raise Poisoned(f"{self.storage.name}: {self.poison}; close the image and open it again")
+
+    @contextmanager
+    def poisoning(self) -> Iterator[None]:
+        """After a transport failure in here nobody knows what reached the disk: refuse to go on."""
+        try:
+            yield
+        except (OSError, Error) as error:
+            self.poison = f"a write failed ({error})"
+            raise
+
+    def commit(self) -> None:
+        """Everything so far durable."""
+        self.check_usable()
+        with self.poisoning():
+            self.storage.write(self.bitmaps.staged_new())
+            late = self.table.staged() + self.bitmaps.staged_changed()
+            if late and self.order is CommitOrder.PAYLOAD_TABLE and not self.building:
+                self.storage.flush()
+            self.storage.write(late)
+            self.storage.flush()
+            self.table.settle()
+            self.bitmaps.settle()
+        if self.space is not None:
+            self.space.settle()
+            self._reclaim()
+
+    def make_room(self) -> None:
+        """Commit early when much is staged already."""
+        if self.table.staged_size + self.bitmaps.staged_size > _MOST_STAGED:
+            self.commit()
+
+    @contextmanager
+    def pinned(self) -> Iterator[None]:
+        """While inside, no place that the table has named is handed out again."""
+        with self.lock:
+            self.pins += 1
+        try:
+            yield
+        finally:
+            with self.lock:
+                self.pins -= 1
+                self._reclaim()
+
+    @contextmanager
+    def changing(self) -> Iterator[None]:
+        """One change of tables at a time, none while a reader looks at them."""
+        with self.writer, self.lock, naming(self.storage.name):
+            yield
+
+    @contextmanager
+    def looking(self) -> Iterator[None]:
+        """Tables as they are between two changes."""
+        with self.lock, naming(self.storage.name):
+            yield
+
+    def _reclaim(self) -> None:
+        if self.space is not None and not self.pins:
+            self.space.reclaim()
+
+    def take_block(self) -> Place:
+        """A place for a block; the file is grown to hold it by `grow`."""
+        assert self.space is not None
+        return self.space.take_block()
+
+    def grow(self) -> None:
+        """Let the file hold everything that was taken. Raises OutOfSpace with the file as before."""
+        assert self.space is not None
+        try:
+            self.footers.make_room(self.space.used_end)
+        except (OutOfSpace, UnsupportedFeature):
+            raise
+        except (OSError, Error) as error:
+            self.poison = f"the file could not grow ({error})"
+            raise
+
+    def take_bytes(self, length: int) -> Place:
+        """A place for a structure that is no block, the file grown to hold it. Raises OutOfSpace."""
+        assert self.space is not None
+        place = self.space.take_bytes(length)
+        try:
+            self.grow()
+        except BaseException:
+            self.space.drop(place.offset)
+            raise
+        return place
+
+    @property
+    def fixed_places(self) -> list[Range]:
+        """What no block and no table may lie on: the copy of the footer, and the dynamic header."""
+        return fixed_places(self.footer.data_offset)
+
+
+def fixed_places(header_offset: int) -> list[Range]:
+    """The copy of the footer, and the dynamic header."""
+    return [Range(0, SIZE), Range(header_offset, HEADER.size)]

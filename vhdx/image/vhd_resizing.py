@@ -1,0 +1,133 @@
+"""Changing the size of the disk in an open VHD with blocks, the table moved when there is no room behind it.
+
+Growing shows nothing old: neither bytes or bits behind the former end of the last block, nor table entries, nor what a
+larger parent has there. All of that is made right while it is still behind the end of the disk; one step then changes
+the size. Shrinking changes the size first and frees the blocks afterwards.
+"""
+
+from dataclasses import replace
+
+from vhdx.errors import Error
+from vhdx.extents import Range
+from vhdx.format.vhd_bat import ENTRY_SIZE, SECTOR, VhdLayout
+from vhdx.format.vhd_footer import LARGEST_DISK, Footer
+from vhdx.format.vhd_geometry import geometry
+from vhdx.image.vhd_clearing import clear_block, zero
+from vhdx.image.vhd_file import VhdFile
+from vhdx.image.vhd_restating import restate
+from vhdx.image.vhd_survey import MOST_BLOCKS
+from vhdx.image.vhd_table import BlockTable
+from vhdx.storage import transfer
+from vhdx.storage.base import Move
+
+_PIECE = 1 << 20
+
+
+def size_fault(size: int, block_size: int | None) -> str:
+    """What is wrong with a disk of *size* bytes; empty when nothing is. *block_size* is None for a fixed one."""
+    if size <= 0 or size % SECTOR:
+        return f"a disk of {size} bytes is not whole sectors of {SECTOR}"
+    if size > LARGEST_DISK:
+        return f"a disk of {size} bytes is larger than the {LARGEST_DISK} bytes of a VHD; use VHDX"
+    if block_size is not None and -(-size // block_size) > MOST_BLOCKS:
+        return f"a disk of {size} bytes has too many blocks of {block_size}; make them larger"
+    return ""
+
+
+def resized(footer: Footer, size: int) -> Footer:
+    """*footer* with another size; the original size stays."""
+    shape = geometry(size)
+    return replace(
+        footer,
+        current_size=size,
+        cylinders=shape.cylinders,
+        heads=shape.heads,
+        sectors_per_track=shape.sectors_per_track,
+    )
+
+
+def resize(file: VhdFile, size: int, *, below: int) -> None:
+    """Give the disk another size; *below* is the virtual size of what lies under this layer.
+
+    A stop leaves the old or the new size. Raises Error for a size that cannot be, OutOfSpace.
+    """
+    reason = size_fault(size, file.layout.block_size)
+    if reason:
+        raise Error(f"{file.storage.name}: {reason}")
+    old = file.layout.virtual_size
+    if size == old:
+        return
+    file.touch()
+    file.commit()
+    with file.poisoning():
+        if size > old:
+            _grow(file, size, below)
+        else:
+            _shrink(file, size)
+
+
+def _grow(file: VhdFile, size: int, below: int) -> None:
+    old = file.layout.virtual_size
+    _clear_behind_end(file)
+    file.commit()
+    before = file.table
+    _adopt_table(file, replace(file.layout, virtual_size=size))
+    if file.layout.has_parent and below > old:
+        zero(file, old, min(size, below) - old)
+    file.commit()
+    header = replace(file.header, table_offset=file.table.offset, max_entries=file.layout.blocks)
+    restate(file, header, resized(file.footer, size))
+    assert file.space is not None
+    if file.table.offset != before.offset:
+        file.space.drop(before.offset)
+
+
+def _shrink(file: VhdFile, size: int) -> None:
+    layout = replace(file.layout, virtual_size=size)
+    restate(file, replace(file.header, max_entries=layout.blocks), resized(file.footer, size))
+    block, end = layout.blocks, file.layout.blocks
+    while block < end:
+        block += file.table.unused_run(block, end)
+        if block < end:
+            clear_block(file, block)
+            block += 1
+    file.commit()
+    file.table = BlockTable(file.storage, layout, file.table.offset, file.fixed_places)
+
+
+def _clear_behind_end(file: VhdFile) -> None:
+    layout = file.layout
+    block, within = divmod(layout.virtual_size, layout.block_size)
+    place = file.table.place(block) if within else None
+    if place is None:
+        return
+    if layout.has_parent:
+        behind = Range(within // SECTOR, (layout.block_size - within) // SECTOR)
+        file.bitmaps.put(block, place, [behind], value=False)
+    else:
+        transfer.zero(file.storage, [(place + layout.bitmap_size + within, layout.block_size - within)])
+
+
+def _adopt_table(file: VhdFile, layout: VhdLayout) -> None:
+    """Go on with a larger table, elsewhere when something lies behind this one; its new entries name nothing."""
+    assert file.space is not None
+    old, offset = file.table, file.table.offset
+    longer = Range(offset + old.layout.table_size, layout.table_size - old.layout.table_size)
+    if longer.length:
+        # One structure from here on, so that dropping it later drops all of it.
+        if file.footers.end is not None and longer.end <= file.footers.end and file.space.claim(longer):
+            file.space.drop(longer.offset)
+            file.space.drop(offset)
+            file.space.claim(Range(offset, layout.table_size))
+        else:
+            offset = file.take_bytes(layout.table_size).offset
+            held = old.layout.blocks * ENTRY_SIZE
+            transfer.copy(file.storage, file.storage, [Move(old.offset, offset, held)])
+    _blank(file, offset + old.layout.blocks * ENTRY_SIZE, offset + layout.table_size)
+    file.storage.flush()
+    file.table = BlockTable(file.storage, layout, offset, file.fixed_places)
+
+
+def _blank(file: VhdFile, start: int, end: int) -> None:
+    for at in range(start, end, _PIECE):
+        file.storage.write([(at, b"\xff" * min(_PIECE, end - at))])
