@@ -1,11 +1,20 @@
 """Files under construction: made under a temporary name, given their own when they are complete."""
 
 import posixpath
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 from vhdx.errors import Error
 from vhdx.storage.base import FileSystem, Storage
+
+
+_TEMPORARY = re.compile(r".+\.[0-9a-f]{8}\.tmp")
+
+
+def is_temporary(name: str) -> bool:
+    """Whether *name* is one of those that `temporary_name` makes."""
+    return _TEMPORARY.fullmatch(name) is not None
 
 
 def temporary_name(path: str, token: str) -> str:

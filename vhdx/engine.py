@@ -46,36 +46,29 @@ class NativeEngine:
     ) -> None:
         """Make an empty differencing image; see `Engine.create_child`."""
         same_directory(path, parent)
-        below = self.info(files, parent, access=Access.READ)
-        link = _link_to(files, parent, below)
-        assert below.disk_id is not None
-        # A VHD child is a disk of its own by its id; the layers of a VHDX are one disk.
-        disk_id = below.disk_id if below.format is ImageFormat.VHDX else self.new_id()
-        options = CreateOptions(
-            format=below.format,
-            logical_sector_size=below.logical_sector_size,
-            physical_sector_size=below.physical_sector_size,
-        )
-        with building(files, path, token=self._token(), replace=replace) as storage:
-            create_image(
-                storage,
-                size=below.virtual_size if size is None else size,
-                disk_id=disk_id,
-                new_id=self.new_id,
-                options=options,
-                parent=link,
-            ).close()
+        # The claim on the parent keeps writers from changing it before the child is there.
+        with closing(open_image(files.open(parent, Access.READ), new_id=self.new_id)) as image:
+            below = image.info
+            link = _link_to(files, parent, below)
+            assert below.disk_id is not None
+            with building(files, path, token=self._token(), replace=replace) as storage:
+                create_image(
+                    storage,
+                    size=below.virtual_size if size is None else size,
+                    # A VHD has an id of its own, which its children record; the layers of a VHDX are one disk.
+                    disk_id=below.disk_id if below.format is ImageFormat.VHDX else self.new_id(),
+                    new_id=self.new_id,
+                    options=CreateOptions(
+                        format=below.format,
+                        logical_sector_size=below.logical_sector_size,
+                        physical_sector_size=below.physical_sector_size,
+                    ),
+                    parent=link,
+                ).close()
 
-    def info(
-        self,
-        files: FileSystem,
-        path: str,
-        *,
-        format: ImageFormat | None = None,
-        access: Access = Access.INSPECT,
-    ) -> ImageInfo:
+    def info(self, files: FileSystem, path: str, *, format: ImageFormat | None = None) -> ImageInfo:
         """What the image says of itself; see `Engine.info`."""
-        with closing(open_image(files.open(path, access), new_id=self.new_id, format=format)) as image:
+        with closing(open_image(files.open(path, Access.INSPECT), new_id=self.new_id, format=format)) as image:
             return image.info
 
     def layers(self, files: FileSystem, path: str) -> list[str]:

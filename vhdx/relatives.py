@@ -2,7 +2,7 @@
 
 A change of a parent's content breaks its children: a VHDX parent then has another DataWriteGuid, and a VHD parent not
 even that, so that nothing would tell. This look beside the image is their only protection. It sees one directory; what
-was recorded in other directories it cannot know.
+was recorded in other directories it cannot know. A file under construction is no image yet, and no child.
 """
 
 import posixpath
@@ -10,6 +10,7 @@ from collections.abc import Hashable, Iterator
 from contextlib import closing
 from uuid import UUID
 
+from vhdx.building import is_temporary
 from vhdx.errors import Error
 from vhdx.image.base import ImageInfo, NewId
 from vhdx.image.open import open_image
@@ -54,7 +55,9 @@ def _differencing_beside(
     directory = posixpath.dirname(path)
     for name in files.list(directory):
         beside = posixpath.join(directory, name)
-        if posixpath.normpath(beside) != posixpath.normpath(path) and policy.related(path, name):
+        if is_temporary(name) or not policy.related(path, name):
+            continue
+        if posixpath.normpath(beside) != posixpath.normpath(path):
             info = _look(files, beside, new_id)
             if info is not None and info.parent is not None:
                 yield beside, info

@@ -60,7 +60,7 @@ class NativeKit:
     engine: NativeEngine
 
     def write(self, files: FileSystem, path: str, sector: int, content: int) -> None:
-        with closing(self.engine.open_chain(files, path, writable=1)) as chain:
+        with closing(self.engine.open_chain(files, path, writable=1, orphan=True)) as chain:
             chain.write(sector * SECTOR, bytes([content]) * SECTOR)
 
     def read(self, files: FileSystem, path: str) -> bytes:

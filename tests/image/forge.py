@@ -44,7 +44,7 @@ def reader(files: FileSystem, path: str = "disk.vhdx") -> VhdxImage:
 
 def disk(files: FileSystem, path: str = "disk.vhdx", *, writable: int = 0, start: int = 9000) -> Chain:
     """The disk of *path* through its layers."""
-    return engine(start).open_chain(files, path, writable=writable)
+    return engine(start).open_chain(files, path, writable=writable, orphan=True)
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,7 +28,7 @@ A, B = (str(UUID(int=number)) for number in (10, 11))
 def fill(engine: NativeEngine, files: FileSystem, path: str, offset: int, length: int, seed: int) -> bytes:
     """Write random bytes into a disk; returns them."""
     data = random.Random(seed).randbytes(length)
-    with engine.open_chain(files, path, writable=1) as disk:
+    with engine.open_chain(files, path, writable=1, orphan=True) as disk:
         disk.write(offset, data)
     return data
 
