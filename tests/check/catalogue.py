@@ -7,7 +7,7 @@ from uuid import UUID
 
 from tests.format.raw import MIB, log_entry
 from tests.image import forge
-from tests.image.forge import HEADERS, Forge, disk, writer
+from tests.image.forge import Forge, disk, writer
 from tests.support.disks import counting_ids, pattern
 from tests.support.memory import MemoryFileSystem, Pages
 from vhdx.check import Finding, Severity, check_chain, check_storage
@@ -15,7 +15,7 @@ from vhdx.extents import Range
 from vhdx.image.base import CreateOptions
 from vhdx.storage.base import Access
 
-E, W, I = Severity.ERROR, Severity.WARNING, Severity.INFO
+E, W, INFO = Severity.ERROR, Severity.WARNING, Severity.INFO
 SIZE = 8 * MIB
 LOG, METADATA, BAT, DATA = MIB, 2 * MIB, 3 * MIB, 4 * MIB
 TABLES = forge.REGION_TABLES

@@ -8,10 +8,10 @@ from tests.check.catalogue import (
     CHILD_CHUNK,
     CHUNK,
     DATA,
+    INFO,
     ITEMS,
     METADATA,
     E,
-    I,
     W,
     child,
     defect,
@@ -48,7 +48,7 @@ def more_items_than_fit(image: Forge) -> None:
     image.write(METADATA + 10, struct.pack("<H", 2048))
 
 
-@defect("metadata-stale-entries", I, "metadata table", item_entry(5))
+@defect("metadata-stale-entries", INFO, "metadata table", item_entry(5))
 def an_old_entry_as_windows_leaves_it(image: Forge) -> None:
     image.write(item_entry(5), image.read(item_entry(4), 32))
 
@@ -139,7 +139,7 @@ def a_disk_size_of_the_file(image: Forge) -> None:
     image.write(item_entry(1) + 24, b"\4")
 
 
-@defect("metadata-item-not-required", I, "metadata table entry", item_entry(3))
+@defect("metadata-item-not-required", INFO, "metadata table entry", item_entry(3))
 def a_sector_size_that_is_optional(image: Forge) -> None:
     image.write(item_entry(3) + 24, b"\2")
 
@@ -149,7 +149,7 @@ def an_unknown_item_that_is_required(image: Forge) -> None:
     add_item(image, OTHER, 0x10100, 16, 4)
 
 
-@defect("metadata-item-unknown", I, "metadata table entry", item_entry(5))
+@defect("metadata-item-unknown", INFO, "metadata table entry", item_entry(5))
 def an_unknown_item(image: Forge) -> None:
     add_item(image, OTHER, 0x10100, 16, 0)
 
@@ -300,7 +300,7 @@ def a_locator_without_path(image: Forge) -> None:
     put_locator(image, locator(RIGHT[:1]))
 
 
-@defect("locator-unknown-key", I, "parent locator", LOCATOR, start=child)
+@defect("locator-unknown-key", INFO, "parent locator", LOCATOR, start=child)
 def a_key_that_nobody_knows(image: Forge) -> None:
     put_locator(image, locator([*RIGHT, (text("nfs_path"), text("x"))]))
 
@@ -439,7 +439,7 @@ def a_block_behind_the_disk(image: Forge) -> None:
     image.set_entry(4, DATA | 6)
 
 
-@defect("bat-undefined", I, "BAT", BAT)
+@defect("bat-undefined", INFO, "BAT", BAT)
 def an_undefined_block(image: Forge) -> None:
     image.set_entry(5, 1)
 
@@ -449,7 +449,7 @@ def a_hole_in_a_fixed_disk(image: Forge) -> None:
     image.set_entry(7, 0)
 
 
-@defect("blocks-fragmented", I, "BAT", BAT)
+@defect("blocks-fragmented", INFO, "BAT", BAT)
 def blocks_all_over_the_file(image: Forge) -> None:
     image.write(VIRTUAL_SIZE, struct.pack("<Q", 40 * MIB))
     image.truncate(44 * MIB)
@@ -462,16 +462,16 @@ def bits_behind_the_disk(image: Forge) -> None:
     image.write(6 * MIB + 2048 // 8, b"\1")
 
 
-@defect("bitmap-empty", I, "sector bitmap", BAT, start=child)
+@defect("bitmap-empty", INFO, "sector bitmap", BAT, start=child)
 def half_a_block_of_nothing(image: Forge) -> None:
     image.write(6 * MIB, bytes(512))
 
 
-@defect("bitmap-full", I, "sector bitmap", BAT, start=child)
+@defect("bitmap-full", INFO, "sector bitmap", BAT, start=child)
 def half_a_block_of_all(image: Forge) -> None:
     image.write(6 * MIB, b"\xff" * 512)
 
 
-@defect("blocks-all-zero", I, "payload block", BAT, deep=True)
+@defect("blocks-all-zero", INFO, "payload block", BAT, deep=True)
 def a_block_of_zeros(image: Forge) -> None:
     image.write(DATA, bytes(MIB))

@@ -6,12 +6,12 @@ from uuid import UUID
 from tests.check.catalogue import (
     BAT,
     DATA,
+    INFO,
     LOG,
     LOG_GUID,
     METADATA,
     TABLES,
     E,
-    I,
     W,
     defect,
     fixed,
@@ -58,7 +58,7 @@ def more_than_any_disk_needs(image: Forge) -> None:
     image.truncate((128 << 40) + MIB)
 
 
-@defect("creator-text", I, "file identifier", 8)
+@defect("creator-text", INFO, "file identifier", 8)
 def a_creator_that_is_no_text(image: Forge) -> None:
     image.write(8, b"\x00\xdc")
 
@@ -115,7 +115,7 @@ def two_headers_of_one_number(image: Forge) -> None:
     image.change_header(16, OTHER.bytes_le, slots=(0,))
 
 
-@defect("header-identical", I, "header", FIRST)
+@defect("header-identical", INFO, "header", FIRST)
 def headers_as_disk2vhd_writes_them(image: Forge) -> None:
     image.write(SECOND, image.read(FIRST, PAGE))
 
@@ -176,6 +176,11 @@ def a_log_in_use_without_length(image: Forge) -> None:
     image.change_header(48, LOG_GUID.bytes_le + struct.pack("<HHI", 0, 1, 0))
 
 
+@defect("header-no-log", W, "header", FIRST, implies=("space-unused",))
+def no_room_for_a_log(image: Forge) -> None:
+    image.change_header(68, bytes(4))
+
+
 @defect("log-no-sequence", E, "log", LOG)
 def a_log_in_use_that_is_empty(image: Forge) -> None:
     image.change_header(48, LOG_GUID.bytes_le)
@@ -187,12 +192,12 @@ def a_torn_only_entry(image: Forge) -> None:
     image.write(LOG + PAGE + 100, b"x")
 
 
-@defect("log-dirty", I, "log", LOG, implies=("space-unused",))
+@defect("log-dirty", INFO, "log", LOG, implies=("space-unused",))
 def a_log_that_is_to_be_replayed(image: Forge) -> None:
     forged_log(image, (BAT, bytes(PAGE)))
 
 
-@defect("log-dirty", I, "log", LOG, implies=("bat-state",))
+@defect("log-dirty", INFO, "log", LOG, implies=("bat-state",))
 def a_log_whose_replay_brings_a_fault(image: Forge) -> None:
     page = bytearray(image.read(BAT, PAGE))
     page[40] = 5
@@ -372,14 +377,14 @@ def an_unknown_region_that_is_required(image: Forge) -> None:
     image.set_regions(*REGIONS, (OTHER, end, MIB, 1))
 
 
-@defect("region-unknown", I, "region table entry", ENTRY + 64)
+@defect("region-unknown", INFO, "region table entry", ENTRY + 64)
 def an_unknown_region(image: Forge) -> None:
     end = image.size
     image.truncate(end + MIB)
     image.set_regions(*REGIONS, (OTHER, end, MIB, 0))
 
 
-@defect("region-not-required", I, "region table entry", ENTRY)
+@defect("region-not-required", INFO, "region table entry", ENTRY)
 def a_bat_as_qemu_writes_it(image: Forge) -> None:
     seal_regions(image, 16 + 28, b"\0")
 
@@ -390,7 +395,7 @@ def a_fixed_disk_of_a_dynamic_size(image: Forge) -> None:
     image.truncate(image.size - MIB)
 
 
-@defect("space-unused", I, "file", None)
+@defect("space-unused", INFO, "file", None)
 def a_leak(image: Forge) -> None:
     image.truncate(image.size + 3 * MIB)
 

@@ -3,7 +3,7 @@
 import struct
 from uuid import UUID
 
-from tests.check.catalogue import SIZE, E, I, W, child, defect, grandchild
+from tests.check.catalogue import INFO, SIZE, E, W, child, defect, grandchild
 from tests.check.defects_disk import DISK_ID, LOGICAL, VIRTUAL_SIZE, put_locator, text
 from tests.format.raw import MIB, locator
 from tests.image import forge
@@ -20,7 +20,10 @@ def link(image: Forge, *, parent: UUID | None = None, second: UUID | None = None
     put_locator(image, locator([*pairs, (text("relative_path"), text(path))]))
 
 
-@defect("chain-unreadable", E, "chain", None, start=child, chain="disk.vhdx", implies=("header-none-valid", "header-signature"))
+DECAPITATED = ("header-none-valid", "header-signature")
+
+
+@defect("chain-unreadable", E, "chain", None, start=child, chain="disk.vhdx", implies=DECAPITATED)
 def a_parent_without_headers(image: Forge) -> None:
     for offset in forge.HEADERS:
         Forge(image.files, "base.vhdx").write(offset, bytes(4096))
@@ -71,12 +74,12 @@ def a_parent_that_is_larger(image: Forge) -> None:
     Forge(image.files, "base.vhdx").write(VIRTUAL_SIZE, struct.pack("<Q", SIZE + MIB))
 
 
-@defect("chain-child-larger", I, "chain", None, start=child, chain="disk.vhdx")
+@defect("chain-child-larger", INFO, "chain", None, start=child, chain="disk.vhdx")
 def a_parent_that_is_smaller(image: Forge) -> None:
     Forge(image.files, "base.vhdx").write(VIRTUAL_SIZE, struct.pack("<Q", SIZE - MIB))
 
 
-@defect("chain-disk-id", I, "chain", None, start=child, chain="disk.vhdx")
+@defect("chain-disk-id", INFO, "chain", None, start=child, chain="disk.vhdx")
 def a_parent_of_another_disk(image: Forge) -> None:
     Forge(image.files, "base.vhdx").write(DISK_ID, b"x" * 16)
 
@@ -92,7 +95,7 @@ def a_parent_that_was_not_closed(image: Forge) -> None:
     Forge(image.files, "base.vhdx").change_header(32, before.bytes_le)
 
 
-@defect("chain-linkage2", I, "chain", None, start=child, chain="disk.vhdx")
+@defect("chain-linkage2", INFO, "chain", None, start=child, chain="disk.vhdx")
 def a_merge_that_was_stopped(image: Forge) -> None:
     link(image, parent=UUID(int=1), second=Forge(image.files, "base.vhdx").data_write_guid)
 
@@ -107,7 +110,7 @@ def a_path_to_elsewhere(image: Forge) -> None:
     link(image, path="..\\secrets\\base.vhdx")
 
 
-@defect("chain-siblings", I, "chain", None, start=child, chain="disk.vhdx")
+@defect("chain-siblings", INFO, "chain", None, start=child, chain="disk.vhdx")
 def another_child_of_the_parent(image: Forge) -> None:
     forge.engine(60).create_child(image.files, "other.vhdx", "base.vhdx")
 

@@ -13,6 +13,7 @@ from itertools import islice
 from vhdx.check.finding import Finding, counted, found
 from vhdx.check.metadata import Disk
 from vhdx.check.places import MIB, Owner, Places
+from vhdx.check.reading import pieces
 from vhdx.check.regions import Regions
 from vhdx.extents import Range
 from vhdx.format.bat import BITMAP_BLOCK_SIZE, ENTRY_SIZE, BatLayout, BitmapState, PayloadState
@@ -20,9 +21,8 @@ from vhdx.format.bat import file_offset as place_of
 from vhdx.format.bat import state as state_of
 from vhdx.format.header import AREA
 from vhdx.storage.base import Storage
-from vhdx.storage.transfer import allocated, pread
+from vhdx.storage.transfer import PIECE, allocated, pread
 
-_SCAN = 1 << 20
 _RESERVED = 0xFFFF8
 _NOT_PLACE = 0xFFFFF
 _FULLY_PRESENT = int(PayloadState.FULLY_PRESENT)
@@ -32,12 +32,11 @@ _FEW_BLOCKS = 16
 
 def scan(view: Storage, region: Range) -> Iterator[tuple[int, int]]:
     """Every entry in the region that is not zero: (index, raw). Holes of the file are not read."""
-    blank = bytes(_SCAN)
+    blank = bytes(PIECE)
     for piece in allocated(view, region.offset, region.length):
         start = piece.offset // ENTRY_SIZE * ENTRY_SIZE
         end = min(-(-piece.end // ENTRY_SIZE) * ENTRY_SIZE, region.end)
-        for at in range(start, end, _SCAN):
-            data = pread(view, at, min(_SCAN, end - at))
+        for at, data in pieces(view, Range(start, end - start)):
             if data == blank[: len(data)]:
                 continue
             entries = array("Q", data)

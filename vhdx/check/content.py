@@ -6,13 +6,13 @@ from vhdx.check.blocks import scan
 from vhdx.check.finding import Finding, counted, found
 from vhdx.check.metadata import Disk
 from vhdx.check.places import Owner, Places
+from vhdx.check.reading import is_blank
 from vhdx.check.regions import Regions
 from vhdx.extents import Range
 from vhdx.format.bat import ENTRY_SIZE, PRESENT, PayloadState
 from vhdx.format.bat import file_offset as place_of
 from vhdx.format.bat import state as state_of
 from vhdx.storage.base import Storage
-from vhdx.storage.transfer import PIECE, allocated, pread
 
 
 def check_content(view: Storage, regions: Regions, disk: Disk) -> Iterator[Finding]:
@@ -47,13 +47,3 @@ def check_content(view: Storage, regions: Regions, disk: Disk) -> Iterator[Findi
         remedy = "" if disk.fixed else f"; compacting gives {zeros * layout.block_size} bytes back"
         message = f"{counted(zeros, 'block')} of nothing but zeros{remedy}"
         yield found("blocks-all-zero", regions.bat.offset, message)
-
-
-def is_blank(view: Storage, place: Range) -> bool:
-    """Whether all bytes of a range inside the file are zero; holes are not read."""
-    zeros, blank = bytes(PIECE), True
-    for piece in allocated(view, place.offset, place.length):
-        for at in range(piece.offset, piece.end, PIECE):
-            data = pread(view, at, min(PIECE, piece.end - at))
-            blank = blank and data == zeros[: len(data)]
-    return blank

@@ -4,8 +4,8 @@ import struct
 from array import array
 from collections.abc import Iterator
 
-from vhdx.check.content import is_blank
 from vhdx.check.finding import Finding, counted, found
+from vhdx.check.reading import is_blank, pieces
 from vhdx.check.vhd_header import VhdDisk
 from vhdx.extents import Range
 from vhdx.format import vhd_bat
@@ -68,8 +68,7 @@ def check_table(storage: Storage, disk: VhdDisk, *, deep: bool) -> Iterator[Find
 def entries(storage: Storage, table: Range) -> Iterator[tuple[int, int]]:
     """The entries in use: (block, first sector)."""
     unused = b"\xff" * PIECE
-    for at in range(table.offset, table.end, PIECE):
-        data = pread(storage, at, min(PIECE, table.end - at))
+    for at, data in pieces(storage, table):
         if data == unused[: len(data)]:
             continue
         first = (at - table.offset) // ENTRY_SIZE
@@ -131,9 +130,7 @@ def _batmap(storage: Storage, disk: VhdDisk) -> Iterator[Finding]:
         message = f"{sectors} sectors at {offset} cannot hold the bits of {disk.layout.blocks} blocks"
         yield found("vhd-batmap-place", at, message)
         return
-    total = 0
-    for start in range(offset, offset + sectors * SECTOR, PIECE):
-        total += sum(pread(storage, start, min(PIECE, offset + sectors * SECTOR - start)))
+    total = sum(sum(data) for _, data in pieces(storage, Range(offset, sectors * SECTOR)))
     right = ~total & 0xFFFFFFFF
     if right != checksum:
         yield found("vhd-batmap-checksum", at, f"the checksum is {checksum:#010x} and should be {right:#010x}")

@@ -48,11 +48,11 @@ def check_header(storage: Storage, footer: Footer, at: int, end: int) -> Generat
         if spot is not None:
             yield found("vhd-header-reserved", offset + spot, "reserved bytes are not zero")
     differencing = footer.disk_type == VhdType.DIFFERENCING
-    places: list[tuple[str, Range]] = []
     if differencing:
-        places = yield from _parent(storage, header, offset, end)
+        yield from _parent(header, offset)
     elif header.parent_id != NO_PARENT or any(header.parent_name) or any(header.locators):
         yield found("vhd-parent-unused", offset + 40, "a parent is recorded, though the disk has none")
+    places = yield from _locators(storage, header, offset, end)
     layout = VhdLayout(footer.current_size, max(header.block_size, 1), differencing)
     usable = yield from _values(header, offset, layout, end)
     if not usable:
@@ -90,17 +90,22 @@ def _values(header: DynamicHeader, at: int, layout: VhdLayout, end: int) -> Gene
     return True
 
 
-def _parent(
-    storage: Storage, header: DynamicHeader, at: int, end: int
-) -> Generator[Finding, None, list[tuple[str, Range]]]:
-    """What is recorded of the parent; the places of the locators."""
+def _parent(header: DynamicHeader, at: int) -> Iterator[Finding]:
     if header.parent_id == NO_PARENT:
         yield found("vhd-parent-id-zero", at + 40, "the id of the parent is zero, so nothing can be held against it")
     name = vhd_locator.decode_name(header.parent_name)
     if name is None:
         yield found("vhd-parent-name", at + _NAME, "the name of the parent is missing or not text")
+    if name is None and not any(entry.code in vhd_locator.KEYS for entry in header.entries):
+        yield found("vhd-locator-none", at + _LOCATORS, "nothing tells where the parent lies; relink the image to it")
+
+
+def _locators(
+    storage: Storage, header: DynamicHeader, at: int, end: int
+) -> Generator[Finding, None, list[tuple[str, Range]]]:
+    """The places of the locators, whether the disk has a parent or not."""
+    name = vhd_locator.decode_name(header.parent_name)
     places: list[tuple[str, Range]] = []
-    names: set[str] = set()
     codes: set[bytes] = set()
     for number in range(vhd_locator.COUNT):
         start = number * vhd_locator.ENTRY.size
@@ -121,13 +126,9 @@ def _parent(
             path = _path(storage, entry)
             if path is None:
                 yield found("vhd-locator-text", spot, f"locator {entry.code!r} holds no path of UTF-16 text")
-            else:
-                names.add(_base(path))
-                if name is not None and _base(path) != _base(name):
-                    message = f"locator {entry.code!r} leads to {path!r}, though the parent's name is {name!r}"
-                    yield found("vhd-locator-disagree", spot, message)
-    if not names and name is None:
-        yield found("vhd-locator-none", at + _LOCATORS, "nothing tells where the parent lies; relink the image to it")
+            elif name is not None and _base(path) != _base(name):
+                message = f"locator {entry.code!r} leads to {path!r}, though the parent's name is {name!r}"
+                yield found("vhd-locator-disagree", spot, message)
     return places
 
 
