@@ -136,6 +136,17 @@ def test_a_ring_that_takes_quadratic_time_is_refused() -> None:
         log.scan(hostile, GUID)
 
 
+@pytest.mark.parametrize("entries", [1, 2])
+def test_more_zero_ranges_than_can_be_replayed_are_refused(entries: int) -> None:
+    """In one entry, or in all of a sequence together."""
+    zeros = [(number * PAGE, 8 * PAGE) for number in range(200, 200 + 65537 // entries + 1)]
+    first = raw.log_entry(GUID, 7, *zeros, tail=0)
+    second = raw.log_entry(GUID, 8, *zeros, tail=0)
+    ring = raw.ring(8 * MIB, (0, first), *[(len(first), second)] * (entries - 1))
+    with pytest.raises(FormatError, match="ranges of zeros"):
+        log.scan(ring, GUID)
+
+
 def test_a_ring_of_broken_but_short_entries_is_merely_empty() -> None:
     broken = entry(7, 0)[:-1] + b"x"
     assert scanned(*((sector, broken) for sector in range(0, SECTORS, 2))) == []

@@ -23,6 +23,7 @@ LOWEST_TARGET = 192 << 10
 
 _CHECKSUM = 4
 _MIB = 1 << 20
+_MOST_ZERO_RANGES = 1 << 16
 _MOST_WASTED = 16  # lengths of the ring
 
 
@@ -153,8 +154,16 @@ def parse_entry(ring: bytes | memoryview, position: int, log_guid: UUID) -> Entr
     data = _unwrapped(ring, position, header.entry_length)
     if not checksum.is_sealed(data, field=_CHECKSUM):
         return None
+    zero_ranges = header.descriptor_count - (header.entry_length // PAGE - sectors)
+    if zero_ranges > _MOST_ZERO_RANGES:
+        raise _too_many(zero_ranges)
     changes = _changes(data, header, sectors)
     return None if changes is None else Entry(position, header, changes)
+
+
+def _too_many(zero_ranges: int) -> FormatError:
+    reason = f"{zero_ranges} ranges of zeros are more than any writer leaves, and would take too long to replay"
+    return FormatError("log", None, reason, "2.3.1.2")
 
 
 def _unwrapped(ring: bytes | memoryview, position: int, length: int) -> bytes:
@@ -189,7 +198,8 @@ def scan(ring: bytes | memoryview, log_guid: UUID) -> list[Entry]:
     """The active sequence, from the entry that its tail names to its newest; empty when there is none.
 
     One pass over the ring: after a sequence the search goes on behind it. Raises FormatError when the ring is full of
-    overlapping entries that are not valid: no writer leaves that, and checking them all would take quadratic time.
+    overlapping entries that are not valid, or holds more ranges of zeros than can be replayed in bounded time: no
+    writer leaves that.
     """
     best: list[Entry] = []
     position = wasted = 0
@@ -218,11 +228,14 @@ def _claimed_length(ring: bytes | memoryview, position: int, log_guid: UUID) -> 
 
 def _sequence(ring: bytes | memoryview, position: int, log_guid: UUID) -> Iterator[Entry]:
     entry = parse_entry(ring, position, log_guid)
-    walked = 0
+    walked = zero_ranges = 0
     while entry is not None:
         walked += entry.header.entry_length
         if walked > len(ring):
             return
+        zero_ranges += sum(isinstance(change, ZeroRange) for change in entry.changes)
+        if zero_ranges > _MOST_ZERO_RANGES:
+            raise _too_many(zero_ranges)
         yield entry
         following = parse_entry(ring, (entry.position + entry.header.entry_length) % len(ring), log_guid)
         if following is None or following.header.sequence_number != entry.header.sequence_number + 1:
