@@ -8,7 +8,6 @@ from contextlib import contextmanager, suppress
 from vhdx.errors import Error
 from vhdx.storage.base import FileSystem, Storage
 
-
 _TEMPORARY = re.compile(r".+\.[0-9a-f]{8}\.tmp")
 
 

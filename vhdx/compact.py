@@ -5,7 +5,7 @@ The disk reads the same before, during and after, so children of the image stay 
 
 from collections.abc import Iterator, Sequence
 
-from vhdx.chain import Chain, resolve
+from vhdx.chain import Chain, Found, resolve
 from vhdx.errors import Error
 from vhdx.extents import Extent, Presence, Range
 from vhdx.image.base import Image, Progress
@@ -77,13 +77,16 @@ def _under(below: Sequence[Image], block: Range, extents: Sequence[Extent]) -> t
     """Whether the parents have anything in *block*, and whether they read as zeros where the leaf has nothing."""
     if not below:
         return False, True
-    inside = min(max(below[0].virtual_size - block.offset, 0), block.length)
-    masked = any(found.extent.presence is Presence.DATA for found in resolve(below, block.offset, inside))
+    masked = any(found.extent.presence is Presence.DATA for found in _resolve_inside(below, block))
     for extent in extents:
-        if extent.presence is not Presence.NOT_PRESENT or not masked:
-            continue
-        length = min(extent.end, block.offset + inside) - extent.offset
-        for layer, piece in resolve(below, extent.offset, max(length, 0)):
-            if piece.presence is Presence.DATA and not is_zeros(below[layer], piece):
-                return masked, False
+        if extent.presence is Presence.NOT_PRESENT and masked:
+            for layer, piece in _resolve_inside(below, Range(extent.offset, extent.length)):
+                if piece.presence is Presence.DATA and not is_zeros(below[layer], piece):
+                    return masked, False
     return masked, True
+
+
+def _resolve_inside(below: Sequence[Image], wanted: Range) -> Iterator[Found]:
+    """What lies under a range, as far as the uppermost parent goes."""
+    length = min(wanted.end, below[0].virtual_size) - wanted.offset
+    return resolve(below, wanted.offset, length) if length > 0 else iter(())

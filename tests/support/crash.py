@@ -8,12 +8,12 @@ any may be lost, except that what survives of one name is a prefix of its histor
 import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import chain, product
 from posixpath import dirname
 
 from tests.support.memory import MemoryFileSystem, Pages
 from tests.support.recording import (
     Create,
-    DataEvent,
     Event,
     Flush,
     Grow,
@@ -26,6 +26,7 @@ from tests.support.recording import (
     SyncDirectory,
     Write,
 )
+from tests.support.survival import Change, survivals
 
 SECTOR = 512
 Names = dict[str, int]
@@ -35,20 +36,26 @@ Names = dict[str, int]
 class CrashState:
     """The files as they may be found when the machine stops once *event_index* events have completed.
 
-    *marks* are the labels of the marks that the run had passed.
+    *marks* are the labels of the marks that the run had passed. *fingerprints* by path are equal for equal bytes.
     """
 
     files: MemoryFileSystem
     event_index: int
     marks: tuple[str, ...]
     description: str
+    fingerprints: dict[str, int]
 
 
-def crash_states(recorder: RecordingFileSystem, *, samples: int = 0, seed: int = 0) -> Iterator[CrashState]:
+def crash_states(
+    recorder: RecordingFileSystem, *, samples: int = 0, seed: int = 0, exhaustive: int = 0
+) -> Iterator[CrashState]:
     """States that a crash may leave, each with files of its own, after each number of completed events.
 
     For each: all and nothing of what is not durable, for bytes and for names. *samples* more, spread over the run, keep
-    some of it by chance. A state is not repeated until a flush, a sync or a mark: from there on more is owed of it.
+    some of it by chance. Where *exhaustive* is not 0, before each flush, sync or mark, and at the end: everything that
+    `tests.support.survival` finds, for up to so many pending events at a time all subsets, and names in every way. (The
+    states before such a point are among those at the point.) A state is not repeated until a flush, a sync or a mark:
+    from there on more is owed of it.
     """
     chance = random.Random(seed)
     history = _History(recorder)
@@ -62,12 +69,15 @@ def crash_states(recorder: RecordingFileSystem, *, samples: int = 0, seed: int =
         if history.has_pending():
             choices.extend(history.sample(chance) for _ in range(int(owed)))
             owed -= int(owed)
-        for choice in choices:
-            key = hash((history.barriers, choice.fingerprint()))
+        at_end = index == len(recorder.events) or isinstance(recorder.events[index], Flush | SyncDirectory | Mark)
+        more = history.everything(exhaustive) if exhaustive and at_end and history.has_pending() else ()
+        for choice in chain(choices, more):
+            fingerprints = choice.fingerprints()
+            key = hash((history.barriers, frozenset(fingerprints.items())))
             if key not in seen:
                 seen.add(key)
                 description = f"after {index} of {len(recorder.events)} events: {choice.description}"
-                yield CrashState(choice.file_system(), index, tuple(history.marks), description)
+                yield CrashState(choice.file_system(), index, tuple(history.marks), description, fingerprints)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,8 +88,8 @@ class _Choice:
     files: dict[int, Pages]
     description: str
 
-    def fingerprint(self) -> int:
-        return hash(frozenset((path, self.files[file].fingerprint()) for path, file in self.names.items()))
+    def fingerprints(self) -> dict[str, int]:
+        return {path: self.files[file].fingerprint() for path, file in self.names.items()}
 
     def file_system(self) -> MemoryFileSystem:
         return MemoryFileSystem({path: self.files[file].copy() for path, file in self.names.items()})
@@ -91,7 +101,7 @@ class _File:
 
     durable: Pages = field(default_factory=Pages)
     live: Pages = field(default_factory=Pages)
-    pending: list[DataEvent] = field(default_factory=list)
+    pending: list[Change] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -121,8 +131,9 @@ class _History:
         match event:
             case Write() | Resize() | Grow():
                 file = self._files[event.file]
-                event.apply(file.live)
-                file.pending.append(event)
+                change = Change(event)
+                change.apply(file.live)
+                file.pending.append(change)
             case Flush():
                 file = self._files[event.file]
                 file.durable = file.live.copy()
@@ -172,6 +183,34 @@ class _History:
             _Choice(self._durable_names, live, "all bytes survive, but no names that were not synced"),
         ]
 
+    def everything(self, most: int) -> Iterator[_Choice]:
+        """Every survival of what is pending, with every survival of the names."""
+        durable = {number: file.durable for number, file in self._files.items()}
+        changes = [change for file in self._files.values() for change in file.pending]
+        names = list(self._names())
+        for left in survivals(changes, durable, most=most):
+            for survived, note in names:
+                yield _Choice(survived, left.files, f"{left.description or 'no bytes survive'}{note}")
+
+    def _names(self) -> Iterator[tuple[Names, str]]:
+        """Every set of names that may survive, those that users saw first."""
+        if not self._pending_names:
+            yield self._durable_names, ""
+            return
+        seen = []
+        for kept in product((True, False), repeat=len(self._pending_names)):
+            names, notes = self._durable_names.copy(), []
+            lost: set[str] = set()
+            for change, keep in zip(self._pending_names, kept, strict=True):
+                if keep and not change.paths & lost:
+                    _apply(change.event, names)
+                    continue
+                lost |= change.paths
+                notes.append(f"; lost {change.event}")
+            if names not in seen:
+                seen.append(names)
+                yield names, "".join(notes)
+
     def sample(self, chance: random.Random) -> _Choice:
         """Some of what is not durable."""
         notes: list[str] = []
@@ -201,7 +240,7 @@ def _apply(event: NameEvent, names: Names) -> None:
             del names[event.path]
 
 
-def _survive(pending: Sequence[DataEvent], pages: Pages, chance: random.Random) -> Iterator[str]:
+def _survive(pending: Sequence[Change], pages: Pages, chance: random.Random) -> Iterator[str]:
     """Let some of *pending* reach *pages*; says what became of each."""
     keep, tear = chance.choice((0.0, 0.3, 0.7, 1.0)), chance.choice((0.0, 0.0, 0.3))
     # One odd event among many is where most faults show, and an even chance for each would hardly ever draw it.
@@ -210,22 +249,17 @@ def _survive(pending: Sequence[DataEvent], pages: Pages, chance: random.Random) 
     if chance.random() < 0.5:
         chance.shuffle(order)
     for number in order:
-        event = pending[number]
+        change = pending[number]
+        event = change.event
         torn = chance.random() < (0.5 if number == odd else tear)
         kept = (chance.random() < keep) != (number == odd)
         if torn and isinstance(event, Write):
-            yield f"tore {_brief(event)} keeping {_tear(event, pages, chance)}"
+            yield f"tore {change.brief()} keeping {_tear(event, pages, chance)}"
         elif kept:
-            event.apply(pages)
-            yield f"kept {_brief(event)}"
+            change.apply(pages)
+            yield f"kept {change.brief()}"
         else:
-            yield f"lost {_brief(event)}"
-
-
-def _brief(event: DataEvent) -> str:
-    if isinstance(event, Write):
-        return f"write {event.offset}+{event.length} of file {event.file}"
-    return f"size {event.size} of file {event.file}"
+            yield f"lost {change.brief()}"
 
 
 def _tear(event: Write, pages: Pages, chance: random.Random) -> str:

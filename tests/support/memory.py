@@ -8,7 +8,7 @@ Everything is deterministic: identities and times are counters. What the contrac
 import errno
 import posixpath
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from vhdx.errors import Error, FormatError, InUse, ReadOnly
 from vhdx.extents import Range, spans
@@ -57,6 +57,27 @@ class Pages:
             page = self._pages.get(number, _ZEROS)
             parts.append(page if piece == PAGE else page[within : within + piece])
         return b"".join(parts)
+
+    def read_into(self, offset: int, buffer: memoryview) -> None:
+        """Fill *buffer* with the bytes from *offset* on, all inside the file."""
+        number, within = divmod(offset, PAGE)
+        get, end, done = self._pages.get, len(buffer), 0
+        if within:
+            done = min(PAGE - within, end)
+            buffer[:done] = get(number, _ZEROS)[within : within + done]
+            number += 1
+        for page in range(number, number + (end - done) // PAGE):
+            buffer[done : done + PAGE] = get(page, _ZEROS)
+            done += PAGE
+        if done < end:
+            buffer[done:] = self.read(offset + done, end - done)
+
+    def put(self, parts: Mapping[int, bytes], end: int) -> None:
+        """Put whole pages, by number, in their places; the file grows to *end*. The same objects serve many files."""
+        for number in parts:
+            self._changed.setdefault(number, self._pages.get(number))
+        self._pages.update(parts)
+        self.grow(end)
 
     def write(self, offset: int, data: Buffer) -> None:
         """Put *data* at *offset*; the file grows as needed."""
@@ -177,7 +198,7 @@ class MemoryStorage:
             for offset, buffer in pieces:
                 if len(buffer):
                     self._check_inside(offset, len(buffer))
-                    buffer[:] = pages.read(offset, len(buffer))
+                    pages.read_into(offset, buffer)
 
     def write(self, pieces: Sequence[tuple[int, Buffer]]) -> None:
         with self._file.lock:
@@ -284,6 +305,10 @@ class MemoryFileSystem:
     def snapshot(self) -> dict[str, Pages]:
         """A copy of every file's bytes as they are now, by path; a `MemoryFileSystem` can be made of it."""
         return {path: file.pages.copy() for path, file in self._files.items()}
+
+    def fingerprint(self, path: str) -> int:
+        """Equal for equal bytes of a file, holes or not."""
+        return self._find(path).pages.fingerprint()
 
     def paths(self) -> Iterable[str]:
         """Every file, sorted."""

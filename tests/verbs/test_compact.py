@@ -75,6 +75,17 @@ def test_a_block_with_holes_onto_the_parents_data_stays(files: MemoryFileSystem)
     disk.check()
 
 
+def test_a_child_larger_than_its_parent(files: MemoryFileSystem) -> None:
+    disk = Disk.create(files, MIB + 512)
+    disk.write(0, pattern(1, MIB + 512))
+    disk.snapshot(6 * MIB)
+    disk.write(512, bytes(2 * MIB))
+    disk.write(4 * MIB, bytes(MIB))
+    disk.close()
+    disk.compact(0)
+    disk.check()
+
+
 def test_children_stay_children(files: MemoryFileSystem) -> None:
     disk = grown(files)
     disk.snapshot()

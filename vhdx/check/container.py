@@ -47,5 +47,8 @@ def check_gaps(area: bytes) -> Iterator[Finding]:
 
 def first_set(data: bytes, start: int, end: int) -> int | None:
     """Where the first byte other than zero lies between two offsets, or None."""
-    rest = data[start:end].lstrip(b"\0")
+    part = data[start:end]
+    if part == bytes(len(part)):
+        return None
+    rest = part.lstrip(b"\0")
     return min(end, len(data)) - len(rest) if rest else None
