@@ -6,15 +6,16 @@ whatever lies further down.
 
 import threading
 from collections.abc import Hashable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from typing import NamedTuple, Self
 
 from vhdx.errors import Error, FormatError
-from vhdx.extents import Extent, Presence, Range
+from vhdx.extents import NOT_PRESENT, Extent, Presence, Range
 from vhdx.image.base import ALLOCATE_LIMIT, Image, ImageFormat, NewId
 from vhdx.image.open import open_image
 from vhdx.parents import DEFAULT_POLICY, Layer, ParentPolicy, find_parent
 from vhdx.storage.base import Access, Buffer, FileSystem
+from vhdx.storage.transfer import pread
 
 
 class Found(NamedTuple):
@@ -118,6 +119,16 @@ class Chain:
 
     def read(self, offset: int, length: int) -> bytes:
         """The bytes of a range. Raises Error outside the disk."""
+        if not self._changing:
+            return self._read(offset, length)
+        with self._pinned():
+            return self._read(offset, length)
+
+    def _read(self, offset: int, length: int) -> bytes:
+        found = self._locate(offset, length)
+        if found is not None:
+            image, place = found
+            return bytes(length) if image is None else pread(image.storage, place, length)
         self._check(offset, length)
         start, end = self._sectors(offset, length)
         buffer = bytearray(end - start)
@@ -126,21 +137,40 @@ class Chain:
 
     def readinto(self, offset: int, buffer: memoryview) -> None:
         """Fill *buffer* with the bytes from *offset* on. Raises Error outside the disk."""
-        self._check(offset, len(buffer))
-        if self._sectors(offset, len(buffer)) == (offset, offset + len(buffer)):
-            buffer[:] = bytes(len(buffer))
-            self._fill(offset, buffer)
-        else:
-            buffer[:] = self.read(offset, len(buffer))
+        with self._pinned():
+            found = self._locate(offset, len(buffer))
+            if found is not None and found[0] is not None:
+                found[0].storage.read([(found[1], buffer)])
+                return
+            self._check(offset, len(buffer))
+            if self._sectors(offset, len(buffer)) == (offset, offset + len(buffer)):
+                buffer[:] = bytes(len(buffer))
+                self._fill(offset, buffer)
+            else:
+                buffer[:] = self._read(offset, len(buffer))
+
+    def _pinned(self) -> AbstractContextManager[object]:
+        if len(self._changing) == 1:
+            return self._changing[0].pinned()
+        stack = ExitStack()
+        for image in self._changing:
+            stack.enter_context(image.pinned())
+        return stack
+
+    def _locate(self, offset: int, length: int) -> tuple[Image | None, int] | None:
+        """The image that has all of a range in one piece, and where; no image where it is zeros; None: look closer."""
+        for layer in self.layers:
+            image = layer.image
+            found = image.locate(offset, length)
+            if found is NOT_PRESENT:
+                continue
+            if isinstance(found, int):
+                return image, found
+            return None if found is None else (None, 0)
+        return None, 0
 
     def _fill(self, start: int, view: memoryview) -> None:
         """Put what is not zeros into *view*, which is all zeros."""
-        with ExitStack() as stack:
-            for image in self._changing:
-                stack.enter_context(image.pinned())
-            self._fetch(start, view)
-
-    def _fetch(self, start: int, view: memoryview) -> None:
         pieces: dict[int, list[tuple[int, memoryview]]] = {}
         for layer, extent in self.extents(start, len(view)):
             if extent.file_offset is not None:

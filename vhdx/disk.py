@@ -96,7 +96,10 @@ class Disk:
 
     def readinto(self, offset: int, buffer: bytearray | memoryview) -> None:
         """Fill a writable buffer from *offset*."""
-        self._chain.readinto(offset, memoryview(buffer).cast("B"))
+        target = memoryview(buffer).cast("B")
+        if target.readonly:
+            raise TypeError("a buffer that can be written is needed")
+        self._chain.readinto(offset, target)
 
     def write(self, offset: int, data: Buffer) -> None:
         """Put *data* at *offset*. Durable after `flush`; until then each sector is old or new after a crash.

@@ -1,7 +1,7 @@
 """The verbs done with this package's own code."""
 
 import posixpath
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 from uuid import UUID, uuid4
@@ -20,6 +20,9 @@ from vhdx.merge import merge, pull
 from vhdx.merge_plan import Cost, Direction, MergePlan, cost_down, cost_up
 from vhdx.parents import DEFAULT_POLICY, Layer, ParentPolicy, relative_path
 from vhdx.relatives import children, namers
+from vhdx.repair.fix import Fix
+from vhdx.repair.verb import plan_repair, repair
+from vhdx.repair.verb import undo as put_back
 from vhdx.shrink import refuse_loss
 from vhdx.storage.base import Access, FileSystem
 from vhdx.verbs import Engine, Shrink
@@ -259,6 +262,40 @@ class NativeEngine:
             return
         with closing(files.open(path, Access.READ)) as storage:
             yield from check_storage(storage, deep=deep, format=format)
+
+    def plan_repair(
+        self, files: FileSystem, path: str, *, format: ImageFormat | None = None, reclaim: bool = False
+    ) -> list[Fix]:
+        """What a repair would do; see `Engine.plan_repair`."""
+        return plan_repair(
+            files, path, new_id=self.new_id, policy=self.policy, format=format, reclaim=reclaim
+        )
+
+    def repair(
+        self,
+        files: FileSystem,
+        path: str,
+        *,
+        undo: str,
+        format: ImageFormat | None = None,
+        reclaim: bool = False,
+        on_fix: Callable[[Fix], None] | None = None,
+    ) -> list[Fix]:
+        """Put right what can be; see `Engine.repair`."""
+        return repair(
+            files,
+            path,
+            undo=undo,
+            new_id=self.new_id,
+            policy=self.policy,
+            format=format,
+            reclaim=reclaim,
+            on_fix=on_fix,
+        )
+
+    def undo_repair(self, files: FileSystem, path: str, undo: str) -> None:
+        """Take a repair back; see `Engine.undo_repair`."""
+        put_back(files, path, undo)
 
     def open_chain(
         self,

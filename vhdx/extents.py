@@ -28,6 +28,10 @@ class Presence(Enum):
     NOT_PRESENT = "not present"  # ask the parent; zeros where there is none
 
 
+NOT_PRESENT = Presence.NOT_PRESENT
+"""For the paths where looking a member up in its class is a cost."""
+
+
 class Extent(NamedTuple):
     """A range of a disk with one presence; DATA lies contiguously at *file_offset* of the image's file."""
 
@@ -97,7 +101,18 @@ def bit_runs(bitmap: bytes | memoryview, start: int, count: int) -> Iterator[tup
     # A power-of-two base makes the text in linear time, and the matching is done in C: no loop over bits.
     text = format(field, f"0{count}b")[::-1]
     for run in _RUNS.finditer(text):
-        yield start + run.start(), run.end() - run.start(), text[run.start()] == "1"
+        first, stop = run.span()
+        yield start + first, stop - first, text[first] == "1"
+
+
+def all_equal(bitmap: bytes, start: int, stop: int) -> bool | None:
+    """The value of the bits from *start* to before *stop*, when all of them have the same."""
+    first = start >> 3
+    count = stop - start
+    field = int.from_bytes(bitmap[first : (stop + 7) >> 3], "little") >> (start & 7) & ((1 << count) - 1)
+    if not field:
+        return False
+    return True if field + 1 == 1 << count else None
 
 
 def put_bits(bitmap: bytearray | memoryview, start: int, count: int, *, value: bool) -> None:

@@ -10,15 +10,22 @@ from vhdx.storage.base import Move
 
 
 def place_all(
-    found: Iterable[Found], sources: Sequence[Image], target: Image, *, after_batch: Callable[[int], None]
+    found: Iterable[Found],
+    sources: Sequence[Image],
+    target: Image,
+    *,
+    after_batch: Callable[[int], None],
+    resumable: bool = True,
 ) -> None:
     """Write what *found* says (ascending) into *target*: DATA is copied, ZERO zeroed, NOT_PRESENT left alone.
 
-    The target is flushed after every batch; then *after_batch* gets the offset up to which the work is done.
+    A *resumable* work has the target flushed after every batch, another only at the end. After each batch
+    *after_batch* gets the offset up to which the work is done.
     """
     for batch in _batches(_place_zeros(found, target)):
         _place(batch, sources, target)
-        target.flush()
+        if resumable:
+            target.flush()
         after_batch(batch[-1].extent.end)
     target.flush()
 
@@ -35,8 +42,12 @@ def _place_zeros(found: Iterable[Found], target: Image) -> Iterator[Found]:
 def _batches(found: Iterable[Found]) -> Iterator[list[Found]]:
     batch: list[Found] = []
     room = ALLOCATE_LIMIT
-    for layer, extent in found:
-        rest = extent
+    for piece in found:
+        layer, rest = piece
+        if rest.length < room:
+            batch.append(piece)
+            room -= rest.length
+            continue
         while rest.length:
             part = rest._replace(length=min(rest.length, room))
             batch.append(Found(layer, part))

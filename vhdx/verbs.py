@@ -4,13 +4,14 @@ All raise `vhdx.errors.Error` for bad bytes or requests and OSError for the tran
 sizes are in bytes. A *format* says what a file is instead of its content, and raw is taken for raw only so.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from enum import Enum
 from typing import Protocol
 
 from vhdx.check import Finding
 from vhdx.image.base import CreateOptions, ImageFormat, ImageInfo, Progress
 from vhdx.merge_plan import Direction, MergePlan
+from vhdx.repair.fix import Fix
 from vhdx.storage.base import FileSystem
 
 
@@ -139,4 +140,35 @@ class Engine(Protocol):
         """What is wrong with the file, or worth knowing, and, with *chain*, with those under it. Changes nothing.
 
         Bad bytes are findings, never exceptions. *deep* also reads every block.
+        """
+
+    def plan_repair(
+        self, files: FileSystem, path: str, *, format: ImageFormat | None = None, reclaim: bool = False
+    ) -> list[Fix]:
+        """What `repair` would do, in this order; changes nothing.
+
+        With *reclaim* the space that nothing refers to is given back, which trusts the table. Raises Error when
+        something is wrong that cannot be put right without guessing.
+        """
+
+    def repair(
+        self,
+        files: FileSystem,
+        path: str,
+        *,
+        undo: str,
+        format: ImageFormat | None = None,
+        reclaim: bool = False,
+        on_fix: Callable[[Fix], None] | None = None,
+    ) -> list[Fix]:
+        """Put right what can be put right without guessing, as `plan_repair` says; all of it or, with Error, nothing.
+
+        What the file was is saved in the new file *undo*, always before it is changed, and `undo_repair` takes it back.
+        A stop leaves an image that can be repaired again or put back. Raises FileExistsError when *undo* exists.
+        """
+
+    def undo_repair(self, files: FileSystem, path: str, undo: str) -> None:
+        """Make the image byte for byte what it was before the repair that wrote *undo*; doing it again is fine.
+
+        Raises Error, nothing being changed, when *undo* belongs to another file or the image was changed since.
         """

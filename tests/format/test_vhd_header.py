@@ -110,6 +110,7 @@ def test_locators_come_back_and_gaps_are_passed() -> None:
 
 def test_space_in_bytes_and_in_sectors() -> None:
     assert LocatorEntry(b"W2ku", 4096, 84, 4096).room == (4096, 4096)
+    assert LocatorEntry(b"W2ku", 512, 84, 4096).room == (4096, 512)
     assert LocatorEntry(b"W2ku", 1, 84, 4096).room == (4096, 512)
     assert LocatorEntry(b"W2ku", 8, 84, 4096).room == (4096, 4096)
 

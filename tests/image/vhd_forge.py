@@ -1,12 +1,13 @@
 """VHDs made, opened and modelled: every layer a byte string, newest first. Layer 0 is the leaf."""
 
 from dataclasses import dataclass, field
+from itertools import pairwise
 from uuid import UUID
 
 from tests.support.disks import MIB, counting_ids, pattern
 from vhdx.chain import Chain
 from vhdx.compact import compact
-from vhdx.image.base import CreateOptions, DiskType, Image, ImageFormat, ParentLink
+from vhdx.image.base import CreateOptions, DiskType, Image, ImageFormat, ImageInfo, ParentLink
 from vhdx.image.vhd_create import create_vhd
 from vhdx.image.vhd_file import CommitOrder
 from vhdx.image.vhd_open import open_vhd
@@ -58,12 +59,20 @@ def opened(
     return open_vhd(files.open(path, access), new_id=counting_ids(), order=order)
 
 
+def info_of(files: FileSystem, path: str) -> ImageInfo:
+    """What an image says of itself."""
+    image = opened(files, path)
+    info = image.info
+    image.close()
+    return info
+
+
 def chain_of(
     files: FileSystem, paths: list[str], *, writable: int = 0, order: CommitOrder = CommitOrder.PAYLOAD_TABLE
 ) -> Chain:
     """The layers of a disk, leaf first; each is checked to be the parent of the one above."""
     images = [opened(files, path, writable=number < writable, order=order) for number, path in enumerate(paths)]
-    for child, parent in zip(images, images[1:], strict=False):
+    for child, parent in pairwise(images):
         link = child.info.parent
         assert link is not None
         assert link.accepts(parent.info.linkage)
@@ -73,7 +82,7 @@ def chain_of(
 
 def file_bytes(files: FileSystem, path: str) -> bytes:
     """Everything in a file."""
-    storage = files.open(path, Access.READ)
+    storage = files.open(path, Access.INSPECT)
     data = pread(storage, 0, storage.size())
     storage.close()
     return data

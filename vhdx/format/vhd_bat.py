@@ -56,7 +56,7 @@ class VhdLayout:
 
 def reverse_bits(bitmap: bytes | bytearray) -> bytes:
     """A bitmap as it stands in the file, counted from the other end of each byte; and back again."""
-    return bitmap.translate(_REVERSED)
+    return bytes(bitmap).translate(_REVERSED)
 
 
 def decode_entries(data: bytes) -> "array[int]":

@@ -41,6 +41,8 @@ class VhdType(IntEnum):
     DYNAMIC = 3
     DIFFERENCING = 4
 
+_TYPES = frozenset(map(int, VhdType))
+
 
 class UniqueId(Adapter):  # type: ignore[misc]
     """An id as its bytes stand in a VHD: no field is swapped."""
@@ -86,7 +88,7 @@ class Footer:
     def creator_text(self) -> str:
         """The creating program, its version and its host, printable."""
         app, host = (_printable(text) for text in (self.creator, self.creator_host))
-        return f"{app} v{self.creator_version >> 16}.{self.creator_version & 0xFFFF} {host}"
+        return f"{app} v{self.creator_version >> 16}.{self.creator_version & 0xFFFF} {host}".strip()
 
 
 FOOTER: Record[Footer] = Record(
@@ -175,7 +177,7 @@ def parse(data: bytes, offset: int) -> Reading:
         raise FormatError(FOOTER.structure, offset, f"the checksum is wrong and {reason}", _SECTION)
     if footer.version >> 16 != 1:
         raise UnsupportedFeature(f"footer at offset {offset}: version {footer.version:#x} of the format is not known")
-    if footer.disk_type not in iter(VhdType):
+    if footer.disk_type not in _TYPES:
         raise UnsupportedFeature(f"footer at offset {offset}: disks of type {footer.disk_type} are not known")
     reason = _fault(footer)
     if reason:
@@ -198,7 +200,7 @@ def _oddity(footer: Footer) -> str:
         return f"the features are {footer.features:#x}"
     if footer.version != _VERSION:
         return f"the version is {footer.version:#x}"
-    if footer.disk_type not in iter(VhdType):
+    if footer.disk_type not in _TYPES:
         return f"the type is {footer.disk_type}"
     if not footer.is_dynamic and footer.data_offset not in (NO_OFFSET, 0xFFFFFFFF):
         return f"a fixed image names a dynamic header at {footer.data_offset}"

@@ -17,14 +17,14 @@ from vhdx.format.record import Record
 COUNT = 8
 TABLE_SIZE = COUNT * 24
 NAME_SIZE = 512
-KEYS = {b"W2ru": "relative_path", b"W2ku": "absolute_win32_path"}
-"""Codes of entries and the names that their paths have elsewhere in this package."""
+ABSOLUTE, RELATIVE = b"W2ku", b"W2ru"
+KEYS = {ABSOLUTE: "absolute_win32_path", RELATIVE: "relative_path"}
+"""Codes of entries, in the order of Windows, and the names that their paths have elsewhere in this package."""
 PARENT_NAME = "parent_name"
 LONGEST = 64 << 10
 """The longest path that is read, in bytes."""
 
 _SECTION = "VHD 1.0 parent locator"
-_BYTES_RATHER_THAN_SECTORS = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +40,8 @@ class LocatorEntry:
     def room(self) -> Range:
         """The bytes of the file that belong to it, as far as one can tell."""
         space = self.data_space
-        if space < self.data_length or space < _BYTES_RATHER_THAN_SECTORS:
-            space *= 512
+        if space < self.data_length or space % 512:
+            space *= 512  # as the specification has it, rather than Windows
         return Range(self.data_offset, max(min(space, 2 * LONGEST), self.data_length))
 
 

@@ -7,7 +7,7 @@ from enum import Enum, StrEnum
 from typing import Protocol
 from uuid import UUID
 
-from vhdx.extents import Extent, Range
+from vhdx.extents import Extent, Presence, Range
 from vhdx.storage.base import Storage
 
 MIB = 1 << 20
@@ -124,6 +124,12 @@ class Image(Protocol):
 
     def extents(self, offset: int, length: int) -> Iterator[Extent]:
         """What this layer says of a range: ascending, contiguous, maximal."""
+
+    def locate(self, offset: int, length: int) -> int | Presence | None:
+        """Where a range of any bytes can be read in one piece: its offset in the file, or ZERO, or NOT_PRESENT.
+
+        None says nothing: the range is mixed or outside the disk, and `extents` knows.
+        """
 
     def pinned(self) -> AbstractContextManager[None]:
         """While inside, no place that `extents` has named is handed to other payload: what is read there is right."""

@@ -4,9 +4,10 @@ import re
 import sys
 from array import array
 from collections.abc import Iterator
+from typing import NamedTuple
 
 from vhdx.errors import FormatError
-from vhdx.extents import Range, put_bits
+from vhdx.extents import Presence, Range, put_bits
 from vhdx.format import bat
 from vhdx.format.bat import ENTRY_SIZE, BatLayout, BitmapState, PayloadState
 from vhdx.image.pages import Pages
@@ -17,6 +18,18 @@ _ZEROS = re.compile(b"\0*")
 _SCAN = 1 << 20
 
 
+class Known(NamedTuple):
+    """A decoded entry: the place in the file or what is there instead; the sector bitmap of a partial block."""
+
+    place: int | Presence
+    bits: bytes | None
+
+
+_ABSENT, _ZERO = Known(Presence.NOT_PRESENT, None), Known(Presence.ZERO, None)
+_KNOWN_BITMAPS = 8 << 20
+"""Bytes of sector bitmaps that the decoded entries may hold."""
+
+
 class BlockTable:
     """Entries are verified when they are used, so one bad entry does not hide the rest of a disk from readers."""
 
@@ -25,6 +38,26 @@ class BlockTable:
         self._pages = pages
         self.layout = layout
         self.region = region
+        self.block_size, self.sector_size = layout.block_size, layout.logical_sector_size
+        self.virtual_size = layout.virtual_size
+        self.known: dict[int, Known] = {}
+        self._most_known = max(_KNOWN_BITMAPS // layout.bitmap_bytes, 64)
+
+    def learn(self, block: int) -> Known:
+        """What the table says of a block; kept in `known` until that changes. Raises FormatError."""
+        raw = self.payload(block)
+        state, place = bat.state(raw), bat.file_offset(raw)
+        known: Known
+        if state == PayloadState.FULLY_PRESENT:
+            known = Known(place, None)
+        elif state == PayloadState.PARTIALLY_PRESENT:
+            known = Known(place, self.bits(block))
+        else:
+            known = _ABSENT if state == PayloadState.NOT_PRESENT else _ZERO
+        if len(self.known) >= self._most_known:
+            self.known.clear()
+        self.known[block] = known
+        return known
 
     def payload(self, block: int) -> int:
         """The raw entry of a payload block. Raises FormatError when it breaks a rule."""
@@ -78,14 +111,17 @@ class BlockTable:
 
     def set_payload(self, block: int, state: PayloadState, file_offset: int = 0) -> None:
         """Stage a payload entry."""
+        self.known.pop(block, None)
         self._stage(self.layout.payload_index(block), bat.entry(state, file_offset))
 
     def set_bitmap_block(self, chunk: int, file_offset: int) -> None:
         """Stage the entry of a new sector-bitmap block; its MiB must read as zeros."""
+        self.known.clear()
         self._stage(self.layout.bitmap_index(chunk), bat.entry(BitmapState.PRESENT, file_offset))
 
     def clear_bitmap_block(self, chunk: int) -> None:
         """Stage that a chunk has no sector-bitmap block, whatever its entry holds."""
+        self.known.clear()
         if self._raw(self.layout.bitmap_index(chunk)):
             self._stage(self.layout.bitmap_index(chunk), 0)
 
@@ -100,6 +136,7 @@ class BlockTable:
         bits = bytearray(self.layout.bitmap_bytes) if only else bytearray(self.bits(block))
         for run in sectors:
             put_bits(bits, run.offset, run.length, value=True)
+        self.known.pop(block, None)
         self._pages.stage(place + self.layout.bitmap_place(block), bytes(bits))
         size = min(self.layout.block_size, self.layout.virtual_size - block * self.layout.block_size)
         count = size // self.layout.logical_sector_size

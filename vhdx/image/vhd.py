@@ -117,7 +117,7 @@ class VhdImage:
 
     def _fetch_bitmaps(self, block: int, last: int) -> int:
         """Read the bitmaps of the blocks from *block* on, before *last*, in one call; returns up to which."""
-        wanted = []
+        wanted: list[tuple[int, int]] = []
         while block < last and len(wanted) < _AT_ONCE:
             unused = self._file.table.unused_run(block, last)
             if unused:
@@ -148,6 +148,10 @@ class VhdImage:
             at = first * SECTOR
             presence = Presence.DATA if here else Presence.NOT_PRESENT
             yield Extent(start + at, count * SECTOR, presence, data + at if here else None)
+
+    def locate(self, offset: int, length: int) -> int | Presence | None:  # noqa: ARG002
+        """Nothing is known without a look at the table."""
+        return None
 
     def pinned(self) -> AbstractContextManager[None]:
         """While inside, no place that `extents` has named is handed to other payload."""

@@ -10,15 +10,16 @@ from vhdx.errors import Error
 from vhdx.extents import Range
 from vhdx.format import vhd_footer, vhd_header
 from vhdx.format.vhd_bat import VhdLayout
-from vhdx.format.vhd_footer import NO_OFFSET, SIZE, VhdType
+from vhdx.format.vhd_footer import NO_OFFSET, SIZE, Footer, VhdType
 from vhdx.format.vhd_header import HEADER, HOME, DynamicHeader
+from vhdx.format.vhd_locator import ABSOLUTE, RELATIVE
 from vhdx.image.base import CreateOptions, NewId, ParentLink
 from vhdx.image.vhd import VhdImage
 from vhdx.image.vhd_bitmaps import Bitmaps
 from vhdx.image.vhd_file import VhdFile, fixed_places
 from vhdx.image.vhd_fixed import VhdFixedImage
 from vhdx.image.vhd_footers import Footers
-from vhdx.image.vhd_parent import LinkRecord, record
+from vhdx.image.vhd_parent import LinkRecord, record, recorded
 from vhdx.image.vhd_resizing import size_fault
 from vhdx.image.vhd_space import PAGE
 from vhdx.image.vhd_table import BlockTable
@@ -29,8 +30,7 @@ MIB = 1 << 20
 _BLOCK = 2 * MIB
 _TABLE = HOME + HEADER.size
 _FIRST_LOCATOR = 4096
-_ABSOLUTE, _RELATIVE = b"W2ku", b"W2ru"
-_ROOMS = {_ABSOLUTE: 4096, _RELATIVE: 65536}
+_ROOMS = {ABSOLUTE: 4096, RELATIVE: 65536}
 """The space that Windows sets aside for a path."""
 
 
@@ -53,14 +53,7 @@ def create_vhd(
     fixed = options.fixed or options.azure
     if options.azure:
         size = -(-size // MIB) * MIB
-    block_size = options.block_size or _BLOCK
-    reason = size_fault(size, None if fixed else block_size)
-    if not reason and not fixed:
-        reason = vhd_header.block_size_fault(block_size)
-    if not reason and options.logical_sector_size not in (None, 512):
-        reason = f"a VHD has sectors of 512 bytes, not of {options.logical_sector_size}; use VHDX"
-    if not reason and fixed and parent is not None:
-        reason = "a fixed image cannot have a parent"
+    reason = _fault(size, options, fixed=fixed, has_parent=parent is not None)
     if reason:
         raise Error(f"{storage.name}: {reason}")
     stamp = 0 if now is None else vhd_footer.timestamp(now)
@@ -71,7 +64,20 @@ def create_vhd(
         return VhdFixedImage(storage, footer, touched=True)
     kind = VhdType.DYNAMIC if parent is None else VhdType.DIFFERENCING
     footer = vhd_footer.new_footer(kind, size, disk_id, data_offset=HOME, stamp=stamp)
-    layout = VhdLayout(size, block_size, parent is not None)
+    return _lay_out(storage, footer, VhdLayout(size, options.block_size or _BLOCK, parent is not None), parent)
+
+
+def _fault(size: int, options: CreateOptions, *, fixed: bool, has_parent: bool) -> str:
+    """Why there cannot be such an image; empty when there can."""
+    block_size = options.block_size or _BLOCK
+    if options.logical_sector_size not in (None, 512):
+        return f"a VHD has sectors of 512 bytes, not of {options.logical_sector_size}; use VHDX"
+    if fixed:
+        return size_fault(size, None) or ("a fixed image cannot have a parent" if has_parent else "")
+    return size_fault(size, block_size) or vhd_header.block_size_fault(block_size)
+
+
+def _lay_out(storage: Storage, footer: Footer, layout: VhdLayout, parent: ParentLink | None) -> VhdImage:
     header, pieces = _plan(layout, parent)
     used_end = max(offset + len(data) for offset, data in pieces)
     end = -(-(used_end + SIZE) // PAGE) * PAGE - SIZE
@@ -83,7 +89,7 @@ def create_vhd(
         header=header,
         table=BlockTable(storage, layout, header.table_offset, fixed_places(HOME)),
         bitmaps=Bitmaps(storage, layout),
-        link=parent,
+        link=None if parent is None else recorded(parent, header),
         building=True,
     )
     file.touch()
@@ -111,12 +117,12 @@ def _places(wanted: LinkRecord, table_size: int) -> tuple[dict[bytes, Range], in
     """Where Windows has them: the absolute path, the table, the relative path, each on a page of its own."""
     places: dict[bytes, Range] = {}
     at = _FIRST_LOCATOR
-    if _ABSOLUTE in wanted.data:
-        places[_ABSOLUTE] = Range(at, _room(_ABSOLUTE, wanted))
-    table_offset = at + _room(_ABSOLUTE, wanted)
+    if ABSOLUTE in wanted.data:
+        places[ABSOLUTE] = Range(at, _room(ABSOLUTE, wanted))
+    table_offset = at + _room(ABSOLUTE, wanted)
     at = -(-(table_offset + table_size) // PAGE) * PAGE
-    if _RELATIVE in wanted.data:
-        places[_RELATIVE] = Range(at, _room(_RELATIVE, wanted))
+    if RELATIVE in wanted.data:
+        places[RELATIVE] = Range(at, _room(RELATIVE, wanted))
     return places, table_offset
 
 

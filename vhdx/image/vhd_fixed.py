@@ -76,6 +76,10 @@ class VhdFixedImage:
         if at < end:
             yield Extent(at, end - at, Presence.NOT_PRESENT)
 
+    def locate(self, offset: int, length: int) -> int | Presence | None:
+        """Every byte is where the disk has it; holes read as zeros."""
+        return offset if 0 <= offset < offset + length <= self.virtual_size else None
+
     def pinned(self) -> AbstractContextManager[None]:
         """Places never move in a fixed image."""
         return nullcontext()

@@ -117,7 +117,8 @@ def _find_footer(storage: Storage) -> _Found:
             reason = error.reason
     if end is not None and end.sealed:
         return _counting(end.footer, start, length, size)
-    copy = _copy(start)
+    # What stands at the start of a fixed disk is the guest's, whatever became of the footer.
+    copy = None if end is not None and not end.footer.is_dynamic else _copy(start)
     if copy is not None:
         found = _Found(copy, end=None, length=0, copied=True)
         found.warnings.append(

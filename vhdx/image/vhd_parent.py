@@ -3,21 +3,22 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from vhdx.errors import Error
+from vhdx.errors import Error, FormatError
 from vhdx.extents import Range, bit_runs
 from vhdx.format import vhd_locator
 from vhdx.format.vhd_bat import SECTOR, VhdLayout
 from vhdx.format.vhd_footer import VhdType
 from vhdx.format.vhd_header import NO_PARENT, DynamicHeader
-from vhdx.format.vhd_locator import KEYS, LONGEST, PARENT_NAME, LocatorEntry
+from vhdx.format.vhd_locator import ABSOLUTE, KEYS, LONGEST, PARENT_NAME, RELATIVE, LocatorEntry
 from vhdx.image.base import ParentLink
 from vhdx.image.vhd_file import VhdFile
 from vhdx.image.vhd_restating import restate
-from vhdx.image.vhd_space import PAGE
 from vhdx.image.vhd_table import BlockTable
 from vhdx.storage import transfer
 from vhdx.storage.base import Storage
 from vhdx.storage.transfer import preads
+
+_SECTION = "VHD 1.0 parent locator"
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,13 +70,24 @@ def _is_inside(entry: LocatorEntry, size: int) -> bool:
 
 
 def record(link: ParentLink) -> LinkRecord:
-    """How *link* is recorded. Raises FormatError for a path that cannot be."""
+    """How *link* is recorded. Raises FormatError for what cannot be."""
+    if link.linkage2 is not None:
+        raise FormatError("dynamic header", None, "it records one id of the parent, not two", _SECTION)
     data = {code: vhd_locator.encode_path(link.paths[key]) for code, key in KEYS.items() if key in link.paths}
-    paths = [link.paths[key] for key in (PARENT_NAME, *KEYS.values()) if key in link.paths]
-    name = paths[0] if paths else ""
+    paths = [link.paths[key] for key in (PARENT_NAME, KEYS[RELATIVE], KEYS[ABSOLUTE]) if key in link.paths]
+    if not paths:
+        raise FormatError("parent locator", None, "there is no path to the parent to be recorded", _SECTION)
+    name = paths[0]
     if PARENT_NAME not in link.paths:
         name = name.replace("/", "\\").rsplit("\\", 1)[-1]
     return LinkRecord(vhd_locator.encode_name(name), data)
+
+
+def recorded(link: ParentLink, header: DynamicHeader) -> ParentLink:
+    """*link* as it will be read from *header*, in which the name stands too."""
+    name = vhd_locator.decode_name(header.parent_name)
+    paths = {key: link.paths[key] for key in (KEYS[ABSOLUTE], KEYS[RELATIVE]) if key in link.paths}
+    return ParentLink(link.linkage, None, paths if name is None else {**paths, PARENT_NAME: name})
 
 
 def set_parent(file: VhdFile, link: ParentLink) -> None:
@@ -90,7 +102,7 @@ def set_parent(file: VhdFile, link: ParentLink) -> None:
     file.commit()
     places: dict[bytes, Range] = {}
     for code, data in wanted.data.items():
-        room = -(-len(data) // PAGE) * PAGE
+        room = -(-len(data) // SECTOR) * SECTOR
         places[code] = Range(file.take_bytes(room).offset, room)
     old = [entry.data_offset for entry in file.header.entries]
     with file.poisoning():
@@ -100,7 +112,7 @@ def set_parent(file: VhdFile, link: ParentLink) -> None:
     restate(file, wanted.header(file.header, link, places), file.footer)
     for offset in old:
         space.drop(offset)
-    file.link = link
+    file.link = recorded(link, file.header)
 
 
 def detach(file: VhdFile) -> None:

@@ -114,17 +114,17 @@ def _adopt_table(file: VhdFile, layout: VhdLayout) -> None:
     old, offset = file.table, file.table.offset
     longer = Range(offset + old.layout.table_size, layout.table_size - old.layout.table_size)
     if longer.length:
-        # One structure from here on, so that dropping it later drops all of it.
-        if file.footers.end is not None and longer.end <= file.footers.end and file.space.claim(longer):
+        if file.space.claim(longer):
+            # One structure from here on, so that dropping it later drops all of it.
             file.space.drop(longer.offset)
             file.space.drop(offset)
             file.space.claim(Range(offset, layout.table_size))
+            file.grow()
         else:
             offset = file.take_bytes(layout.table_size).offset
             held = old.layout.blocks * ENTRY_SIZE
             transfer.copy(file.storage, file.storage, [Move(old.offset, offset, held)])
     _blank(file, offset + old.layout.blocks * ENTRY_SIZE, offset + layout.table_size)
-    file.storage.flush()
     file.table = BlockTable(file.storage, layout, offset, file.fixed_places)
 
 

@@ -11,7 +11,7 @@ from operator import sub
 
 from vhdx.errors import FormatError, UnsupportedFeature
 from vhdx.extents import Range
-from vhdx.format.vhd_bat import SECTOR, UNUSED
+from vhdx.format.vhd_bat import ENTRY_SIZE, SECTOR, UNUSED
 from vhdx.format.vhd_footer import SIZE
 from vhdx.format.vhd_header import HEADER, DynamicHeader
 from vhdx.image.vhd_space import Space
@@ -50,6 +50,8 @@ def survey(
     first_block = starts[0] * SECTOR if starts else limit
     taken = [place for _, place in structures]
     rooms = [entry.room for entry in locators if entry.data_length]
+    # Older files have an entry too many, which others look at.
+    rooms.append(Range(table.offset, header.max_entries * ENTRY_SIZE))
     rooms += _batmap(storage, Range(table.offset, layout.table_size).end, limit)
     taken += [_before(room, first_block if room.offset < first_block else limit) for room in rooms]
     return Space(starts, span=layout.span, bitmap=layout.bitmap_size, others=taken, file_size=size)
@@ -83,8 +85,8 @@ def _verify_blocks(starts: "array[int]", span: int, structures: list[tuple[str, 
         reason = f"it reaches past the end of the file, or to the footer, at {limit}"
         raise FormatError("block", starts[-1] * SECTOR, reason, _SECTION)
     if len(starts) > 1 and min(map(sub, islice(starts, 1, None), starts)) < span:
-        place = next(_overlapping(starts, span))
-        raise FormatError("block", place * SECTOR, "its place belongs to another block too", _SECTION)
+        twice = next(_overlapping(starts, span))
+        raise FormatError("block", twice * SECTOR, "its place belongs to another block too", _SECTION)
     for name, place in structures:
         # Only the first block that ends behind the structure's start can lie on it: blocks do not overlap.
         low, high = 0, len(starts)

@@ -9,9 +9,7 @@ from contextlib import AbstractContextManager
 from uuid import UUID
 
 from vhdx.errors import Error
-from vhdx.extents import Extent, Presence, Range, bit_runs, coalesce
-from vhdx.format import bat
-from vhdx.format.bat import PayloadState
+from vhdx.extents import NOT_PRESENT, Extent, Presence, Range, all_equal, bit_runs, coalesce
 from vhdx.image import allocation, clearing, detaching, packing, resizing, vhdx_parent
 from vhdx.image.base import ALLOCATE_LIMIT, DiskType, ImageFormat, ImageInfo, LogState, ParentLink, Progress
 from vhdx.image.vhdx_file import VhdxFile
@@ -71,34 +69,50 @@ class VhdxImage:
         at, end = offset, offset + length
         while at < end:
             block, within = divmod(at, size)
+            stop = min(end, (block + 1) * size)
             with self._file.looking():
                 table = self._file.table
-                raw = table.payload(block)
-                if raw == 0:
-                    stop = min(end, (block + table.absent_run(block, -(-end // size))) * size)
-                    pieces = [Extent(at, stop - at, Presence.NOT_PRESENT)]
-                else:
-                    stop = min(end, (block + 1) * size)
-                    pieces = list(self._block_extents(block, raw, within, stop - at))
-            yield from pieces
+                place, bits = table.known.get(block) or table.learn(block)
+                if place is NOT_PRESENT and stop < end:
+                    run = table.absent_run(block, -(-end // size))
+                    stop = min(end, (block + max(run, 1)) * size)
+            if bits is not None:
+                yield from self._partial(block * size, place, bits, Range(within, stop - at))
+            elif isinstance(place, int):
+                yield Extent(at, stop - at, Presence.DATA, place + within)
+            else:
+                yield Extent(at, stop - at, place)
             at = stop
 
-    def _block_extents(self, block: int, raw: int, within: int, length: int) -> Iterator[Extent]:
-        layout = self._file.layout
-        start, place, state = block * layout.block_size, bat.file_offset(raw), bat.state(raw)
-        if state == PayloadState.FULLY_PRESENT:
-            yield Extent(start + within, length, Presence.DATA, place + within)
-        elif state == PayloadState.PARTIALLY_PRESENT:
-            sector = layout.logical_sector_size
-            bits = self._file.table.bits(block)
-            for first, count, here in bit_runs(bits, within // sector, length // sector):
-                at = first * sector
-                presence = Presence.DATA if here else Presence.NOT_PRESENT
-                yield Extent(start + at, count * sector, presence, place + at if here else None)
-        elif state == PayloadState.NOT_PRESENT:
-            yield Extent(start + within, length, Presence.NOT_PRESENT)
-        else:
-            yield Extent(start + within, length, Presence.ZERO)
+    def _partial(self, start: int, place: int | Presence, bits: bytes, part: Range) -> Iterator[Extent]:
+        assert isinstance(place, int)
+        sector = self._file.layout.logical_sector_size
+        for first, count, here in bit_runs(bits, part.offset // sector, part.length // sector):
+            at = first * sector
+            if here:
+                yield Extent(start + at, count * sector, Presence.DATA, place + at)
+            else:
+                yield Extent(start + at, count * sector, Presence.NOT_PRESENT)
+
+    def locate(self, offset: int, length: int) -> int | Presence | None:
+        """Where a range can be read in one piece; see `Image.locate`."""
+        table = self._file.table
+        block, within = divmod(offset, table.block_size)
+        if not 0 < length <= table.block_size - within or offset < 0 or offset + length > table.virtual_size:
+            return None
+        # Without the lock: what is known of a block is one value, exchanged in one step.
+        known = table.known.get(block)
+        if known is None:
+            with self._file.looking():
+                known = self._file.table.learn(block)
+        place, bits = known
+        if not isinstance(place, int):
+            return place
+        if bits is not None:
+            here = all_equal(bits, within // table.sector_size, -(-(within + length) // table.sector_size))
+            if not here:
+                return None if here is None else NOT_PRESENT
+        return place + within
 
     def pinned(self) -> AbstractContextManager[None]:
         """While inside, no place that `extents` has named is handed to other payload."""

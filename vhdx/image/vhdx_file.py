@@ -114,17 +114,15 @@ class VhdxFile:
             self.journal.commit(self.space)
         self._reclaim()
 
-    @contextmanager
-    def pinned(self) -> Iterator[None]:
+    def pinned(self) -> "Pin":
         """While inside, no place that the table has named is handed out again."""
+        return Pin(self)
+
+    def pin(self, count: int) -> None:
+        """One reader more, or one less."""
         with self.lock:
-            self.pins += 1
-        try:
-            yield
-        finally:
-            with self.lock:
-                self.pins -= 1
-                self._reclaim()
+            self.pins += count
+            self._reclaim()
 
     @contextmanager
     def changing(self) -> Iterator[None]:
@@ -178,6 +176,21 @@ class VhdxFile:
     def item(self, item_id: UUID) -> TableEntry | None:
         """The entry of a system item."""
         return metadata.system_items(self.items).get(item_id)
+
+
+class Pin:
+    """Holds the places of a file for one reader. Not a generator: it is entered for every read."""
+
+    __slots__ = ("_file",)
+
+    def __init__(self, file: VhdxFile) -> None:
+        self._file = file
+
+    def __enter__(self) -> None:
+        self._file.pin(1)
+
+    def __exit__(self, *_: object) -> None:
+        self._file.pin(-1)
 
 
 def survey(file: VhdxFile) -> Space:

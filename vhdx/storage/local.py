@@ -66,10 +66,19 @@ class LocalStorage:
 
     def read(self, pieces: Sequence[tuple[int, memoryview]]) -> None:
         try:
+            if len(pieces) == 1 and self._read_whole(*pieces[0]):
+                return
             for offset, buffers in _runs(pieces):
                 self._read_run(offset, buffers)
         except OSError as error:
             raise _failure(error, self._name) from error
+
+    def _read_whole(self, offset: int, buffer: memoryview) -> bool:
+        """Whether one system call filled the buffer, as it nearly always does."""
+        try:
+            return os.preadv(self._fd, [buffer], offset) == buffer.nbytes
+        except OverflowError:
+            return False
 
     def _read_run(self, offset: int, buffers: list[memoryview]) -> None:
         while buffers:

@@ -1,0 +1,74 @@
+"""A file as a repair would leave it: every change stays in memory, none reaches the file."""
+
+from collections.abc import Iterator, Sequence
+
+from vhdx.extents import Range
+from vhdx.storage.base import Buffer, Move, Storage, Unsupported
+from vhdx.storage.overlay import Change, OverlayStorage
+
+
+class SketchStorage:
+    """*base* with changes over it, written and read like a file. Closing it closes nothing."""
+
+    def __init__(self, base: Storage) -> None:
+        self._base = base
+        self._size = base.size()
+        self._changes: list[Change] = []
+        self._view: OverlayStorage | None = None
+
+    def _seen(self) -> OverlayStorage:
+        if self._view is None:
+            self._view = OverlayStorage(self._base, self._changes, size=self._size)
+        return self._view
+
+    def _change(self, changes: Sequence[Change]) -> None:
+        self._changes += changes
+        self._view = None
+
+    @property
+    def name(self) -> str:
+        return self._base.name
+
+    @property
+    def writable(self) -> bool:
+        return True
+
+    def read(self, pieces: Sequence[tuple[int, memoryview]]) -> None:
+        self._seen().read(pieces)
+
+    def write(self, pieces: Sequence[tuple[int, Buffer]]) -> None:
+        self._change([(offset, bytes(data)) for offset, data in pieces])
+        self._size = max([self._size, *(offset + len(data) for offset, data in pieces if len(data))])
+
+    def copy(self, source: Storage, moves: Sequence[Move]) -> None:  # noqa: ARG002
+        raise Unsupported("a sketch has no place of its own")
+
+    def innermost(self) -> Storage:
+        return self
+
+    def zero(self, ranges: Sequence[tuple[int, int]]) -> None:
+        self._change(ranges)
+
+    def reserve(self, ranges: Sequence[tuple[int, int]]) -> None:
+        self._size = max([self._size, *(offset + length for offset, length in ranges if length)])
+        self._view = None
+
+    def allocated(self, offset: int, length: int) -> Iterator[Range]:
+        return self._seen().allocated(offset, length)
+
+    def flush(self) -> None:
+        """Nothing is ever durable here."""
+
+    def size(self) -> int:
+        return self._size
+
+    def truncate(self, size: int) -> None:
+        if size < self._size:
+            # What is cut off does not come back when the file grows again.
+            self._change([(size, self._size - size)])
+        self._size = size
+        self._view = None
+
+    def close(self) -> None:
+        """Does nothing: the base belongs to whoever opened it."""
+

@@ -1,0 +1,183 @@
+"""What an undo file holds, and putting it back.
+
+A file is taken back only when it is what the changes were made to, each of them made, half made or not made: whoever
+used it since would lose what was done.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import NamedTuple
+
+from vhdx.errors import FormatError
+from vhdx.extents import Range, gaps
+from vhdx.format import checksum
+from vhdx.storage import transfer
+from vhdx.storage.base import Storage
+from vhdx.storage.overlay import Change, OverlayStorage
+from vhdx.storage.transfer import pread
+from vhdx.storage.undo import (
+    HEAD,
+    HEADER,
+    HEADER_CHECKSUM,
+    HEADER_SIZE,
+    IN_FLIGHT,
+    PIECE,
+    RECORD,
+    RECORD_CHECKSUM,
+    SIZE,
+    TAIL,
+    THEN,
+    VERSION,
+    WAS,
+    UndoHeader,
+    UndoRecord,
+    fingerprint,
+)
+
+_SECTOR = 512
+_BATCH = 16
+
+
+class _Saved(NamedTuple):
+    """A range and what it holds; *at* is the place of its bytes in the undo file, None for zeros."""
+
+    offset: int
+    length: int
+    at: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Undo:
+    """What an undo file holds: what was there (*saved*), and what the first MiB may have become (*made*)."""
+
+    storage: Storage
+    header: UndoHeader
+    saved: tuple[_Saved, ...]
+    made: tuple[_Saved, ...]
+    most: int
+
+    @classmethod
+    def read(cls, storage: Storage) -> "Undo | None":
+        """The content of an undo file; None for one that was stopped before it could cover any change.
+
+        Raises FormatError for anything else.
+        """
+        size = storage.size()
+        head = pread(storage, 0, min(size, HEADER_SIZE))
+        if not head.strip(b"\0") and size <= HEADER_SIZE:
+            return None
+        if size < HEADER_SIZE or head[:8] != b"vhdxundo" or not checksum.is_sealed(head, field=HEADER_CHECKSUM):
+            raise FormatError(HEADER.structure, 0, "this is not an undo file, or it is damaged", file=storage.name)
+        header = HEADER.parse(head, 0)
+        if header.version != VERSION:
+            reason = f"version {header.version} is not known; use newer software"
+            raise FormatError(HEADER.structure, 0, reason, file=storage.name)
+        found: dict[bytes, list[_Saved]] = {WAS: [], THEN: [], SIZE: []}
+        for record, at in _whole_records(storage, size):
+            _verify_record(record, at - RECORD.size, header.original_size, storage.name)
+            found[record.kind].append(_Saved(record.offset, record.length, at if record.stored else None))
+        most = max([header.original_size, *(grown.offset for grown in found[SIZE])])
+        return cls(storage, header, tuple(sorted(found[WAS])), tuple(found[THEN]), most)
+
+    def put_back(self, file: Storage) -> None:
+        """Make *file* what it was, durably. Stopped anywhere, doing it again finishes.
+
+        Raises FormatError, nothing being changed, when *file* is another file or was changed by others since.
+        """
+        self._verify(file)
+        size = self.header.original_size
+        if file.size() < size:
+            file.truncate(size)
+            file.flush()
+        # The headers first: with its log in force again, a VHDX may hold anything where that leads.
+        for near in (True, False):
+            chosen = [saved for saved in self.saved if (saved.offset < HEAD) is near]
+            transfer.zero(file, [(saved.offset, saved.length) for saved in chosen if saved.at is None])
+            data = self._data(chosen)
+            while batch := list(islice(data, _BATCH)):
+                file.write(batch)
+            file.flush()
+        if file.size() > size:
+            file.truncate(size)
+            file.flush()
+
+    def _data(self, chosen: Sequence[_Saved]) -> Iterator[tuple[int, bytes]]:
+        """Saved bytes that are not zeros, and their places."""
+        for offset, length, at in chosen:
+            if at is not None:
+                yield offset, pread(self.storage, at, length)
+
+    def _verify(self, file: Storage) -> None:
+        size = file.size()
+        original = self.header.original_size
+        reason = ""
+        if size > self.most:
+            reason = f"it has {size} bytes, and never more than {self.most} while these changes were made"
+        elif any(gaps((Range(saved.offset, saved.length) for saved in self.saved), size, original - size)):
+            reason = f"it has {size} bytes and had {original}, of which not all are saved"
+        elif not self._is_of(file):
+            reason = "its content is not what these changes were made to, or was changed since"
+        if reason:
+            name = self.header.name.rstrip(b"\0").decode("utf-8", "replace")
+            reason = f"the undo file {self.storage.name} of {name!r} does not fit: {reason}"
+            raise FormatError("file", None, reason, file=file.name)
+
+    def _is_of(self, file: Storage) -> bool:
+        """Whether *file* is what these changes were made to, each of them made, half made or not made."""
+        original = self.header.original_size
+        near = [saved for saved in self.saved if saved.offset < HEAD or saved.offset + saved.length > original - TAIL]
+        changes: list[Change] = [(saved.offset, saved.length) for saved in near if saved.at is None]
+        changes += self._data(near)
+        before = OverlayStorage(file, changes, size=original)
+        if fingerprint(before, original) != self.header.fingerprint:
+            return False
+        end = min(file.size(), original, HEAD)
+        here, then = pread(file, 0, end), pread(before, 0, end)
+        made = [
+            (offset, bytes(length) if at is None else pread(self.storage, at, length))
+            for offset, length, at in self.made
+        ]
+        return all(
+            here[start : start + _SECTOR] == then[start : start + _SECTOR]
+            or _is_made(here, then, made, Range(start, min(_SECTOR, end - start)))
+            for start in range(0, end, _SECTOR)
+        )
+
+
+def _is_made(here: bytes, then: bytes, made: Sequence[tuple[int, bytes]], place: Range) -> bool:
+    """Whether each byte of *place* is as it was or as one of the changes that were *made* leaves it."""
+    left = {at for at in range(place.offset, place.end) if here[at] != then[at]}
+    for offset, data in made:
+        if offset < place.end and place.offset < offset + len(data):
+            left -= {at for at in left if 0 <= at - offset < len(data) and data[at - offset] == here[at]}
+    return not left
+
+
+def _whole_records(storage: Storage, size: int) -> Iterator[tuple[UndoRecord, int]]:
+    """Every record up to the end, or up to one that is not whole; and where its bytes lie."""
+    at, before = HEADER_SIZE, 0
+    while at + RECORD.size <= size:
+        head = pread(storage, at, RECORD.size)
+        record = RECORD.parse(head, at)
+        if record.kind not in (WAS, THEN, SIZE):
+            break
+        end = at + RECORD.size + record.stored
+        if record.stored > PIECE or end > size:
+            break
+        data = head + pread(storage, at + RECORD.size, record.stored)
+        if not checksum.is_sealed(data, field=RECORD_CHECKSUM):
+            break
+        yield record, at + RECORD.size
+        before, at = at, end
+    if size - at > IN_FLIGHT:
+        reason = f"what follows the record at {before} is damaged"
+        raise FormatError(RECORD.structure, at, reason, file=storage.name)
+
+
+def _verify_record(record: UndoRecord, at: int, original_size: int, name: str) -> None:
+    """Raises FormatError for one that was never written like this: nobody may put back what it says."""
+    end = {WAS: original_size, THEN: HEAD}.get(record.kind)
+    if record.stored not in (0, record.length) or (end is not None and record.offset + record.length > end):
+        reason = f"{record.length} bytes at {record.offset} cannot have been saved from a file of {original_size}"
+        raise FormatError(RECORD.structure, at, reason, file=name)

@@ -1,0 +1,156 @@
+"""The verbs by path: what a repair would do, doing it, taking it back."""
+
+import posixpath
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager, suppress
+
+from vhdx.check import Severity, check_storage
+from vhdx.errors import Error, FormatError
+from vhdx.image.base import ImageFormat, NewId
+from vhdx.image.open import recognise
+from vhdx.image.vhdx_file import naming
+from vhdx.parents import DEFAULT_POLICY, ParentPolicy
+from vhdx.repair.fix import Case, Fix
+from vhdx.repair.recorded_paths import find_stale_path
+from vhdx.repair.sketch import SketchStorage
+from vhdx.repair.undo_file import Undo
+from vhdx.repair.vhd_front import find_vhd, lost_footer
+from vhdx.repair.vhdx_front import find_front
+from vhdx.repair.vhdx_table import find_table
+from vhdx.storage.base import Access, FileSystem, Storage
+from vhdx.storage.undo import UndoStorage
+
+_MOST_FIXES = 64
+"""More than there are kinds of fixes; each kind is found once."""
+
+OnFix = Callable[[Fix], None]
+
+
+def plan_repair(
+    files: FileSystem,
+    path: str,
+    *,
+    new_id: NewId,
+    policy: ParentPolicy = DEFAULT_POLICY,
+    format: ImageFormat | None = None,
+    reclaim: bool = False,
+) -> list[Fix]:
+    """What `repair` would do to the image now, in this order; nothing is changed.
+
+    *format* says what it is instead of its content. With *reclaim* the space that nothing
+    refers to is given back, which trusts the table: lost entries would take their blocks along. Raises
+    Error when something is wrong that cannot be put right without guessing; nothing at all is repaired then.
+    """
+    with closing(files.open(path, Access.READ)) as storage:
+        return _plan(storage, _case(files, path, storage, new_id=new_id, policy=policy, format=format, reclaim=reclaim))
+
+
+def repair(
+    files: FileSystem,
+    path: str,
+    *,
+    undo: str,
+    new_id: NewId,
+    policy: ParentPolicy = DEFAULT_POLICY,
+    format: ImageFormat | None = None,
+    reclaim: bool = False,
+    on_fix: OnFix | None = None,
+) -> list[Fix]:
+    """Put the image right as `plan_repair` says, each fix durable before *on_fix* is told of it.
+
+    What the file was goes to *undo*, a new file that is made only when there is something to do, and stays. Stopped
+    anywhere, the image can be repaired again, with another undo file, and each undo file takes its part back, the
+    newest first. Raises like `plan_repair`, and FileExistsError when *undo* exists; nothing is changed then.
+    """
+    with closing(files.open(path, Access.WRITE)) as storage:
+        case = _case(files, path, storage, new_id=new_id, policy=policy, format=format, reclaim=reclaim)
+        if not _plan(storage, case):
+            return []
+        done = []
+        with _guarded(storage, files, undo) as guarded:
+            for fix in _fixes(guarded, case):
+                done.append(fix)
+                if on_fix is not None:
+                    on_fix(fix)
+        return done
+
+
+def undo(files: FileSystem, path: str, undo: str) -> None:
+    """Make the image byte for byte what it was before the repair that wrote the file *undo*, which stays.
+
+    Doing it again is fine, and finishes one that was stopped. Raises FormatError, nothing being changed, when *undo* is
+    no undo file, belongs to another file, or the image was changed since.
+    """
+    with closing(files.open(undo, Access.READ)) as saved:
+        found = Undo.read(saved)
+        if found is not None:
+            with closing(files.open(path, Access.WRITE)) as storage:
+                found.put_back(storage)
+
+
+@contextmanager
+def _guarded(storage: Storage, files: FileSystem, undo: str) -> Iterator[UndoStorage]:
+    """*storage*, every change of which is saved in the new file *undo* first."""
+    with closing(files.create(undo)) as saved:
+        try:
+            guarded = UndoStorage(storage, saved)
+            files.sync_directory(posixpath.dirname(undo))
+        except BaseException:
+            saved.close()
+            with suppress(Error, OSError):
+                files.remove(undo)
+            raise
+        yield guarded
+
+
+def _case(
+    files: FileSystem,
+    path: str,
+    storage: Storage,
+    *,
+    new_id: NewId,
+    policy: ParentPolicy,
+    format: ImageFormat | None,
+    reclaim: bool,
+) -> Case:
+    kind = format
+    if kind is None:
+        try:
+            kind = recognise(storage)
+        except FormatError as error:
+            if error.structure == "file" or lost_footer(storage) is None:
+                raise
+            kind = ImageFormat.VHD
+    return Case(files, path, kind, new_id, policy, format is not None, reclaim)
+
+
+def _plan(storage: Storage, case: Case) -> list[Fix]:
+    sketch = SketchStorage(storage)
+    fixes = list(_fixes(sketch, case))
+    for finding in check_storage(sketch, format=case.format):
+        if finding.severity is Severity.ERROR:
+            raise Error(f"{finding}; that cannot be put right without guessing, so nothing is repaired")
+    return fixes
+
+
+def _fixes(storage: Storage, case: Case) -> Iterator[Fix]:
+    """Each fix that was found and done."""
+    for _ in range(_MOST_FIXES):
+        with naming(storage.name):
+            fix = _next(storage, case)
+            if fix is None:
+                return
+            fix.apply(storage)
+        storage.flush()
+        yield fix
+    raise Error(f"{storage.name}: what was repaired does not stay so; the file is changed by somebody else")
+
+
+def _next(storage: Storage, case: Case) -> Fix | None:
+    match case.format:
+        case ImageFormat.VHDX:
+            return find_front(storage, case) or find_table(storage, case) or find_stale_path(storage, case)
+        case ImageFormat.VHD:
+            return find_vhd(storage, case) or find_stale_path(storage, case)
+        case ImageFormat.RAW:
+            raise Error(f"{storage.name}: every byte of a raw file is the guest's, so nothing in it can be repaired")

@@ -1,0 +1,215 @@
+"""The footers and the dynamic header of a VHD: one of two footers, the one of a fixed disk, wrong checksums.
+
+There is nothing but a sum to tell a footer from rubbish, so where two of them differ in more than that, none is chosen.
+"""
+
+from dataclasses import dataclass
+from functools import partial
+
+from vhdx.errors import Error, FormatError, UnsupportedFeature
+from vhdx.format import vhd_checksum, vhd_footer, vhd_header
+from vhdx.format.vhd_footer import COOKIE, OLD_SIZE, POISON, SIZE, Footer, Reading
+from vhdx.format.vhd_header import HEADER
+from vhdx.image.vhd_open import open_vhd
+from vhdx.repair.fix import Case, Fix
+from vhdx.storage import transfer
+from vhdx.storage.base import Storage
+from vhdx.storage.transfer import pread
+
+_MARKS = (COOKIE, POISON)
+_SECTION = "VHD 1.0 footer"
+_FOOTER_CHECKSUM, _HEADER_CHECKSUM = 64, 36
+_TYPE, _FIXED = 60, b"\0\0\0\2"
+_PIECE = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class _Copy:
+    """A place where a footer is or should be; *reading* is None when what is there does not count at all."""
+
+    offset: int
+    data: bytes
+    reading: Reading | None
+    reason: str
+
+    @property
+    def sealed(self) -> bool:
+        return self.reading is not None and self.reading.sealed
+
+    @property
+    def marked(self) -> bool:
+        """Whether there was a footer once."""
+        return self.data.startswith(COOKIE)
+
+
+def find_vhd(storage: Storage, case: Case) -> Fix | None:
+    """The first thing to be put right in footers or dynamic header. Raises Error, FormatError, UnsupportedFeature."""
+    size = storage.size()
+    if size < SIZE:
+        raise FormatError("file", None, f"{size} bytes are too few for a VHD", _SECTION)
+    end = _at_end(storage, size)
+    if end.sealed and not _dynamic(end):
+        _refuse_suspended(storage, end)
+        return None
+    first = _copy(storage, 0, SIZE, lenient=True)
+    copied = first.sealed and _dynamic(first)
+    if not end.marked and not copied:
+        return _lost(storage, end, case)
+    if copied and end.data[_TYPE : _TYPE + 4] == _FIXED and end.marked and not end.sealed:
+        reason = "its checksum is wrong; it is of a fixed disk, and at 0 there is a footer of one that is not"
+        raise FormatError("footer", end.offset, reason, _SECTION)
+    force = first if copied and not end.sealed else end
+    if force.reading is None:
+        raise FormatError("footer", force.offset, force.reason, _SECTION)
+    _refuse_suspended(storage, force)
+    fix = None if force.sealed else _checksum(end, first)
+    if fix is not None or not _dynamic(force):
+        return fix
+    return _header(storage, force.reading.footer) or _end(end, first, case) or _first(end, first)
+
+
+def _refuse_suspended(storage: Storage, copy: _Copy) -> None:
+    if copy.reading is not None and copy.reading.footer.saved_state:
+        reason = "a machine was suspended with the disk, so it must not be changed; wake it and shut it down first"
+        raise Error(f"{storage.name}: {reason}")
+
+
+def _at_end(storage: Storage, size: int) -> _Copy:
+    tail = pread(storage, size - SIZE, SIZE)
+    old = not tail.startswith(_MARKS) and tail[SIZE - OLD_SIZE :].startswith(_MARKS)
+    return _copy(storage, size - OLD_SIZE, OLD_SIZE) if old else _copy(storage, size - SIZE, SIZE)
+
+
+def _copy(storage: Storage, offset: int, length: int, *, lenient: bool = False) -> _Copy:
+    """The footer at *offset*; where *lenient*, one of an unknown version is none."""
+    data = pread(storage, offset, length)
+    if data.startswith(POISON):
+        vhd_footer.parse(data, offset)  # raises
+    try:
+        return _Copy(offset, data, vhd_footer.parse(data, offset), "")
+    except FormatError as error:
+        return _Copy(offset, data, None, error.reason)
+    except UnsupportedFeature:
+        if not lenient:
+            raise
+        return _Copy(offset, data, None, "it is of another version")
+
+
+def _dynamic(copy: _Copy) -> bool:
+    return copy.reading is not None and copy.reading.footer.is_dynamic
+
+
+def _checksum(end: _Copy, first: _Copy) -> Fix:
+    """The checksum of the footer at the end, when none has a right one."""
+    if first.marked and _dynamic(end) and not _same(end.data, first.data, _FOOTER_CHECKSUM):
+        reason = "its checksum and that of its copy at 0 are wrong, and they differ in more than that"
+        raise FormatError("footer", end.offset, reason, _SECTION)
+    right = vhd_checksum.seal(end.data.ljust(SIZE, b"\0"), field=_FOOTER_CHECKSUM)
+    message = "the checksum is wrong and all fields are as they should be; it is computed anew"
+    apply = partial(_write, end.offset + _FOOTER_CHECKSUM, right[_FOOTER_CHECKSUM : _FOOTER_CHECKSUM + 4])
+    return Fix("vhd-footer-checksum", "footer", end.offset, message, apply)
+
+
+def _same(one: bytes, other: bytes, checksum: int) -> bool:
+    """Whether two structures are equal but for their checksums."""
+    length = max(len(one), len(other))
+    return all(
+        vhd_checksum.seal(data.ljust(length, b"\0"), field=checksum)
+        == vhd_checksum.seal(one.ljust(length, b"\0"), field=checksum)
+        for data in (one, other)
+    )
+
+
+def _write(offset: int, data: bytes, storage: Storage) -> None:
+    storage.write([(offset, data)])
+
+
+def _header(storage: Storage, footer: Footer) -> Fix | None:
+    offset = footer.data_offset
+    if offset + HEADER.size > storage.size():
+        reason = f"it reaches past the end of the file at {storage.size()}"
+        raise FormatError(HEADER.structure, offset, reason, HEADER.section)
+    data = pread(storage, offset, HEADER.size)
+    if vhd_header.parse(data, offset).sealed:
+        return None
+    right = vhd_checksum.seal(data, field=_HEADER_CHECKSUM)
+    message = "the checksum is wrong and all fields are as they should be; it is computed anew"
+    apply = partial(_write, offset + _HEADER_CHECKSUM, right[_HEADER_CHECKSUM : _HEADER_CHECKSUM + 4])
+    return Fix("vhd-header-checksum", HEADER.structure, offset, message, apply)
+
+
+def _end(end: _Copy, first: _Copy, case: Case) -> Fix | None:
+    """The footer at the end, from its copy; behind the last block."""
+    if end.sealed or not first.sealed:
+        return None
+    code = "vhd-footer-other-checksum" if end.marked else "vhd-footer-end-missing"
+    state = "is not valid" if end.marked else "is missing"
+    message = f"the footer at the end of the file {state}; its copy at 0 is put there, behind everything else"
+
+    def apply(storage: Storage) -> None:
+        # Opening it for writing does just that, and looks first where the last block ends.
+        open_vhd(storage, new_id=case.new_id).abandon()
+
+    return Fix(code, "footer", end.offset, message, apply)
+
+
+def _first(end: _Copy, first: _Copy) -> Fix | None:
+    """The copy at the start, from the footer at the end."""
+    assert end.reading is not None
+    right = vhd_footer.build(end.reading.footer)
+    if first.data == right:
+        return None
+    if first.sealed and first.reading is not None:
+        # Type and header may differ: a change of the parent is a change of the footer at the end, then of its copy.
+        if end.reading.footer.unique_id != first.reading.footer.unique_id:
+            reason = f"it and the one at {end.offset} are both valid and of different disks"
+            raise FormatError("footer", 0, reason, _SECTION)
+        code, state = "vhd-footers-differ", "is older than the footer at the end"
+    elif first.marked:
+        code, state = "vhd-footer-other-checksum", "is not valid"
+    else:
+        code, state = "vhd-footer-copy-missing", "is missing"
+    message = f"the copy of the footer {state}; it is written anew from the one at {end.offset}"
+    return Fix(code, "footer", 0, message, partial(_write, 0, right))
+
+
+def _lost(storage: Storage, end: _Copy, case: Case) -> Fix | None:
+    """The footer of a fixed disk that was to grow: it is where the disk ends, and all behind it is zeros."""
+    footer = lost_footer(storage)
+    if footer is None:
+        reason = f"{end.reason}; there is no copy at 0, and none where the disk of a fixed image might end"
+        raise FormatError("footer", end.offset, reason, _SECTION)
+    if not case.told:
+        # A guest can write a footer anywhere into its raw disk.
+        reason = "it is where that of a fixed VHD is whose growing was cut short; if it is that, say that it is a VHD"
+        raise FormatError("footer", footer.current_size, reason, _SECTION)
+    rest = storage.size() - footer.current_size - SIZE
+    message = (
+        f"the footer of a fixed disk lies where the disk ends and {rest} bytes of zeros lie behind it: growing it was "
+        "cut short; the zeros are cut off"
+    )
+    size = footer.current_size + SIZE
+    return Fix("vhd-footer-none", "footer", footer.current_size, message, lambda storage: storage.truncate(size))
+
+
+def lost_footer(storage: Storage) -> Footer | None:
+    """The footer of a fixed disk that lies where its disk ends, nothing but zeros behind it; else None."""
+    last = _last_byte(storage)
+    if last is None or last // SIZE * SIZE + SIZE >= storage.size():
+        return None
+    offset = last // SIZE * SIZE
+    try:
+        footer, sealed = vhd_footer.parse(pread(storage, offset, SIZE), offset)
+    except Error:
+        return None
+    return footer if sealed and not footer.is_dynamic and footer.current_size == offset else None
+
+
+def _last_byte(storage: Storage) -> int | None:
+    """Where the last byte lies that is not zero."""
+    for held in reversed(list(transfer.allocated(storage, 0, storage.size()))):
+        for start in reversed(range(held.offset, held.end, _PIECE)):
+            data = pread(storage, start, min(_PIECE, held.end - start)).rstrip(b"\0")
+            if data:
+                return start + len(data) - 1
+    return None

@@ -1,0 +1,101 @@
+"""The first MiB of a VHDX and its log: one of two headers, a log to be replayed, one of two region tables.
+
+Every change begins with a header of its own (MS-VHDX 2.2.2.1), so whoever keeps a FileWriteGuid sees it.
+"""
+
+from vhdx.check import Severity, check_storage
+from vhdx.errors import Error, FormatError
+from vhdx.format import checksum, header, log, region
+from vhdx.format.header import Current
+from vhdx.format.log import PageWrite
+from vhdx.format.record import NO_GUID
+from vhdx.image.base import ImageFormat, NewId
+from vhdx.image.headers import Headers
+from vhdx.repair.fix import Case, Fix
+from vhdx.storage import transfer
+from vhdx.storage.base import Storage
+from vhdx.storage.transfer import pread, preads
+
+_CHECKSUM = 4
+
+
+def find_front(storage: Storage, case: Case) -> Fix | None:
+    """The first thing to be put right in headers, log or region tables. Raises FormatError, UnsupportedFeature."""
+    copies = preads(storage, [(offset, header.HEADER.size) for offset in header.OFFSETS])
+    current = header.current(copies)
+    new_id = case.new_id
+    return (
+        _header(copies, current, new_id)
+        or (_log(storage, current, new_id) if current.header.has_log else None)
+        or _region_table(storage, new_id)
+    )
+
+
+def touch(storage: Storage, new_id: NewId) -> None:
+    """A header in both slots that tells of a change to come; durable."""
+    current = header.current(preads(storage, [(offset, header.HEADER.size) for offset in header.OFFSETS]))
+    Headers(storage, current, new_id).update()
+
+
+def _header(copies: list[bytes], current: Current, new_id: NewId) -> Fix | None:
+    slot = 1 - current.slot
+    try:
+        header.parse(copies[slot], header.OFFSETS[slot])
+    except FormatError as error:
+        code = "header-checksum" if copies[slot].startswith(b"head") else "header-signature"
+        message = f"copy {slot + 1} is not valid ({error.reason}); it is written anew from copy {current.slot + 1}"
+        return Fix(code, "header", header.OFFSETS[slot], message, lambda storage: touch(storage, new_id))
+    return None
+
+
+def _log(storage: Storage, current: Current, new_id: NewId) -> Fix:
+    for finding in check_storage(storage, format=ImageFormat.VHDX):
+        if finding.severity is Severity.ERROR and finding.code.startswith(("header-", "log-")):
+            raise Error(f"{finding}; it cannot be repaired without guessing")
+    place = current.header.log
+    changes = log.changes(log.scan(pread(storage, place.offset, place.length), current.header.log_guid))
+    message = f"its {len(changes)} changes are put in place, then it is taken out of use"
+    return Fix("log-dirty", "log", place.offset, message, lambda storage: _replay(storage, new_id))
+
+
+def _replay(storage: Storage, new_id: NewId) -> None:
+    """Stopping anywhere is fine: the log stays in force until everything is durable."""
+    current = header.current(preads(storage, [(offset, header.HEADER.size) for offset in header.OFFSETS]))
+    place = current.header.log
+    entries = log.scan(pread(storage, place.offset, place.length), current.header.log_guid)
+    log.verify(entries, log=place, file_size=storage.size())
+    headers = Headers(storage, current, new_id)
+    headers.update(both_slots=False)
+    size = log.file_size_after(entries, storage.size())
+    if size > storage.size():
+        storage.truncate(size)
+    for change in log.changes(entries):
+        if isinstance(change, PageWrite):
+            storage.write([change])
+        else:
+            transfer.zero(storage, [change])
+    storage.flush()
+    headers.update(log_guid=NO_GUID)
+
+
+def _region_table(storage: Storage, new_id: NewId) -> Fix | None:
+    copies = preads(storage, [(offset, region.TABLE_SIZE) for offset in region.OFFSETS])
+    sealed = [copy.startswith(b"regi") and checksum.is_sealed(copy, field=_CHECKSUM) for copy in copies]
+    if not any(sealed):
+        region.current(copies)  # raises
+    if all(sealed):
+        if region.parse(copies[0], region.OFFSETS[0]) != region.parse(copies[1], region.OFFSETS[1]):
+            reason = "both copies are valid and not the same, so it cannot be told which is right"
+            raise FormatError("region table", region.OFFSETS[0], reason, "2.2.3", file=storage.name)
+        return None
+    good = sealed.index(True)
+    region.parse(copies[good], region.OFFSETS[good])
+    bad = 1 - good
+    code = "region-table-checksum" if copies[bad].startswith(b"regi") else "region-table-signature"
+    message = f"copy {bad + 1} is not valid; it is written anew from copy {good + 1}"
+
+    def apply(storage: Storage) -> None:
+        touch(storage, new_id)
+        storage.write([(region.OFFSETS[bad], copies[good])])
+
+    return Fix(code, "region table", region.OFFSETS[bad], message, apply)
