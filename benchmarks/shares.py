@@ -1,0 +1,97 @@
+"""Merging and converting on a real SMB3 share: inside the server, against the same work through the client.
+
+The server is a private smbd on this machine, so the way through the client crosses the loopback interface, which is
+faster than most networks: a real one makes the ratio smaller.
+"""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from benchmarks import converting, merging, peers
+from benchmarks.content import MIB
+from benchmarks.measuring import Case, Contender
+from tests.support.mounts import CannotMountError, mounted
+from tests.support.smbd import Smbd, unavailable
+from vhdx.engine import NativeEngine
+from vhdx.storage.base import FileSystem, Unsupported
+from vhdx.storage.smb import Credentials, SmbPool
+from vhdx.storage.watched import Operation, WatchedFileSystem
+
+FLOOR = 0.25
+INSIDE, THROUGH = "vhdx, inside the server", "vhdx, through the client"
+
+
+def missing() -> str | None:
+    """Why there is no share here, or None."""
+    return unavailable() or peers.missing("qemu-img")
+
+
+def _refuse_copies(operation: Operation) -> None:
+    if operation.kind == "copy":
+        raise Unsupported("everything goes through the client")
+
+
+@contextmanager
+def _share(directory: Path) -> Iterator[FileSystem]:
+    with Smbd() as server, SmbPool() as pool:
+        server.add_share("bench", directory)
+        credentials = Credentials(server.user, server.password)
+        yield pool.share(server.host, "bench", port=server.port, credentials=credentials)
+
+
+def cases(directory: Path, size: int) -> Iterator[Case]:
+    """A share on the file system of *directory*, and one on an XFS, which can share blocks."""
+    plain = directory / "plain"
+    plain.mkdir()
+    yield from _cases(plain, "smb", size)
+    try:
+        with mounted("xfs", 16 * size + (1 << 30), directory) as point:
+            yield from _cases(point, "smb on xfs", size)
+    except CannotMountError as error:
+        print(f"share: no XFS under it, {error}", file=sys.stderr)
+
+
+def _cases(directory: Path, place: str, size: int) -> Iterator[Case]:
+    """The floor is for the merge of large extents; small ones and conversions are there to be looked at."""
+    with _share(directory) as files:
+        ways = {INSIDE: files, THROUGH: WatchedFileSystem(files, _refuse_copies)}
+        for layers, floors in ((merging.dense(size), {THROUGH: FLOOR}), (merging.sparse(size), {})):
+            merging.aside(directory).mkdir(exist_ok=True)
+            layers.write_merged(merging.merged(directory))
+            merging.write_layers(files, layers)
+            peers.fresh_copy(directory / "base.vhdx", merging.aside(directory) / "base.vhdx")
+            contenders = [_merge(directory, name, way) for name, way in ways.items()]
+            yield Case(layers.name, place, contenders, floors)
+            for path in directory.glob("*.vhdx"):
+                path.unlink()
+        converting.write_source(directory / "disk.raw", size)
+        name = f"convert {size // MIB} MiB, raw to vhdx"
+        yield Case(name, place, [_convert(directory, name, way) for name, way in ways.items()])
+
+
+def _merge(home: Path, name: str, files: FileSystem) -> Contender:
+    def prepare() -> None:
+        peers.fresh_copy(merging.aside(home) / "base.vhdx", home / "base.vhdx")
+        peers.settle(home)
+
+    def run() -> None:
+        NativeEngine().merge(files, "leaf.vhdx", "base.vhdx")
+
+    return Contender(name, run, prepare, lambda: peers.same_disk(home / "base.vhdx", merging.merged(home)))
+
+
+def _convert(home: Path, name: str, files: FileSystem) -> Contender:
+    made = home / "made.vhdx"
+
+    def prepare() -> None:
+        made.unlink(missing_ok=True)
+        peers.settle(home)
+
+    return Contender(
+        name,
+        lambda: converting.convert(files, "disk.raw", made.name),
+        prepare,
+        lambda: peers.same_disk(home / "disk.raw", made),
+    )
