@@ -16,7 +16,7 @@ from vhdx.image.base import CreateOptions, ImageFormat, ImageInfo, NewId, Parent
 from vhdx.image.create import create_image, whole_size
 from vhdx.image.open import open_image
 from vhdx.image.raw import open_raw
-from vhdx.merge import merge, pull
+from vhdx.merge import is_merged, merge, pull
 from vhdx.merge_plan import Cost, Direction, MergePlan, cost_down, cost_up
 from vhdx.parents import DEFAULT_POLICY, Layer, ParentPolicy, relative_path
 from vhdx.relatives import children, namers
@@ -49,6 +49,8 @@ class NativeEngine:
     ) -> None:
         """Make an empty differencing image; see `Engine.create_child`."""
         same_directory(path, parent)
+        if replace:
+            self._refuse_replacing(files, path, parent)
         # The claim on the parent keeps writers from changing it before the child is there.
         with closing(open_image(files.open(parent, Access.READ), new_id=self.new_id)) as image:
             below = image.info
@@ -68,6 +70,18 @@ class NativeEngine:
                     ),
                     parent=link,
                 ).close()
+
+    def _refuse_replacing(self, files: FileSystem, path: str, parent: str) -> None:
+        """A new child must take the place of nothing that it, or another image, needs."""
+        try:
+            identity = files.stat(path).identity
+        except FileNotFoundError:
+            return
+        if any(files.stat(layer).identity == identity for layer in self.layers(files, parent)):
+            raise Error(f"{files.describe(path)}: lies under {files.describe(parent)} and cannot become its child")
+        bereaved = self.children(files, path)
+        if bereaved:
+            raise _bereaved(files, path, bereaved)
 
     def info(self, files: FileSystem, path: str, *, format: ImageFormat | None = None) -> ImageInfo:
         """What the image says of itself; see `Engine.info`."""
@@ -113,8 +127,6 @@ class NativeEngine:
     ) -> str:
         """Merge a run of layers into one file; see `Engine.merge`."""
         plan = self.plan_merge(files, top, target, direction=direction)
-        if plan.orphaned and not orphan:
-            raise _bereaved(files, target, plan.orphaned)
         if plan.needed > plan.free:
             raise OutOfSpace(
                 f"{files.describe(plan.result)}: up to {plan.needed} bytes more are needed, {plan.free} are free"
@@ -122,11 +134,18 @@ class NativeEngine:
         up = plan.direction is Direction.UP
         count = len(plan.merged) + 1
         with self.open_chain(files, top, writable=1 if up else count, orphan=True) as chain:
-            run = chain.images[:count]
+            # Looked at again under the claim on the files: until here somebody else may have been at work.
+            if _place_of(files, target, [layer.path for layer in chain.layers]) != count - 1:
+                raise Error(f"{files.describe(top)}: its layers were changed meanwhile; look at them and ask again")
+            cost = Cost(plan.moved, plan.needed)
+            plan = self._plan(files, chain, count, plan.direction, cost)
+            if plan.orphaned and not orphan:
+                raise _bereaved(files, target, plan.orphaned)
             if up:
-                pull(run, parent=_link_under(files, chain, count), on_progress=on_progress)
-            else:
-                merge(run, below=_size_under(chain, count - 1), new_id=self.new_id, on_progress=on_progress)
+                pull(chain.images[:count], parent=_link_under(files, chain, count), on_progress=on_progress)
+            elif not plan.done:
+                below = _size_under(chain, count - 1)
+                merge(chain.images[:count], below=below, new_id=self.new_id, on_progress=on_progress)
         if remove:
             self._settle(files, plan)
         return plan.result
@@ -136,36 +155,33 @@ class NativeEngine:
     ) -> MergePlan:
         """What a merge would do; see `Engine.plan_merge`."""
         with self.open_chain(files, top) as chain:
-            paths = [layer.path for layer in chain.layers]
-            count = _place_of(files, target, paths) + 1
-            run, paths = chain.images[:count], paths[:count]
+            count = _place_of(files, target, [layer.path for layer in chain.layers]) + 1
+            run = chain.images[:count]
             down = None if direction is Direction.UP else cost_down(run)
             up = None if direction is Direction.DOWN else cost_up(run, alone=count == len(chain.layers))
-            linkages = [image.info.linkage for image in run]
-        by_path = dict(zip(paths, linkages, strict=True))
-        if down is None or (up is not None and up.moved < down.moved):
-            assert up is not None
-            return self._plan(files, Direction.UP, up, by_path)
-        return self._plan(files, Direction.DOWN, down, by_path)
+            if down is None or (up is not None and up.moved < down.moved):
+                assert up is not None
+                return self._plan(files, chain, count, Direction.UP, up)
+            return self._plan(files, chain, count, Direction.DOWN, down)
 
-    def _plan(
-        self, files: FileSystem, direction: Direction, cost: Cost, run: dict[str, UUID | None]
-    ) -> MergePlan:
-        paths = list(run)
+    def _plan(self, files: FileSystem, chain: Chain, count: int, direction: Direction, cost: Cost) -> MergePlan:
+        paths = [layer.path for layer in chain.layers[:count]]
         down = direction is Direction.DOWN
-        beside = {path: self._children(files, path, linkage) for path, linkage in run.items()} if down else {}
+        beside = [self._children(files, layer.path, layer.image.info.linkage) for layer in chain.layers[:count] if down]
         own = {files.stat(path).identity for path in paths}
+        others = [child for found in beside[1:] for child in found if files.stat(child).identity not in own]
+        # Children of the result that was merged into already were relinked to it; they lose nothing.
+        done = bool(others) and is_merged(chain, count)
         return MergePlan(
             direction=direction,
             result=paths[-1] if down else paths[0],
             merged=tuple(paths[:-1] if down else paths[1:]),
-            moved=cost.moved,
-            needed=cost.needed,
+            moved=0 if done else cost.moved,
+            needed=0 if done else cost.needed,
             free=files.space().free,
-            relinked=tuple(beside.get(paths[0], ())),
-            orphaned=tuple(
-                child for path in paths[1:] for child in beside.get(path, ()) if files.stat(child).identity not in own
-            ),
+            relinked=tuple(beside[0]) if down else (),
+            orphaned=() if done else tuple(others),
+            done=done,
         )
 
     def _children(self, files: FileSystem, path: str, linkage: UUID | None) -> list[str]:
@@ -178,15 +194,36 @@ class NativeEngine:
             return []
 
     def _settle(self, files: FileSystem, plan: MergePlan) -> None:
-        """Relink what names the top of a merged run, then remove the merged files that nothing names."""
+        """Relink what names the top of a merged run, then remove the merged files that nothing else needs.
+
+        The lowest goes first: what is left when this stops cannot be opened, where a layer over a merged one would
+        show what never was.
+        """
         for child in plan.relinked:
             self.relink(files, child, plan.result)
-        for path in plan.merged:
-            linkage = self.info(files, path).linkage
-            with suppress(PermissionError):
-                if not namers(files, path, linkage, self.policy, new_id=self.new_id):
-                    files.remove(path)
-                    files.sync_directory(posixpath.dirname(path))
+        unneeded: list[str] = []
+        with suppress(PermissionError):
+            for path in plan.merged:
+                if not self._is_unneeded(files, path, self.info(files, path).linkage, plan):
+                    break
+                unneeded.append(path)
+            for path in reversed(unneeded):
+                self._remove(files, path, plan)
+
+    def _is_unneeded(self, files: FileSystem, path: str, linkage: UUID | None, plan: MergePlan) -> bool:
+        named_by = namers(files, path, linkage, self.policy, new_id=self.new_id)
+        return not set(map(posixpath.normpath, named_by)) - set(map(posixpath.normpath, plan.merged))
+
+    def _remove(self, files: FileSystem, path: str, plan: MergePlan) -> None:
+        """Take a merged file out of the way first, so that nobody makes a child of it while it is looked at."""
+        linkage = self.info(files, path).linkage
+        aside = temporary_name(path, self._token())
+        files.rename(path, aside, replace=False)
+        if not self._is_unneeded(files, path, linkage, plan):
+            files.rename(aside, path, replace=False)
+            return
+        files.remove(aside)
+        files.sync_directory(posixpath.dirname(path))
 
     def relink(self, files: FileSystem, child: str, parent: str) -> None:
         """Record *parent* as the parent of *child*; see `Engine.relink`."""
@@ -203,7 +240,7 @@ class NativeEngine:
                     raise Error(f"{files.describe(child)}: {formats}")
                 if image.info.logical_sector_size != below.logical_sector_size:
                     raise Error(f"{files.describe(child)}: its sectors are not those of {files.describe(parent)}")
-                if image.info.parent != link:
+                if not _records(image.info.parent, link):
                     image.set_parent(link)
 
     def convert(
@@ -385,6 +422,14 @@ def _whole(size: int, options: CreateOptions) -> int:
     """*size* in whole sectors: a raw source may end anywhere."""
     sector = options.logical_sector_size or 512
     return -(-whole_size(size, options) // sector) * sector
+
+
+def _records(recorded: ParentLink | None, link: ParentLink) -> bool:
+    """Whether an image records just *link*; the name in the header of a VHD says no more than the paths do."""
+    if recorded is None:
+        return False
+    paths = {key: path for key, path in recorded.paths.items() if key != "parent_name"}
+    return replace(recorded, paths=paths) == link
 
 
 def _link_under(files: FileSystem, chain: Chain, count: int) -> ParentLink | None:

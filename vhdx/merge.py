@@ -12,10 +12,12 @@ moment, so nothing above it has to know, and the layers below stay what they wer
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from vhdx.chain import Found, resolve
-from vhdx.extents import Presence
+from vhdx.chain import Chain, Found, resolve
+from vhdx.extents import Presence, spans
 from vhdx.image.base import Image, ImageFormat, NewId, ParentLink, Progress
 from vhdx.placing import place_all
+
+_PIECE = 1 << 20
 
 
 def merge(
@@ -48,12 +50,29 @@ def _declare(above: Image, target: Image, new_id: NewId) -> None:
     if target.info.format is ImageFormat.VHD:
         target.begin()
         return
-    if link.linkage2 == present and link.linkage != present:
-        target.begin(data_write_guid=present)
-        return
+    assert present is not None
+    # Another one each time, also when a stopped merge goes on: the target's content is about to change again.
     following = new_id()
-    above.set_parent(replace(link, linkage2=following))
+    above.set_parent(replace(link, linkage=present, linkage2=following))
     target.begin(data_write_guid=following)
+
+
+def is_merged(chain: Chain, count: int) -> bool:
+    """Whether the lowest of the first *count* layers reads as the first does already, so that nothing is to be moved.
+
+    Reads what the layers between hold, up to the first difference.
+    """
+    below = Chain(chain.layers[count - 1 :])
+    if chain.size != below.size:
+        return False
+    for _, extent in resolve(chain.images[: count - 1], 0, chain.size):
+        if extent.presence is Presence.NOT_PRESENT:
+            continue
+        for span in spans(extent.offset, extent.length, _PIECE):
+            at = span.number * _PIECE + span.within
+            if chain.read(at, span.length) != below.read(at, span.length):
+                return False
+    return True
 
 
 def pull(

@@ -25,7 +25,8 @@ class MergePlan:
     *merged* are the files whose content moves into *result*. *moved* is the payload to copy, *needed* the space that
     new blocks take at most, *free* what the file system has. *relinked* are the files that name the top of the run as
     their parent and will name *result*; *orphaned* those that name a changed or removed file otherwise, and would
-    lose their parent: with any of them the merge is refused unless the caller gives them up.
+    lose their parent: with any of them the merge is refused unless the caller gives them up. *done* says that a merge
+    that was stopped had moved everything, so that only relinking and removing are left.
     """
 
     direction: Direction
@@ -36,6 +37,7 @@ class MergePlan:
     free: int
     relinked: tuple[str, ...]
     orphaned: tuple[str, ...]
+    done: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,9 +11,9 @@ from contextlib import closing
 from uuid import UUID
 
 from vhdx.building import is_temporary
-from vhdx.errors import Error
+from vhdx.errors import Error, FormatError
 from vhdx.image.base import ImageInfo, NewId
-from vhdx.image.open import open_image
+from vhdx.image.open import open_image, recognise
 from vhdx.parents import ParentPolicy, candidates
 from vhdx.storage.base import Access, FileSystem
 
@@ -21,13 +21,12 @@ from vhdx.storage.base import Access, FileSystem
 def children(files: FileSystem, path: str, linkage: UUID, policy: ParentPolicy, *, new_id: NewId) -> list[str]:
     """Paths of the images beside *path* whose parent it is, sorted.
 
-    An image counts when it records *linkage* and *path* is the first of its candidates that has it. Files that cannot
-    be read, or are no images, name nothing. Raises OSError when the directory cannot be listed.
+    An image counts when it records *linkage* and *path* is the first of its candidates that has it. Of files that
+    cannot be read nothing is known. Raises OSError when the directory cannot be listed.
     """
     found = []
-    for beside, info in _differencing_beside(files, path, policy, new_id):
-        assert info.parent is not None
-        if info.parent.accepts(linkage):
+    for beside, info in _beside(files, path, policy, new_id):
+        if isinstance(info, ImageInfo) and info.parent is not None and info.parent.accepts(linkage):
             first = _first_match(files, beside, info, policy, new_id)
             if first in (None, files.stat(path).identity):
                 found.append(beside)
@@ -37,21 +36,24 @@ def children(files: FileSystem, path: str, linkage: UUID, policy: ParentPolicy, 
 def namers(files: FileSystem, path: str, linkage: UUID | None, policy: ParentPolicy, *, new_id: NewId) -> list[str]:
     """Paths of the images beside *path* that name it in any way: by its linkage or by a path that leads to it.
 
-    More than its children: also those that were made from an earlier state of it. Raises OSError when the directory
-    cannot be listed.
+    More than its children: also those that were made from an earlier state of it, and images that cannot be read now
+    and may name it for all that is known. Raises OSError when the directory cannot be listed.
     """
     found = []
-    for beside, info in _differencing_beside(files, path, policy, new_id):
-        assert info.parent is not None
-        named = [posixpath.normpath(candidate) for candidate in candidates(files, beside, info.parent, policy)]
-        if info.parent.accepts(linkage) or posixpath.normpath(path) in named:
+    for beside, info in _beside(files, path, policy, new_id):
+        if not isinstance(info, ImageInfo):
             found.append(beside)
+        elif info.parent is not None:
+            named = [posixpath.normpath(candidate) for candidate in candidates(files, beside, info.parent, policy)]
+            if info.parent.accepts(linkage) or posixpath.normpath(path) in named:
+                found.append(beside)
     return found
 
 
-def _differencing_beside(
+def _beside(
     files: FileSystem, path: str, policy: ParentPolicy, new_id: NewId
-) -> Iterator[tuple[str, ImageInfo]]:
+) -> Iterator[tuple[str, ImageInfo | Exception]]:
+    """The images beside *path* and what each says of itself, or why it could not be looked into."""
     directory = posixpath.dirname(path)
     for name in files.list(directory):
         beside = posixpath.join(directory, name)
@@ -59,17 +61,25 @@ def _differencing_beside(
             continue
         if posixpath.normpath(beside) != posixpath.normpath(path):
             info = _look(files, beside, new_id)
-            if info is not None and info.parent is not None:
+            if info is not None:
                 yield beside, info
 
 
-def _look(files: FileSystem, path: str, new_id: NewId) -> ImageInfo | None:
-    """What the file says of itself; None for one that is no image, or is gone, or may not be looked into."""
+def _look(files: FileSystem, path: str, new_id: NewId) -> ImageInfo | Exception | None:
+    """What the file says of itself; None for one that is no image, or is gone; why it could not be looked into."""
     try:
-        with closing(open_image(files.open(path, Access.INSPECT), new_id=new_id)) as image:
+        storage = files.open(path, Access.INSPECT)
+        try:
+            format = recognise(storage)
+        except FormatError as error:
+            storage.close()
+            return None if error.offset is not None else error
+        with closing(open_image(storage, new_id=new_id, format=format)) as image:
             return image.info
-    except (Error, FileNotFoundError, PermissionError):
+    except FileNotFoundError:
         return None
+    except (Error, PermissionError) as error:
+        return error
 
 
 def _first_match(
@@ -79,6 +89,6 @@ def _first_match(
     assert info.parent is not None
     for candidate in candidates(files, child, info.parent, policy):
         found = _look(files, candidate, new_id)
-        if found is not None and info.parent.accepts(found.linkage):
+        if isinstance(found, ImageInfo) and info.parent.accepts(found.linkage):
             return files.stat(candidate).identity
     return None

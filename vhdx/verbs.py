@@ -62,6 +62,9 @@ class Engine(Protocol):
     ) -> None:
         """Change the disk's size; a grown part reads as zeros. A stop leaves the old or the new size.
 
+        Only a fixed VHD cannot promise that: stopped while it grows it may be left without a footer at its end, which
+        `repair` finds again, or with the old footer's 512 bytes in the grown part.
+
         Refused for an image with children unless *orphan*.
         """
 
@@ -80,9 +83,12 @@ class Engine(Protocol):
 
         Down, the default, that is *target*, which afterwards, durably, reads as *top* does; top's size wins. Up it is
         *top*, whose parent then is that of *target*. A stop leaves every disk that reads through *top* as it was, and
-        the same call finishes. Refused, down, when *target* or a layer between has children outside the run, unless
-        *orphan*; refused when there is clearly no space for it. With *remove*, what names *top* is relinked to the
-        result, then those merged files are removed that nothing names any more; without, both are left to the caller.
+        the same call finishes, as long as *top* still lies over *target*; when it does not, everything was moved, and
+        what is left of the merged files can be removed.
+
+        Refused, down, when *target* or a layer between has children outside the run, unless *orphan*; refused when
+        there is clearly no space for it. With *remove*, what names *top* is relinked to the result, then those merged
+        files are removed that nothing names any more; without, both are left to the caller.
         """
 
     def plan_merge(

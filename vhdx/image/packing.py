@@ -44,11 +44,15 @@ def pack(file: VhdxFile, on_progress: Progress) -> None:
         file.commit()
     moved, most = 0, space.used_end
     batch: list[tuple[_Resident, int]] = []
+    least = 1 << 63
     while residents:
         resident = _resident(file, residents.pop())
-        goal = space.allocate_before(resident.length, resident.place)
+        # Where there was no room before a higher place, there is none before a lower one.
+        goal = space.allocate_before(resident.length, resident.place) if resident.length < least else None
         if goal is not None:
             batch.append((resident, goal))
+        else:
+            least = min(least, resident.length)
         if batch and (goal is None or sum(one.length for one, _ in batch) >= _BATCH or not residents):
             moved += _move(file, batch)
             batch.clear()

@@ -30,6 +30,9 @@ class Space:
             raise UnsupportedFeature(f"a file of {file_size} bytes is larger than any that is written here")
         self._map = bytearray(-(-file_size // MIB))
         self._file_size = file_size
+        # No gap of so many MiB begins before: found once, it need not be found again.
+        self._full_until: dict[int, int] = {}
+        self._used = 0
         self._leaving: list[Range] = []
         self._left: list[Range] = []
 
@@ -44,27 +47,27 @@ class Space:
         first, count = offset // MIB, -(-length // MIB)
         if self._map.find(_TAKEN, first, first + count) >= 0:
             raise FormatError(owner, None, f"its place at {offset} of {length} bytes belongs to something else too")
-        self._map[first : first + count] = _TAKEN * count
+        self._mark(Range(first * MIB, count * MIB), _TAKEN)
 
     def allocate_before(self, length: int, end: int) -> int | None:
         """Take the lowest gap of *length* bytes that ends at *end* or before it, where there is one."""
         count = length // MIB
-        first = self._map.find(_FREE * count, 0, end // MIB)
+        first = self._gap(count, end // MIB)
         if first < 0:
             return None
-        self._map[first : first + count] = _TAKEN * count
+        self._mark(Range(first * MIB, length), _TAKEN)
         return first * MIB
 
     def allocate(self, length: int) -> Place:
         """Take the lowest gap of *length* bytes, or space behind the end, to which the caller grows the file."""
         count = length // MIB
-        first = self._map.find(_FREE * count)
+        first = self._gap(count, len(self._map))
         if first < 0:
-            first = len(self._map.rstrip(_FREE))
+            first = self._used
             if first * MIB + length > _LARGEST_FILE:
                 raise UnsupportedFeature(f"the file would grow over {_LARGEST_FILE} bytes")
             self._map.extend(bytes(first + count - len(self._map)))
-        self._map[first : first + count] = _TAKEN * count
+        self._mark(Range(first * MIB, length), _TAKEN)
         return Place(first * MIB, first * MIB >= self._file_size)
 
     def give_back(self, offset: int, length: int) -> None:
@@ -88,14 +91,28 @@ class Space:
             self._mark(freed, _FREE)
         self._left.clear()
 
+    def _gap(self, count: int, end: int) -> int:
+        """Where the lowest gap of *count* MiB before *end* begins; negative where there is none."""
+        start = self._full_until.get(count, 0)
+        first = self._map.find(_FREE * count, start, end)
+        self._full_until[count] = first if first >= 0 else max(start, end - count + 1)
+        return first
+
     def _mark(self, place: Range, state: bytes) -> None:
         first, count = place.offset // MIB, -(-place.length // MIB)
         self._map[first : first + count] = state * count
+        if state != _FREE:
+            self._used = max(self._used, first + count)
+            return
+        for wanted, start in self._full_until.items():
+            self._full_until[wanted] = min(start, max(first - wanted + 1, 0))
+        if first + count == self._used:
+            self._used = len(self._map[: self._used].rstrip(_FREE))
 
     @property
     def used_end(self) -> int:
         """The end of the last MiB that is not free."""
-        return len(self._map.rstrip(_FREE)) * MIB
+        return self._used * MIB
 
     @property
     def file_size(self) -> int:
