@@ -183,11 +183,13 @@ class VhdFixedImage:
 
     def close(self) -> None:
         """Flush and give the file back."""
-        try:
-            if self._touched and not self._poison:
-                self.flush()
-        finally:
-            self._storage.close()
+        with self._writer:
+            try:
+                if self._touched and not self._poison:
+                    self.flush()
+            finally:
+                self._poison = self._poison or "it is closed"
+                self._storage.close()
 
     def abandon(self) -> None:
         """Give the file back without a flush."""

@@ -179,11 +179,14 @@ class VhdxImage:
         if self._closed:
             return
         self._closed = True
-        try:
-            with self._file.changing():
-                self._settle()
-        finally:
-            self._file.storage.close()
+        # A writer that waits for its turn must not find the file as it was.
+        with self._file.writer:
+            try:
+                with self._file.changing():
+                    self._settle()
+            finally:
+                self._file.poison = self._file.poison or "it is closed"
+                self._file.storage.close()
 
     def _settle(self) -> None:
         file = self._file

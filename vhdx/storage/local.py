@@ -11,6 +11,7 @@ import errno
 import os
 import stat
 import sys
+import weakref
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -91,7 +92,9 @@ class LocalStorage:
             offset += done
             buffers = _rest(buffers, done)
 
-    def _past_end(self, offset: int, wanted: int) -> FormatError:
+    def _past_end(self, offset: int, wanted: int) -> Exception:
+        if self._fd < 0:
+            return OSError(errno.EBADF, os.strerror(errno.EBADF), self._name)
         reason = f"the file ends before the {wanted} bytes that were to be read from here"
         return FormatError("file", offset, reason, file=self._name)
 
@@ -191,11 +194,28 @@ class LocalStorage:
         fd, self._fd = self._fd, -1
         if fd >= 0:
             with _failures(self._name):
-                os.close(fd)
+                _release(self, fd)
 
     def _check_writable(self) -> None:
         if not self._writable:
             raise ReadOnly(f"{self._name}: the file was opened for reading only")
+
+
+def _release(storage: LocalStorage, fd: int) -> None:
+    """Give the file back now, and its number only when nobody holds *storage* any more.
+
+    Another thread may be on its way into a system call with the number; it must not meet the next file to be opened.
+    """
+    try:
+        nothing = os.open(os.devnull, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
+    except OSError:  # no number is free, or there is no such device: giving the file back matters more
+        os.close(fd)
+        return
+    try:
+        os.dup2(nothing, fd, inheritable=False)
+    finally:
+        os.close(nothing)
+    weakref.finalize(storage, os.close, fd)
 
 
 def _runs(pieces: Sequence[tuple[int, Buffer]]) -> Iterator[tuple[int, list[memoryview]]]:
