@@ -196,8 +196,8 @@ class NativeEngine:
     def _settle(self, files: FileSystem, plan: MergePlan) -> None:
         """Relink what names the top of a merged run, then remove the merged files that nothing else needs.
 
-        The lowest goes first: what is left when this stops cannot be opened, where a layer over a merged one would
-        show what never was.
+        The top goes last, relinked to the result before, so that its disk opens until then. Of the others the lowest
+        goes first, since it opens and would show what never was; those above it do not open without it.
         """
         for child in plan.relinked:
             self.relink(files, child, plan.result)
@@ -207,7 +207,12 @@ class NativeEngine:
                 if not self._is_unneeded(files, path, self.info(files, path).linkage, plan):
                     break
                 unneeded.append(path)
-            for path in reversed(unneeded):
+            if plan.direction is Direction.DOWN and len(unneeded) > 1:
+                self.relink(files, unneeded[0], plan.result)
+                order = [*reversed(unneeded[1:]), unneeded[0]]
+            else:
+                order = unneeded[::-1]
+            for path in order:
                 self._remove(files, path, plan)
 
     def _is_unneeded(self, files: FileSystem, path: str, linkage: UUID | None, plan: MergePlan) -> bool:

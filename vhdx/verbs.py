@@ -83,8 +83,8 @@ class Engine(Protocol):
 
         Down, the default, that is *target*, which afterwards, durably, reads as *top* does; top's size wins. Up it is
         *top*, whose parent then is that of *target*. A stop leaves every disk that reads through *top* as it was, and
-        the same call finishes, as long as *top* still lies over *target*; when it does not, everything was moved, and
-        what is left of the merged files can be removed.
+        the same call finishes, as long as *top* still lies over *target*; when it does not, everything was moved. A
+        stop while files are removed may leave files of the middle of the run, which are no disks of their own any more.
 
         Refused, down, when *target* or a layer between has children outside the run, unless *orphan*; refused when
         there is clearly no space for it. With *remove*, what names *top* is relinked to the result, then those merged
