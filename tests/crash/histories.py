@@ -196,9 +196,12 @@ class History:
         self._change(self.chain.write, offset, bytes(length))
 
     def discard(self, offset: int, length: int) -> None:
-        """Whole blocks of the leaf given up."""
+        """Whole blocks of the leaf given up, where its format can say so: a VHD over a parent keeps them."""
         block = self.chain.leaf.info.block_size
         assert block is not None
+        if self.options.format is ImageFormat.VHD and len(self.paths) > 1:
+            self._change(lambda _, __: self.chain.discard(offset, length), 0, b"")
+            return
         first = -(-offset // block) * block
         last = self.size if offset + length == self.size else (offset + length) // block * block
         if first < last:

@@ -157,6 +157,17 @@ def test_a_path_that_cannot_be_recorded_is_refused(path: str) -> None:
         locator.build(ParentLocator(LINKAGE, paths={"relative_path": path}))
 
 
+@pytest.mark.parametrize("path", ["", "a\0b"])
+def test_a_path_that_could_not_be_read_back_is_refused(path: str) -> None:
+    with pytest.raises(FormatError, match=r"relative_path.*is empty or contains a NUL"):
+        locator.build(ParentLocator(LINKAGE, paths={"relative_path": path}))
+
+
+def test_a_locator_without_a_path_is_refused() -> None:
+    with pytest.raises(FormatError, match="no path to the parent"):
+        locator.build(ParentLocator(LINKAGE, paths={"parent_name": "0.vhdx"}))
+
+
 def test_the_longest_path_is_recorded() -> None:
     value = ParentLocator(LINKAGE, paths={"relative_path": "x" * 32767})
     assert locator.parse(locator.build(value)) == value

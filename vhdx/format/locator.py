@@ -116,7 +116,9 @@ def _guid(text: str | None) -> UUID | None:
 
 
 def build(locator: ParentLocator) -> bytes:
-    """The item's bytes. Raises FormatError when a value is too long to be recorded."""
+    """The item's bytes. Raises FormatError for what `parse` would refuse: no path, or no text of a fit length."""
+    if not any(key in locator.paths for key in PATH_KEYS):
+        raise FormatError(HEADER.structure, None, f"no path to the parent is given by {', '.join(PATH_KEYS)}", _SECTION)
     pairs = {"parent_linkage": f"{{{locator.linkage}}}"}
     if locator.linkage2 is not None:
         pairs["parent_linkage2"] = f"{{{locator.linkage2}}}"
@@ -128,7 +130,9 @@ def build(locator: ParentLocator) -> bytes:
         try:
             encoded = key.encode("utf-16-le"), value.encode("utf-16-le")
         except UnicodeEncodeError as error:
-            raise FormatError(HEADER.structure, None, f"{key} {value!r} is not Unicode text", _SECTION) from error
+            raise FormatError(HEADER.structure, None, f"{key!r} {value!r} is not Unicode text", _SECTION) from error
+        if not key or not value or "\0" in key + value:
+            raise FormatError(HEADER.structure, None, f"{key!r} {value!r} is empty or contains a NUL", _SECTION)
         if max(map(len, encoded)) > _LONGEST_TEXT:
             raise FormatError(HEADER.structure, None, f"{key} is too long to be recorded", _SECTION)
         key_at, value_at = start + len(texts), start + len(texts) + len(encoded[0])

@@ -145,7 +145,11 @@ class Image(Protocol):
         """Make a range read as zeros, masking any parent."""
 
     def discard(self, offset: int, length: int) -> None:
-        """The guest needs a range no more: whole blocks read as zeros and give their space back, the rest stays."""
+        """The guest needs a range no more: whole blocks read as zeros and give their space back, the rest stays.
+
+        Where the format cannot let a block go, the block stays as it is: in a fixed image, and in a VHD over a parent,
+        which would show.
+        """
 
     def resize(self, size: int, *, below: int = 0) -> None:
         """Change the size of the disk; a grown part reads as zeros.

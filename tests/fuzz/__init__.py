@@ -1,0 +1,1 @@
+"""Lies told to every kind of image, and what has to hold whatever the bytes say."""
