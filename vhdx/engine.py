@@ -11,14 +11,14 @@ from vhdx.chain import Chain
 from vhdx.check import Finding, check_chain, check_storage
 from vhdx.compact import compact
 from vhdx.convert import convert
-from vhdx.errors import Error, OutOfSpace
-from vhdx.image.base import CreateOptions, ImageFormat, ImageInfo, NewId, ParentLink, Progress
-from vhdx.image.create import create_image, whole_size
+from vhdx.errors import Error, FormatError, HasChildren, OutOfSpace
+from vhdx.image.base import CreateOptions, ImageFormat, ImageInfo, LogState, NewId, ParentLink, Progress
+from vhdx.image.create import create_image, refuse_shape, whole_size
 from vhdx.image.open import open_image
 from vhdx.image.raw import open_raw
 from vhdx.merge import is_merged, merge, pull
 from vhdx.merge_plan import Cost, Direction, MergePlan, cost_down, cost_up
-from vhdx.parents import DEFAULT_POLICY, Layer, ParentPolicy, relative_path
+from vhdx.parents import DEFAULT_POLICY, Layer, ParentPolicy, path_between
 from vhdx.relatives import children, namers
 from vhdx.repair.fix import Fix
 from vhdx.repair.verb import plan_repair, repair
@@ -37,49 +37,68 @@ class NativeEngine:
     new_id: NewId = uuid4
     policy: ParentPolicy = DEFAULT_POLICY
 
-    def create(self, files: FileSystem, path: str, size: int, options: CreateOptions | None = None) -> None:
+    def create(
+        self,
+        files: FileSystem,
+        path: str,
+        size: int,
+        options: CreateOptions | None = None,
+        *,
+        replace: bool = False,
+    ) -> None:
         """Make an image; see `Engine.create`."""
-        with building(files, path, token=self._token()) as storage:
+        options = options or CreateOptions()
+        refuse_shape(files.describe(path), size, options, has_parent=False)
+        if replace:
+            self._refuse_replacing(files, path)
+        with building(files, path, token=self._token(), replace=replace) as storage:
             create_image(
-                storage, size=size, disk_id=self.new_id(), new_id=self.new_id, options=options or CreateOptions()
+                storage, size=size, disk_id=self.new_id(), new_id=self.new_id, options=options
             ).close()
 
     def create_child(
         self, files: FileSystem, path: str, parent: str, *, size: int | None = None, replace: bool = False
     ) -> None:
         """Make an empty differencing image; see `Engine.create_child`."""
-        same_directory(path, parent)
+        path_between(path, parent, self.policy)
         if replace:
-            self._refuse_replacing(files, path, parent)
+            self._refuse_replacing(files, path, files, self.layers(files, parent))
         # The claim on the parent keeps writers from changing it before the child is there.
         with closing(open_image(files.open(parent, Access.READ), new_id=self.new_id)) as image:
             below = image.info
-            link = _link_to(files, parent, below)
+            link = _link_to(files, path, parent, below, self.policy)
             assert below.disk_id is not None
+            size = below.virtual_size if size is None else size
+            options = CreateOptions(
+                format=below.format,
+                logical_sector_size=below.logical_sector_size,
+                physical_sector_size=below.physical_sector_size,
+            )
+            refuse_shape(files.describe(path), size, options, has_parent=True)
             with building(files, path, token=self._token(), replace=replace) as storage:
                 create_image(
                     storage,
-                    size=below.virtual_size if size is None else size,
+                    size=size,
                     # A VHD has an id of its own, which its children record; the layers of a VHDX are one disk.
                     disk_id=below.disk_id if below.format is ImageFormat.VHDX else self.new_id(),
                     new_id=self.new_id,
-                    options=CreateOptions(
-                        format=below.format,
-                        logical_sector_size=below.logical_sector_size,
-                        physical_sector_size=below.physical_sector_size,
-                    ),
+                    options=options,
                     parent=link,
                 ).close()
 
-    def _refuse_replacing(self, files: FileSystem, path: str, parent: str) -> None:
-        """A new child must take the place of nothing that it, or another image, needs."""
+    def _refuse_replacing(
+        self, files: FileSystem, path: str, sources: FileSystem | None = None, layers: Sequence[str] = ()
+    ) -> None:
+        """A new image must take the place of nothing that it, or another image, needs."""
         try:
             identity = files.stat(path).identity
         except FileNotFoundError:
             return
-        if any(files.stat(layer).identity == identity for layer in self.layers(files, parent)):
-            raise Error(f"{files.describe(path)}: lies under {files.describe(parent)} and cannot become its child")
-        bereaved = self.children(files, path)
+        if sources is not None and any(sources.stat(layer).identity == identity for layer in layers):
+            raise Error(f"{files.describe(path)}: is a layer of the disk that is to be in it; give another name")
+        bereaved: list[str] = []
+        with suppress(FormatError):  # rubbish has no children
+            bereaved = self.children(files, path)
         if bereaved:
             raise _bereaved(files, path, bereaved)
 
@@ -142,7 +161,8 @@ class NativeEngine:
             if plan.orphaned and not orphan:
                 raise _bereaved(files, target, plan.orphaned)
             if up:
-                pull(chain.images[:count], parent=_link_under(files, chain, count), on_progress=on_progress)
+                under = _link_under(files, chain, count, self.policy)
+                pull(chain.images[:count], parent=under, on_progress=on_progress)
             elif not plan.done:
                 below = _size_under(chain, count - 1)
                 merge(chain.images[:count], below=below, new_id=self.new_id, on_progress=on_progress)
@@ -232,13 +252,12 @@ class NativeEngine:
 
     def relink(self, files: FileSystem, child: str, parent: str) -> None:
         """Record *parent* as the parent of *child*; see `Engine.relink`."""
-        same_directory(child, parent)
         identity = files.stat(child).identity
         with self.open_chain(files, parent) as chain:
             if any(files.stat(layer.path).identity == identity for layer in chain.layers):
                 raise Error(f"{files.describe(child)}: would become its own ancestor")
             below = chain.leaf.info
-            link = _link_to(files, parent, below)
+            link = _link_to(files, child, parent, below, self.policy)
             with closing(open_image(files.open(child, Access.WRITE), new_id=self.new_id)) as image:
                 if image.info.format is not below.format:
                     formats = f"a {image.info.format} cannot have a {below.format} as its parent"
@@ -258,6 +277,7 @@ class NativeEngine:
         source_format: ImageFormat | None = None,
         options: CreateOptions | None = None,
         size: int | None = None,
+        replace: bool = False,
         on_progress: Progress | None = None,
     ) -> None:
         """Make *target* a copy of *source* in another shape; see `Engine.convert`."""
@@ -265,16 +285,29 @@ class NativeEngine:
             shape = _shape(chain, options, target_files.describe(target))
             if size is not None and size < chain.size:
                 raise Error(f"{target_files.describe(target)}: {size} bytes cannot hold a disk of {chain.size} bytes")
-            with building(target_files, target, token=self._token()) as storage:
+            whole = _whole(size or chain.size, shape)
+            refuse_shape(target_files.describe(target), whole, shape, has_parent=False)
+            if replace:
+                layers = [layer.path for layer in chain.layers]
+                self._refuse_replacing(target_files, target, source_files, layers)
+            with building(target_files, target, token=self._token(), replace=replace) as storage:
                 image = create_image(
                     storage,
-                    size=_whole(size or chain.size, shape),
+                    size=whole,
                     disk_id=self.new_id(),
                     new_id=self.new_id,
                     options=shape,
                 )
                 convert(chain, image, on_progress=on_progress)
                 image.close()
+
+    def replay(self, files: FileSystem, path: str) -> bool:
+        """Put what the log holds where it belongs; see `Engine.replay`."""
+        # Opening for writing replays, and what is under the image has no part in it.
+        dirty = self.info(files, path).log is LogState.DIRTY
+        if dirty:
+            open_image(files.open(path, Access.WRITE), new_id=self.new_id).close()
+        return dirty
 
     def compact(
         self,
@@ -380,15 +413,9 @@ class NativeEngine:
         return self.new_id().hex[:8]
 
 
-def same_directory(child: str, parent: str) -> None:
-    """Raises Error unless the two lie in one directory, where a relative path is a name."""
-    if posixpath.dirname(posixpath.normpath(child)) != posixpath.dirname(posixpath.normpath(parent)):
-        raise Error(f"{child} and {parent} are not in one directory")
-
-
-def _bereaved(files: FileSystem, path: str, bereaved: Sequence[str]) -> Error:
+def _bereaved(files: FileSystem, path: str, bereaved: Sequence[str]) -> HasChildren:
     names = ", ".join(files.describe(child) for child in bereaved)
-    return Error(
+    return HasChildren(
         f"{files.describe(path)}: is the parent of {names}; a change of it would make them unreadable. Merge them "
         f"first, or say that they are given up"
     )
@@ -437,16 +464,15 @@ def _records(recorded: ParentLink | None, link: ParentLink) -> bool:
     return replace(recorded, paths=paths) == link
 
 
-def _link_under(files: FileSystem, chain: Chain, count: int) -> ParentLink | None:
+def _link_under(files: FileSystem, chain: Chain, count: int, policy: ParentPolicy) -> ParentLink | None:
     """What the first *count* layers of *chain* lie on, as a record for an image in place of them."""
     if count == len(chain.layers):
         return None
     under = chain.layers[count]
-    same_directory(chain.layers[0].path, under.path)
-    return _link_to(files, under.path, under.image.info)
+    return _link_to(files, chain.layers[0].path, under.path, under.image.info, policy)
 
 
-def _link_to(files: FileSystem, parent: str, info: ImageInfo) -> ParentLink:
+def _link_to(files: FileSystem, child: str, parent: str, info: ImageInfo, policy: ParentPolicy) -> ParentLink:
     if info.linkage is None:
         raise Error(f"{files.describe(parent)}: a raw file has no id that a child could record, so it has no children")
-    return ParentLink(info.linkage, paths={"relative_path": relative_path(posixpath.basename(parent))})
+    return ParentLink(info.linkage, paths={"relative_path": path_between(child, parent, policy)})

@@ -57,6 +57,18 @@ class ParentMismatch(Error):
     """The file in the parent's place is not, or is no longer, what the child was made from."""
 
 
+class Unrecognised(FormatError):
+    """The file carries the marks of no format, or of two: the caller has to say which it is."""
+
+
+class HasChildren(Error):
+    """The change would break other images, which have the file as their parent; nothing was changed."""
+
+
+class WouldLoseData(Error):
+    """The disk would become smaller, and that, or the data there, has to be given up expressly; nothing was changed."""
+
+
 class ReadOnly(Error):
     """A change was asked of something that was opened for reading."""
 

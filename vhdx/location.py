@@ -20,6 +20,7 @@ from vhdx.storage.local import LocalFileSystem
 
 if TYPE_CHECKING:
     from vhdx.storage.smb import SmbPool
+    from vhdx.storage.smb.settings import SmbSettings
 
 Location = str | os.PathLike[str]
 """A path of this machine, ``smb://[[domain;]user@]server[:port]/share/path`` or ``\\\\server\\share\\path``."""
@@ -132,11 +133,19 @@ def sibling(location: Location, other: Location) -> str:
     return beside.path
 
 
-def locate(location: Location, *, auth: Credentials | None = None, pool: "SmbPool | None" = None) -> Place:
+def locate(
+    location: Location,
+    *,
+    auth: Credentials | None = None,
+    pool: "SmbPool | None" = None,
+    encrypt: bool = False,
+) -> Place:
     """The file system of a location and the path in it; a share is connected to.
 
-    *auth* is for shares, which need it, and for nothing else. Without *pool* the place owns its connection. Raises
-    Error for a bad location or credentials in the wrong place, FileNotFoundError for a share that is not there,
+    *auth* is for shares, which need it, and for nothing else. Without *pool* the place owns its connection. What goes
+    to and from a share is signed, and with *encrypt*, or where the share demands it, encrypted.
+
+    Raises Error for a bad location or credentials in the wrong place, FileNotFoundError for a share that is not there,
     PermissionError for a wrong account, ConnectionError.
     """
     address = parse(location)
@@ -146,9 +155,15 @@ def locate(location: Location, *, auth: Credentials | None = None, pool: "SmbPoo
         # What the file system says of free space is that of the file's own directory.
         return Place(address, LocalFileSystem(address.directory), address.path)
     credentials = _credentials(address, auth)
-    connections = _new_pool() if pool is None else pool
+    connections = new_pool() if pool is None else pool
     try:
-        files = connections.share(address.server, address.share, port=address.port, credentials=credentials)
+        files = connections.share(
+            address.server,
+            address.share,
+            port=address.port,
+            credentials=credentials,
+            settings=_settings(encrypt=encrypt),
+        )
     except BaseException:
         if pool is None:
             connections.close()
@@ -225,6 +240,8 @@ def _credentials(address: ShareAddress, auth: Credentials | None) -> Credentials
     name = address.text(address.path)
     if auth is None:
         raise Error(f"{name}: on a share, which needs credentials; pass auth=Credentials(user, password)")
+    if auth.kerberos and not auth.username:
+        return auth
     asked = (address.user.casefold(), address.domain.casefold())
     given = (auth.username.casefold(), auth.domain.casefold())
     if any(wanted not in ("", have) for wanted, have in zip(asked, given, strict=True)):
@@ -232,7 +249,14 @@ def _credentials(address: ShareAddress, auth: Credentials | None) -> Credentials
     return auth
 
 
-def _new_pool() -> "SmbPool":
+def _settings(*, encrypt: bool) -> "SmbSettings":
+    from vhdx.storage.smb.settings import SmbSettings  # noqa: PLC0415
+
+    return SmbSettings(encrypt=encrypt)
+
+
+def new_pool() -> "SmbPool":
+    """Connections for several places. Raises ModuleNotFoundError where the library for shares is not installed."""
     try:
         from vhdx.storage.smb import SmbPool  # noqa: PLC0415
     except ModuleNotFoundError as error:

@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from vhdx.errors import Error, InUse, ParentMismatch, ParentNotFound
 from vhdx.image.base import Image, ImageInfo, NewId, ParentLink
@@ -59,6 +60,24 @@ def relative_path(name: str) -> str:
     return f".\\{name}"
 
 
+def path_between(child: str, parent: str, policy: ParentPolicy) -> str:
+    """How *child* records the path of *parent*, so that it is found by the same policy.
+
+    Raises Error for a parent in another directory that the policy does not name, and for a name that Windows does not
+    have. A parent below the child's directory would be found, but nothing beside it would tell of the child.
+    """
+    home, target = posixpath.dirname(posixpath.normpath(child)), posixpath.normpath(parent)
+    if posixpath.dirname(target) == home:
+        return relative_path(posixpath.basename(target))
+    if not any(_lies_in(target, root) for root in policy.directories):
+        raise Error(f"{child} and {parent} are not in one directory, and the policy allows no other for parents")
+    names = posixpath.relpath(target, home or ".").split("/")
+    for name in names:
+        if name != "..":
+            relative_path(name)
+    return "\\".join(names if names[0] == ".." else [".", *names])
+
+
 def find_parent(
     files: FileSystem, child: str, info: ImageInfo, policy: ParentPolicy, *, access: Access, new_id: NewId
 ) -> Layer:
@@ -86,7 +105,7 @@ def find_parent(
             tried.append(str(error))
     if mismatches:
         raise ParentMismatch(f"{files.describe(child)}: {'; '.join(mismatches + tried)}")
-    raise ParentNotFound(files.describe(child), [*tried, *_unusable(child, link, policy)])
+    raise ParentNotFound(files.describe(child), [*tried, *unusable(child, link, policy)])
 
 
 def _open_if_parent(
@@ -96,7 +115,7 @@ def _open_if_parent(
     # Looked at first without a claim on the file; again afterwards, since another may have taken its name.
     for claim in (Access.INSPECT, access):
         image = open_image(files.open(path, claim), new_id=new_id, format=child.format)
-        reason = _refusal(child, image.info)
+        reason = refusal(child, image.info)
         if reason or claim is access:
             break
         image.close()
@@ -106,7 +125,8 @@ def _open_if_parent(
     return reason
 
 
-def _refusal(child: ImageInfo, parent: ImageInfo) -> str:
+def refusal(child: ImageInfo, parent: ImageInfo) -> str:
+    """Why an image is not the parent that *child* records; empty when it is."""
     link = child.parent
     assert link is not None
     if not link.accepts(parent.linkage):
@@ -119,26 +139,41 @@ def _refusal(child: ImageInfo, parent: ImageInfo) -> str:
     return ""
 
 
+class Candidate(NamedTuple):
+    """A path to try, the key of the record that led to it, and whether only the record's base name did."""
+
+    path: str
+    key: str
+    by_name: bool
+
+
 def candidates(files: FileSystem, child: str, link: ParentLink, policy: ParentPolicy) -> Iterator[str]:
     """Paths to try, best first, each once: the recorded relative path, then base names where parents may lie."""
+    return (candidate.path for candidate in explained_candidates(files, child, link, policy))
+
+
+def explained_candidates(
+    files: FileSystem, child: str, link: ParentLink, policy: ParentPolicy
+) -> Iterator[Candidate]:
+    """The same with what led to each."""
     seen: set[str] = {posixpath.normpath(child)}
     home = posixpath.dirname(child)
     recorded = link.paths.get("relative_path")
     direct = None if recorded is None else _inside(home, recorded, policy)
     if direct is not None and direct not in seen:
         seen.add(direct)
-        yield direct
-    names = [name for name in map(_base_name, link.paths.values()) if name]
+        yield Candidate(direct, "relative_path", by_name=False)
+    names = [(key, name) for key, path in link.paths.items() if (name := _base_name(path))]
     for directory in (home, *policy.directories):
         present: list[str] = []
         with suppress(FileNotFoundError):
             present = files.list(directory)
-        for name in names:
+        for key, name in names:
             for found in (entry for entry in present if entry.casefold() == name.casefold()):
                 path = posixpath.normpath(posixpath.join(directory, found))
                 if path not in seen:
                     seen.add(path)
-                    yield path
+                    yield Candidate(path, key, by_name=True)
 
 
 def _parts(recorded: str) -> list[str] | None:
@@ -179,7 +214,7 @@ def _base_name(recorded: str) -> str | None:
     return None if _parts(name) != [name] or name == ".." else name
 
 
-def _unusable(child: str, link: ParentLink, policy: ParentPolicy) -> list[str]:
+def unusable(child: str, link: ParentLink, policy: ParentPolicy) -> list[str]:
     """Recorded paths that were not followed, and why."""
     home = posixpath.dirname(child)
     reasons = []
@@ -187,9 +222,3 @@ def _unusable(child: str, link: ParentLink, policy: ParentPolicy) -> list[str]:
         if key != "relative_path" or _inside(home, recorded, policy) is None:
             reasons.append(f"{key} {recorded!r} leads out of the image's directory and was not followed")
     return reasons
-
-
-def same_directory(first: str, second: str) -> None:
-    """Raises Error unless both paths are in one directory."""
-    if posixpath.dirname(posixpath.normpath(first)) != posixpath.dirname(posixpath.normpath(second)):
-        raise Error(f"{first} and {second} are not in one directory, as an image and its parent have to be")

@@ -1,7 +1,7 @@
 """What must be true before the end of a disk is cut off."""
 
 from vhdx.chain import Chain
-from vhdx.errors import Error
+from vhdx.errors import Error, WouldLoseData
 from vhdx.extents import Presence
 from vhdx.zeros import is_zeros
 
@@ -13,12 +13,13 @@ def refuse_loss(chain: Chain, size: int, *, unused: bool) -> None:
     """
     name = chain.leaf.storage.name
     if not unused:
-        raise Error(f"{name}: the disk has {chain.size} bytes, and {size} are fewer; shrinking has to be asked for")
+        reason = f"the disk has {chain.size} bytes, and {size} are fewer; shrinking has to be asked for"
+        raise WouldLoseData(f"{name}: {reason}")
     if size < 0:
         raise Error(f"{name}: a disk cannot have {size} bytes")
     for layer, extent in chain.extents(*_tail(chain, size)):
         if extent.presence is Presence.DATA and not is_zeros(chain.images[layer], extent):
-            raise Error(
+            raise WouldLoseData(
                 f"{name}: there is data between {extent.offset} and {extent.end}, which a disk of {size} bytes would "
                 f"not have; move it first, or force the shrinking to lose it"
             )

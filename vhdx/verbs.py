@@ -26,16 +26,27 @@ class Shrink(Enum):
 class Engine(Protocol):
     """Verbs on images by path."""
 
-    def create(self, files: FileSystem, path: str, size: int, options: CreateOptions | None = None) -> None:
+    def create(
+        self,
+        files: FileSystem,
+        path: str,
+        size: int,
+        options: CreateOptions | None = None,
+        *,
+        replace: bool = False,
+    ) -> None:
         """Make an image of *size* bytes, a dynamic VHDX unless told. Built under a temporary name, then renamed.
 
-        Durable on return. Raises FileExistsError. A stop leaves at most the temporary.
+        *replace* lets it take the place of an existing file, atomically, but of none that has children. Durable on
+        return. Raises FileExistsError. A stop leaves at most the temporary.
         """
 
     def create_child(
         self, files: FileSystem, path: str, parent: str, *, size: int | None = None, replace: bool = False
     ) -> None:
-        """Make an empty differencing image over *parent* (same directory), of the parent's format and size.
+        """Make an empty differencing image over *parent*, of the parent's format and size.
+
+        *parent* lies in the same directory, or in one where the engine's policy lets parents lie.
 
         *replace* lets it take the place of an existing file, atomically. Durable on return. A stop leaves at most the
         temporary.
@@ -97,7 +108,7 @@ class Engine(Protocol):
         """What `merge` with *remove* would do. Changes nothing."""
 
     def relink(self, files: FileSystem, child: str, parent: str) -> None:
-        """Record *parent* (same directory) and its present linkage as the parent of *child*.
+        """Record *parent* and its present linkage as the parent of *child*; directories are as for `create_child`.
 
         Atomic and durable on return; doing it again changes nothing. The caller vouches that the content fits.
         """
@@ -112,12 +123,20 @@ class Engine(Protocol):
         source_format: ImageFormat | None = None,
         options: CreateOptions | None = None,
         size: int | None = None,
+        replace: bool = False,
         on_progress: Progress | None = None,
     ) -> None:
         """Make *target* an image with the content of *source* read through its chain, and a disk id of its own.
 
         A dynamic VHDX unless *options* say otherwise. *size* may be larger than the source. The source is only read.
+        *replace* is as in `create`; a target that is a layer of the source is refused.
         A stop leaves at most the temporary.
+        """
+
+    def replay(self, files: FileSystem, path: str) -> bool:
+        """Put what the log of a VHDX holds where it belongs; False when there was nothing to do.
+
+        The disk reads the same before and after. A stop leaves a log to replay.
         """
 
     def compact(

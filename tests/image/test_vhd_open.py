@@ -16,7 +16,8 @@ from vhdx.errors import Error, FormatError, ReadOnly, UnsupportedFeature
 from vhdx.extents import Presence, Range
 from vhdx.format import vhd_checksum, vhd_footer, vhd_header
 from vhdx.image.base import CreateOptions, DiskType, ImageFormat
-from vhdx.image.vhd_open import is_vhd, open_vhd
+from vhdx.image.marks import is_vhd
+from vhdx.image.vhd_open import open_vhd
 from vhdx.parents import Layer
 from vhdx.storage.base import Access, Storage
 from vhdx.storage.transfer import pread

@@ -10,6 +10,7 @@ from tests.support.wrappers import Fault, WatchedFileSystem
 from vhdx.engine import NativeEngine, temporary_name
 from vhdx.errors import Cancelled, Error, FormatError, InUse, OutOfSpace
 from vhdx.image.base import CreateOptions, DiskType, LogState
+from vhdx.parents import ParentPolicy
 from vhdx.storage.base import Access
 
 
@@ -126,6 +127,21 @@ def test_a_child_lies_beside_its_parent(files: MemoryFileSystem, engine: NativeE
     engine.create(files, "bases/a.vhdx", MIB)
     with pytest.raises(Error, match="one directory"):
         engine.create_child(files, "b.vhdx", "bases/a.vhdx")
+
+
+@pytest.mark.parametrize(("child", "recorded"), [("b.vhdx", ".\\bases\\a.vhdx"), ("vm/b.vhdx", "..\\bases\\a.vhdx")])
+def test_a_parent_elsewhere_is_recorded_where_the_policy_allows_it(
+    files: MemoryFileSystem, child: str, recorded: str
+) -> None:
+    engine = NativeEngine(new_id=counting_ids(), policy=ParentPolicy(directories=("bases",)))
+    engine.create(files, "bases/a.vhdx", MIB)
+    engine.create_child(files, child, "bases/a.vhdx")
+    info = engine.info(files, child)
+    assert info.parent is not None
+    assert info.parent.paths == {"relative_path": recorded}
+    assert engine.layers(files, child) == [child, "bases/a.vhdx"]
+    engine.relink(files, child, "bases/a.vhdx")
+    assert engine.layers(files, child) == [child, "bases/a.vhdx"]
 
 
 def test_a_merge_tells_how_far_it_is(disk: Disk) -> None:

@@ -3,6 +3,7 @@
 from uuid import UUID
 
 from vhdx.errors import Error
+from vhdx.image import vhd_create, vhdx_create
 from vhdx.image.base import CreateOptions, Image, ImageFormat, NewId, ParentLink
 from vhdx.image.raw import create_raw
 from vhdx.image.vhd_create import create_vhd
@@ -15,6 +16,27 @@ _MIB = 1 << 20
 def whole_size(size: int, options: CreateOptions) -> int:
     """The size that a disk of *size* bytes gets: Azure takes whole MiB only."""
     return -(-size // _MIB) * _MIB if options.azure else size
+
+
+def refuse_shape(name: str, size: int, options: CreateOptions, *, has_parent: bool) -> None:
+    """Raises Error, naming the image *name*, for a shape that its format does not allow."""
+    reason = _fault(whole_size(size, options), options, has_parent=has_parent)
+    if reason:
+        raise Error(f"{name}: {reason}")
+
+
+def _fault(size: int, options: CreateOptions, *, has_parent: bool) -> str:
+    if options.azure and options.format is not ImageFormat.VHD:
+        return f"Azure takes VHD, not {options.format}"
+    if has_parent and (options.fixed or options.azure):
+        return "a fixed image cannot have a parent"
+    match options.format:
+        case ImageFormat.VHDX:
+            return vhdx_create.fault(size, options, has_parent=has_parent)
+        case ImageFormat.VHD:
+            return vhd_create.fault(size, options, has_parent=has_parent)
+        case ImageFormat.RAW:
+            return "a raw file cannot record a parent" if has_parent else ""
 
 
 def create_image(
@@ -30,10 +52,7 @@ def create_image(
 
     Raises Error for a shape that the format does not allow, OutOfSpace.
     """
-    if options.azure and options.format is not ImageFormat.VHD:
-        raise Error(f"{storage.name}: Azure takes VHD, not {options.format}")
-    if parent is not None and (options.fixed or options.azure):
-        raise Error(f"{storage.name}: a fixed image cannot have a parent")
+    refuse_shape(storage.name, size, options, has_parent=parent is not None)
     size = whole_size(size, options)
     match options.format:
         case ImageFormat.VHDX:
@@ -41,6 +60,4 @@ def create_image(
         case ImageFormat.VHD:
             return create_vhd(storage, size=size, disk_id=disk_id, new_id=new_id, options=options, parent=parent)
         case ImageFormat.RAW:
-            if parent is not None:
-                raise Error(f"{storage.name}: a raw file cannot record a parent")
             return create_raw(storage, size=size, fixed=options.fixed)

@@ -4,11 +4,9 @@ Bytes that are not recognised are an error, never "probably raw": a guest can wr
 same reason a file that carries the marks of two formats is opened only when the caller says which of them it is.
 """
 
-from vhdx.errors import FormatError
+from vhdx.errors import Unrecognised
 from vhdx.image.base import Image, ImageFormat, NewId
-from vhdx.image.raw import open_raw
-from vhdx.image.vhd_open import is_vhd, open_vhd
-from vhdx.image.vhdx_open import is_vhdx, open_vhdx
+from vhdx.image.marks import is_vhd, is_vhdx
 from vhdx.storage.base import Storage
 
 
@@ -22,22 +20,29 @@ def open_image(storage: Storage, *, new_id: NewId, format: ImageFormat | None = 
     except BaseException:
         storage.close()
         raise
+    # Only the format that is met is loaded: a command that looks at one file is over sooner.
     match recognised:
         case ImageFormat.RAW:
+            from vhdx.image.raw import open_raw  # noqa: PLC0415
+
             return open_raw(storage)
         case ImageFormat.VHD:
+            from vhdx.image.vhd_open import open_vhd  # noqa: PLC0415
+
             return open_vhd(storage, new_id=new_id)
         case ImageFormat.VHDX:
+            from vhdx.image.vhdx_open import open_vhdx  # noqa: PLC0415
+
             return open_vhdx(storage, new_id=new_id)
 
 
 def recognise(storage: Storage) -> ImageFormat:
-    """The format whose marks the file carries; never raw. Raises FormatError for none or two."""
+    """The format whose marks the file carries; never raw. Raises Unrecognised for none or two."""
     marks = [is_vhdx(storage), is_vhd(storage)]
     if all(marks):
         reason = "it carries the marks of a VHDX and of a VHD, of which a guest may have written one; say which it is"
-        raise FormatError("file", None, reason, file=storage.name)
+        raise Unrecognised("file", None, reason, file=storage.name)
     if not any(marks):
         reason = "neither a VHDX nor a VHD; if it is a raw disk, say so"
-        raise FormatError("file identifier", 0, reason, "2.2.1", file=storage.name)
+        raise Unrecognised("file identifier", 0, reason, "2.2.1", file=storage.name)
     return ImageFormat.VHDX if marks[0] else ImageFormat.VHD

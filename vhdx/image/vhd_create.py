@@ -53,7 +53,7 @@ def create_vhd(
     fixed = options.fixed or options.azure
     if options.azure:
         size = -(-size // MIB) * MIB
-    reason = _fault(size, options, fixed=fixed, has_parent=parent is not None)
+    reason = fault(size, options, has_parent=parent is not None)
     if reason:
         raise Error(f"{storage.name}: {reason}")
     stamp = 0 if now is None else vhd_footer.timestamp(now)
@@ -67,12 +67,12 @@ def create_vhd(
     return _lay_out(storage, footer, VhdLayout(size, options.block_size or _BLOCK, parent is not None), parent)
 
 
-def _fault(size: int, options: CreateOptions, *, fixed: bool, has_parent: bool) -> str:
+def fault(size: int, options: CreateOptions, *, has_parent: bool) -> str:
     """Why there cannot be such an image; empty when there can."""
     block_size = options.block_size or _BLOCK
     if options.logical_sector_size not in (None, 512):
         return f"a VHD has sectors of 512 bytes, not of {options.logical_sector_size}; use VHDX"
-    if fixed:
+    if options.fixed or options.azure:
         return size_fault(size, None) or ("a fixed image cannot have a parent" if has_parent else "")
     return size_fault(size, block_size) or vhd_header.block_size_fault(block_size)
 

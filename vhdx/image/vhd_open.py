@@ -11,6 +11,7 @@ from vhdx.format.vhd_bat import VhdLayout
 from vhdx.format.vhd_footer import COOKIE, OLD_SIZE, POISON, SIZE, Footer, VhdType
 from vhdx.format.vhd_header import HEADER
 from vhdx.image.base import NewId
+from vhdx.image.marks import VHD_MARKS, ends
 from vhdx.image.vhd import VhdImage
 from vhdx.image.vhd_bitmaps import Bitmaps
 from vhdx.image.vhd_file import CommitOrder, VhdFile, fixed_places
@@ -20,10 +21,9 @@ from vhdx.image.vhd_parent import read_link
 from vhdx.image.vhd_table import BlockTable
 from vhdx.image.vhdx_file import naming
 from vhdx.storage.base import Storage
-from vhdx.storage.transfer import pread, preads
+from vhdx.storage.transfer import pread
 
 _SECTION = "VHD 1.0 footer"
-_MARKS = (COOKIE, POISON)
 
 
 @dataclass(slots=True)
@@ -39,20 +39,6 @@ class _Found:
     copied: bool
     warnings: list[str] = field(default_factory=list)
     hindrances: list[str] = field(default_factory=list)
-
-
-def is_vhd(storage: Storage) -> bool:
-    """Whether the file carries the cookie of a footer, at its end or at its start."""
-    start, tail = _ends(storage)
-    return any(data.startswith(_MARKS) for data in (start, tail, tail[SIZE - OLD_SIZE :]))
-
-
-def _ends(storage: Storage) -> tuple[bytes, bytes]:
-    """The first 512 bytes and the last, shorter in a shorter file."""
-    size = storage.size()
-    length = min(size, SIZE)
-    start, tail = preads(storage, [(0, length), (size - length, length)])
-    return start, tail
 
 
 def open_vhd(
@@ -104,11 +90,11 @@ def _find_footer(storage: Storage) -> _Found:
     size = storage.size()
     if size < SIZE:
         raise FormatError("file", None, f"{size} bytes are too few for a VHD", _SECTION)
-    start, tail = _ends(storage)
-    length = SIZE if tail.startswith(_MARKS) or not tail[SIZE - OLD_SIZE :].startswith(_MARKS) else OLD_SIZE
+    start, tail = ends(storage)
+    length = SIZE if tail.startswith(VHD_MARKS) or not tail[SIZE - OLD_SIZE :].startswith(VHD_MARKS) else OLD_SIZE
     reason = "no footer is there"
     end: vhd_footer.Reading | None = None
-    if tail[SIZE - length :].startswith(_MARKS):
+    if tail[SIZE - length :].startswith(VHD_MARKS):
         try:
             end = vhd_footer.parse(tail[SIZE - length :], size - length)
         except FormatError as error:

@@ -47,19 +47,8 @@ def create_vhdx(
     Raises Error for a shape that the format does not allow, OutOfSpace.
     """
     options = options or CreateOptions()
-    disk = DiskMetadata(
-        block_size=options.block_size or (_DYNAMIC_BLOCK if parent is None else _DIFFERENCING_BLOCK),
-        leave_block_allocated=options.fixed and parent is None,
-        has_parent=parent is not None,
-        virtual_size=size,
-        disk_id=disk_id,
-        logical_sector_size=options.logical_sector_size or 512,
-        physical_sector_size=options.physical_sector_size,
-        parent_locator=None if parent is None else build_item(parent),
-    )
-    reason = metadata.unsound(disk)
-    if not reason and (options.log_length % MIB or options.log_length < MIB):
-        reason = f"a log of {options.log_length} bytes is not whole MiB"
+    disk = _described(size, options, disk_id, None if parent is None else build_item(parent))
+    reason = _fault(disk, options)
     if reason:
         raise Error(f"{storage.name}: {reason}")
     layout = BatLayout(disk.virtual_size, disk.block_size, disk.logical_sector_size, disk.has_parent)
@@ -108,6 +97,31 @@ def _allocate_all(storage: Storage, layout: BatLayout, region_place: Range) -> N
         if sys.byteorder == "big":
             entries.byteswap()
         storage.write([(region_place.offset + layout.payload_index(first) * ENTRY_SIZE, entries.tobytes())])
+
+
+def fault(size: int, options: CreateOptions, *, has_parent: bool) -> str:
+    """What the format does not allow about a new image; empty when it may be made."""
+    return _fault(_described(size, options, NO_GUID, b"" if has_parent else None), options)
+
+
+def _described(size: int, options: CreateOptions, disk_id: UUID, locator: bytes | None) -> DiskMetadata:
+    return DiskMetadata(
+        block_size=options.block_size or (_DYNAMIC_BLOCK if locator is None else _DIFFERENCING_BLOCK),
+        leave_block_allocated=options.fixed and locator is None,
+        has_parent=locator is not None,
+        virtual_size=size,
+        disk_id=disk_id,
+        logical_sector_size=options.logical_sector_size or 512,
+        physical_sector_size=options.physical_sector_size,
+        parent_locator=locator,
+    )
+
+
+def _fault(disk: DiskMetadata, options: CreateOptions) -> str:
+    reason = metadata.unsound(disk)
+    if not reason and (options.log_length % MIB or options.log_length < MIB):
+        reason = f"a log of {options.log_length} bytes is not whole MiB"
+    return reason
 
 
 def _lay_out(

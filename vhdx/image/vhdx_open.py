@@ -135,9 +135,3 @@ def _replay(storage: Storage, view: VhdxFile, entries: list[Entry]) -> None:
     view.headers.update(log_guid=NO_GUID)
 
 
-def is_vhdx(storage: Storage) -> bool:
-    """Whether the file carries the signature of the format."""
-    start = min(storage.size(), len(identifier.SIGNATURE))
-    return pread(storage, 0, start) == identifier.SIGNATURE
-
-

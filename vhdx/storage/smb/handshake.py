@@ -194,9 +194,18 @@ def _reason(error: BaseException) -> str:
 
 
 def _log_on(connection: Connection, name: str, credentials: Credentials) -> Session:
-    session = Session(connection, credentials.account, credentials.password, require_encryption=False)
+    # Kerberos without a name and a password takes the ticket that is there.
+    session = Session(
+        connection,
+        credentials.account or (None if credentials.kerberos else ""),
+        credentials.password or (None if credentials.kerberos else ""),
+        require_encryption=False,
+        auth_protocol="kerberos" if credentials.kerberos else "negotiate",
+    )
     try:
         session.connect()
+    except ImportError as error:
+        raise PermissionError(errno.EACCES, "Kerberos needs this package's extra vhdx[kerberos]", name) from error
     except SMBAuthenticationError as error:
         raise PermissionError(errno.EACCES, "the account cannot be used to log on", name) from error
     except (SMBResponseException, SMBConnectionClosed, OSError) as error:

@@ -1,0 +1,88 @@
+"""Who logs on to a share: a file in smbclient's form, Kerberos, or an answer on the terminal; never an argument."""
+
+import os
+import stat
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from vhdx.errors import Error
+from vhdx.location import ShareAddress
+from vhdx.storage.credentials import Credentials
+
+AUTH_FILE_VARIABLE = "VHDX_SMB_AUTH_FILE"
+_KEYS = ("username", "password", "domain")
+_LONGEST = 1 << 16
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """What the command line says of accounts; asked for one when a share is first reached."""
+
+    auth_file: str | None = None
+    kerberos: bool = False
+    user: str | None = None
+
+    def credentials(self, address: ShareAddress) -> Credentials:
+        """For one share. Raises Error when nothing says who logs on, OSError when the file cannot be read."""
+        if self.kerberos:
+            return Credentials(address.user, "", address.domain, kerberos=True)
+        named = self.auth_file or os.environ.get(AUTH_FILE_VARIABLE)
+        if named:
+            return read_auth_file(named)
+        return _ask(address)
+
+
+def read_auth_file(name: str) -> Credentials:
+    """The account in a file with lines ``username = NAME``, ``password = WORD``, ``domain = NAME``.
+
+    Raises OSError when it cannot be read, Error for any other content or a file that everybody may read. No message
+    repeats what the file holds.
+    """
+    path = Path(name).expanduser()
+    with path.open("rb") as file:
+        mode = os.fstat(file.fileno()).st_mode
+        content = file.read(_LONGEST + 1)
+    if stat.S_ISREG(mode) and mode & stat.S_IROTH:
+        raise Error(f"{path}: everybody on this machine may read the password in it; chmod 600 it first")
+    try:
+        lines = content.decode().splitlines() if len(content) <= _LONGEST else None
+    except UnicodeDecodeError:
+        lines = None
+    if lines is None:
+        raise Error(f"{path}: not an account file, whose lines read username = NAME, password = WORD, domain = NAME")
+    values = _values(lines, str(path))
+    if "username" not in values:
+        raise Error(f"{path}: has no username line")
+    return Credentials(values["username"], values.get("password", ""), values.get("domain", ""))
+
+
+def _values(lines: list[str], name: str) -> Mapping[str, str]:
+    values: dict[str, str] = {}
+    for number, line in enumerate(lines, 1):
+        if not line.strip() or line.lstrip().startswith(("#", ";")):
+            continue
+        key, sign, value = line.partition("=")
+        key = key.strip().lower()
+        if not sign or key not in _KEYS:
+            raise Error(f"{name}: line {number} is none of username = , password = , domain =")
+        values[key] = value.lstrip()  # a password may end in a space
+    return values
+
+
+def _ask(address: ShareAddress) -> Credentials:
+    place = address.text(address.path)
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        raise Error(
+            f"{place}: on a share, and nothing says who logs on; give --auth-file FILE or {AUTH_FILE_VARIABLE}, or "
+            f"--kerberos"
+        )
+    import click  # noqa: PLC0415
+
+    from vhdx.cli.plain import escaped  # noqa: PLC0415
+
+    server = escaped(address.server)
+    user = address.user or click.prompt(f"User for {server}", err=True)
+    password = click.prompt(f"Password of {escaped(user)} on {server}", hide_input=True, err=True, default="")
+    return Credentials(user, password, address.domain)

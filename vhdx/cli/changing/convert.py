@@ -1,0 +1,77 @@
+"""``vhdx-img convert``: a disk into an image of another kind."""
+
+import posixpath
+
+import click
+
+from vhdx.cli.changing.shape import block_size_option, sector_size_option, shape, type_option
+from vhdx.cli.kinds import FORMAT, image_format
+from vhdx.cli.options import force_option, subcommand
+from vhdx.cli.plain import exact_size
+from vhdx.cli.printing import print_line
+from vhdx.cli.progress import Meter, quiet_option
+from vhdx.cli.reach import Reach
+from vhdx.image.base import ImageFormat
+
+_EXTENSIONS = {".vhd": "vhd", ".vhdx": "vhdx", ".raw": "raw", ".img": "raw"}
+
+
+@subcommand("convert")
+@click.argument("source")
+@click.argument("target")
+@click.option("-f", "--format", "source_format", type=FORMAT, help="What SOURCE is; a raw disk has to be called one.")
+@click.option(
+    "-O",
+    "--output-format",
+    "target_format",
+    type=FORMAT,
+    help="The format of TARGET, where its extension (.vhd, .vhdx, .raw, .img) does not say it or says another.",
+)
+@type_option
+@block_size_option
+@sector_size_option
+@click.option("--azure", is_flag=True, help="A VHD as Azure takes it: fixed, its size rounded up to whole MiB.")
+@force_option
+@quiet_option
+def command(
+    reach: Reach,
+    *,
+    source: str,
+    target: str,
+    source_format: str | None,
+    target_format: str | None,
+    kind: str | None,
+    block_size: int | None,
+    sector_size: int | None,
+    azure: bool,
+    force: bool,
+    quiet: bool,
+) -> None:
+    """Copy the disk in SOURCE, read through its parents, into a new image TARGET.
+
+    SOURCE is only read. TARGET appears under its name when it is complete; until then it is a file NAME.xxxxxxxx.tmp.
+    """
+    named = target_format or ("vhd" if azure else _EXTENSIONS.get(posixpath.splitext(target)[1].lower()))
+    if named is None:
+        raise click.UsageError(f"the extension of {target} names no format: give -O raw, -O vhd or -O vhdx")
+    if azure and named != "vhd":
+        raise click.UsageError("--azure makes a VHD")
+    if azure and kind == "dynamic":
+        raise click.UsageError("Azure takes fixed images only: leave out -t dynamic")
+    options = shape(ImageFormat(named), kind, block_size, sector_size, azure=azure)
+    advice = "nothing is left of the copy"
+    with reach.place(source) as one, reach.place(target) as other, Meter("convert", advice, quiet=quiet) as meter:
+        engine = reach.engine(one)
+        engine.convert(
+            one.files,
+            one.path,
+            other.files,
+            other.path,
+            source_format=image_format(source_format),
+            options=options,
+            replace=force,
+            on_progress=meter.report,
+        )
+        info = engine.info(other.files, other.path, format=ImageFormat(named))
+        name = other.files.describe(other.path)
+        print_line(f"{name}: {info.format.value}, {info.type.value}, {exact_size(info.virtual_size)}")

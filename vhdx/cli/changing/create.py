@@ -1,0 +1,93 @@
+"""``vhdx-img create``: an empty image."""
+
+import posixpath
+
+import click
+
+from vhdx.cli.changing.shape import block_size_option, sector_size_option, shape, type_option
+from vhdx.cli.kinds import SIZE
+from vhdx.cli.options import force_option, subcommand
+from vhdx.cli.plain import exact_size
+from vhdx.cli.printing import print_line
+from vhdx.cli.progress import Meter
+from vhdx.cli.reach import Reach
+from vhdx.errors import ParentNotFound
+from vhdx.image.base import ImageFormat
+from vhdx.location import LocalAddress, Place
+
+_EXTENSIONS = {".vhd": "vhd", ".avhd": "vhd", ".vhdx": "vhdx", ".avhdx": "vhdx"}
+
+
+@subcommand("create")
+@click.argument("path")
+@click.argument("size", type=SIZE, required=False)
+@click.option(
+    "-f",
+    "--format",
+    "format_name",
+    type=click.Choice(["vhdx", "vhd"]),
+    help="The format, where the extension (.vhd, .avhd, .vhdx, .avhdx) does not say it or says another.",
+)
+@type_option
+@block_size_option
+@sector_size_option
+@click.option("-b", "--backing", "parent", metavar="PARENT", help="Make a differencing image over PARENT.")
+@force_option
+def command(
+    reach: Reach,
+    *,
+    path: str,
+    size: int | None,
+    format_name: str | None,
+    kind: str | None,
+    block_size: int | None,
+    sector_size: int | None,
+    parent: str | None,
+    force: bool,
+) -> None:
+    """Create an empty image at PATH, of SIZE bytes.
+
+    SIZE takes K, M, G, T (or KiB, MiB, GiB, TiB), powers of 1024. Over a PARENT it may be left out: the disk is then as
+    large as the parent's. PARENT is a path like any other, relative to the current directory; PATH records it relative
+    to its own directory.
+    """
+    with reach.place(path) as place, Meter("create"):
+        if parent is not None:
+            if kind or block_size or sector_size:
+                raise click.UsageError("an image over a parent has the parent's shape: leave out -t and the sizes")
+            _create_child(reach, place, parent, size, format_name, force=force)
+            return
+        if size is None:
+            raise click.UsageError("a disk without a parent needs a SIZE")
+        named = format_name or _EXTENSIONS.get(posixpath.splitext(place.path)[1].lower())
+        if named is None:
+            raise click.UsageError(f"the extension of {path} names no format: give -f vhdx or -f vhd")
+        options = shape(ImageFormat(named), kind, block_size, sector_size)
+        reach.engine(place).create(place.files, place.path, size, options, replace=force)
+        kind_text = "fixed" if options.fixed else "dynamic"
+        print_line(f"{place.files.describe(place.path)}: {named}, {kind_text}, {exact_size(size)}")
+
+
+def _create_child(
+    reach: Reach, place: Place, parent: str, size: int | None, format_name: str | None, *, force: bool
+) -> None:
+    below = reach.beside(place, parent)
+    home, elsewhere = posixpath.dirname(place.path), posixpath.dirname(below)
+    engine = reach.engine(place, also=elsewhere)
+    info = engine.info(place.files, below)
+    name = place.files.describe(place.path)
+    wanted = format_name or _EXTENSIONS.get(posixpath.splitext(place.path)[1].lower())
+    if wanted is not None and wanted != info.format.value:
+        raise click.UsageError(
+            f"{parent} is a {info.format.value}, and a parent and its child have one format: name the child "
+            f".{info.format.value}, or say -f {info.format.value}"
+        )
+    engine.create_child(place.files, place.path, below, size=size, replace=force)
+    print_line(f"{name}: {info.format.value}, differencing over {place.files.describe(below)}")
+    if posixpath.normpath(elsewhere) != posixpath.normpath(home):
+        print_line("nothing beside the parent tells that it has this child: never change the parent")
+        try:
+            reach.engine(place).layers(place.files, place.path)
+        except ParentNotFound:
+            directory = elsewhere if isinstance(place.address, LocalAddress) else f"/{elsewhere}"
+            print_line(f"the parent is outside the image's directory: whoever opens it says --parents-in {directory}")

@@ -1,0 +1,119 @@
+"""``vhdx-img merge``: layers of a chain made one."""
+
+from typing import Any
+
+import click
+
+from vhdx.cli.exits import Exit, Stop
+from vhdx.cli.options import json_option, orphan_option, subcommand
+from vhdx.cli.plain import size_text
+from vhdx.cli.printing import print_json, print_line
+from vhdx.cli.progress import Meter, quiet_option
+from vhdx.cli.reach import Reach
+from vhdx.engine import NativeEngine
+from vhdx.errors import Error
+from vhdx.location import Place
+from vhdx.merge_plan import MergePlan
+from vhdx.storage.base import FileSystem
+
+_ADVICE = "every disk reads as before; the same command again finishes it"
+
+
+@subcommand("merge")
+@click.argument("child")
+@click.option("--into", "ancestor", metavar="ANCESTOR", help="Merge into this layer instead of the parent.")
+@click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
+@click.option("--keep", is_flag=True, help="Remove none of the merged files.")
+@orphan_option
+@json_option
+@quiet_option
+def command(
+    reach: Reach,
+    *,
+    child: str,
+    ancestor: str | None,
+    dry_run: bool,
+    keep: bool,
+    orphan: bool,
+    as_json: bool,
+    quiet: bool,
+) -> None:
+    """Merge CHILD into its parent, which then reads as CHILD did.
+
+    With --into the layers between go with it. Whatever names CHILD as its parent is linked to the result first; then
+    the merged files are removed that nothing names any more. When the result has other children they are named and
+    nothing is done, since they would become unreadable.
+    """
+    with reach.place(child) as place, Meter("merge", _ADVICE, quiet=quiet) as meter:
+        engine = reach.engine(place)
+        target = reach.beside(place, ancestor) if ancestor else _parent(engine, place)
+        plan = engine.plan_merge(place.files, place.path, target)
+        if not dry_run:
+            engine.merge(
+                place.files, place.path, target, orphan=orphan, remove=not keep, on_progress=meter.report
+            )
+            for other in plan.relinked if keep else ():
+                engine.relink(place.files, other, plan.result)
+    removed = _gone(place.files, plan.merged)
+    if as_json:
+        print_json(plan_json(place.files, plan, [] if dry_run else removed, done=not dry_run))
+    else:
+        _print(place.files, plan, removed, dry_run=dry_run, keep=keep)
+    if dry_run and plan.orphaned and not orphan:
+        raise Stop(Exit.REFUSED, "it would be refused: other images would lose their parent (--orphan gives them up)")
+
+
+def _parent(engine: NativeEngine, place: Place) -> str:
+    layers = engine.layers(place.files, place.path)
+    if len(layers) < 2:
+        raise Error(f"{place.files.describe(place.path)}: has no parent to be merged into")
+    return layers[1]
+
+
+def _gone(files: FileSystem, paths: tuple[str, ...]) -> list[str]:
+    gone = []
+    for path in paths:
+        try:
+            files.stat(path)
+        except FileNotFoundError:
+            gone.append(path)
+    return gone
+
+
+def plan_json(files: FileSystem, plan: MergePlan, removed: list[str], *, done: bool) -> dict[str, Any]:
+    """What is, or would be, done; sizes in bytes."""
+
+    def names(paths: "list[str] | tuple[str, ...]") -> list[str]:
+        return [files.describe(path) for path in paths]
+
+    return {
+        "done": done,
+        "result": files.describe(plan.result),
+        "merged": names(plan.merged),
+        "moved": plan.moved,
+        "needed": plan.needed,
+        "free": plan.free,
+        "relinked": names(plan.relinked),
+        "orphaned": names(plan.orphaned),
+        "removed": names(removed),
+    }
+
+
+def _print(files: FileSystem, plan: MergePlan, removed: list[str], *, dry_run: bool, keep: bool) -> None:
+    would = "would be " if dry_run else ""
+    result = files.describe(plan.result)
+    for path in plan.merged:
+        print_line(f"{files.describe(path)}: {would}merged into {result}")
+    print_line(
+        f"{result}: {size_text(plan.moved)} {would}moved; at most {size_text(plan.needed)} more space needed, "
+        f"{size_text(plan.free)} free"
+    )
+    for path in plan.relinked:
+        print_line(f"{files.describe(path)}: {would}linked to {result}")
+    for path in plan.orphaned:
+        print_line(f"{files.describe(path)}: {'would lose' if dry_run else 'lost'} its parent")
+    if dry_run or keep:
+        return
+    for path in plan.merged:
+        fate = "removed" if path in removed else "kept: something may still name it"
+        print_line(f"{files.describe(path)}: {fate}")

@@ -1,0 +1,46 @@
+"""``vhdx-img resize``: a disk of another size."""
+
+import click
+
+from vhdx.cli.kinds import NEW_SIZE, image_format
+from vhdx.cli.options import format_option, orphan_option, subcommand
+from vhdx.cli.plain import exact_size
+from vhdx.cli.printing import print_line
+from vhdx.cli.progress import Meter
+from vhdx.cli.reach import Reach
+from vhdx.engine import Shrink
+
+
+@subcommand("resize")
+@click.argument("image")
+@click.argument("size", type=NEW_SIZE)
+@click.option("--shrink", is_flag=True, help="The disk may become smaller, by what reads as zeros at its end.")
+@click.option("--force", is_flag=True, help="With --shrink: cut off data too. It is gone then.")
+@orphan_option
+@format_option
+def command(
+    reach: Reach,
+    *,
+    image: str,
+    size: tuple[int, bool],
+    shrink: bool,
+    force: bool,
+    orphan: bool,
+    format_name: str | None,
+) -> None:
+    """Make the disk in IMAGE SIZE bytes large, or, with a + before it, larger by so much.
+
+    What is new reads as zeros. The guest's partitions and file systems are not touched: grow them in the guest
+    afterwards, shrink them before.
+    """
+    if force and not shrink:
+        raise click.UsageError("--force goes with --shrink")
+    length, added = size
+    way = Shrink.FORCE if force else Shrink.UNUSED if shrink else Shrink.REFUSE
+    with reach.place(image) as place, Meter("resize"):
+        engine = reach.engine(place)
+        format = image_format(format_name)
+        before = engine.info(place.files, place.path, format=format).virtual_size
+        wanted = before + length if added else length
+        engine.resize(place.files, place.path, wanted, shrink=way, orphan=orphan, format=format)
+        print_line(f"{place.files.describe(place.path)}: {exact_size(before)} became {exact_size(wanted)}")

@@ -1,0 +1,31 @@
+"""The shape of a new image as options say it."""
+
+import click
+
+from vhdx.cli.kinds import SIZE
+from vhdx.image.base import CreateOptions, ImageFormat
+
+type_option = click.option(
+    "-t", "--type", "kind", type=click.Choice(["dynamic", "fixed"]), help="Whether space is taken when it is needed "
+    "(dynamic, the default) or all of it at once."
+)
+block_size_option = click.option(
+    "--block-size", type=SIZE, help="Bytes by which a dynamic image grows: for vhdx a power of two from 1M to 256M "
+    "(32M unless said), for vhd one from 512 up (2M)."
+)
+sector_size_option = click.option(
+    "--sector-size", type=SIZE, help="The logical sector size: 512, or 4096 for vhdx."
+)
+
+
+def shape(
+    format: ImageFormat, kind: str | None, block_size: int | None, sector_size: int | None, *, azure: bool = False
+) -> CreateOptions:
+    """The options as the engine takes them."""
+    return CreateOptions(
+        format=format,
+        fixed=kind == "fixed" or azure,
+        azure=azure,
+        block_size=block_size,
+        logical_sector_size=sector_size,
+    )

@@ -1,0 +1,95 @@
+"""``vhdx-img write``: bytes into a disk."""
+
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+import click
+
+from vhdx.chain import Chain
+from vhdx.cli.kinds import SIZE, image_format
+from vhdx.cli.options import format_option, orphan_option, subcommand
+from vhdx.cli.plain import size_text
+from vhdx.cli.printing import print_line
+from vhdx.cli.progress import Meter, quiet_option
+from vhdx.cli.reach import Reach
+from vhdx.errors import Error
+
+_PIECE = 8 << 20
+
+
+@subcommand("write")
+@click.argument("image")
+@click.argument("offset", type=SIZE)
+@click.option("--from", "source", metavar="FILE", help="The bytes; standard input without it.")
+@orphan_option
+@format_option
+@quiet_option
+def command(
+    reach: Reach,
+    *,
+    image: str,
+    offset: int,
+    source: str | None,
+    orphan: bool,
+    format_name: str | None,
+    quiet: bool,
+) -> None:
+    """Write bytes at OFFSET into the disk in IMAGE.
+
+    What would go past the end of the disk is refused before the first byte is written. Sectors that were not written
+    yet when the command is stopped are as they were.
+    """
+    advice = "what was written so far may be there or not"
+    with reach.place(image) as place, Meter("write", advice, quiet=quiet) as meter:
+        engine = reach.engine(place)
+        format = image_format(format_name)
+        with engine.open_chain(place.files, place.path, writable=1, orphan=orphan, format=format) as chain:
+            with _bytes_from(source, most=max(0, chain.size - offset)) as (file, length):
+                if offset + length > chain.size:
+                    raise Error(
+                        f"{place.files.describe(place.path)}: {length} bytes at {offset} go past the end of the disk, "
+                        f"which has {chain.size} bytes; nothing was written"
+                    )
+                _copy(file, chain, offset, length, meter)
+            chain.flush()
+        print_line(f"{place.files.describe(place.path)}: {size_text(length)} written at {offset}")
+
+
+def _copy(file: BinaryIO, chain: Chain, offset: int, length: int, meter: Meter) -> None:
+    done = 0
+    while done < length:
+        piece = file.read(min(_PIECE, length - done))
+        if not piece:
+            raise Error(f"the source ended after {done} of {length} bytes; those were written")
+        chain.write(offset + done, piece)
+        done += len(piece)
+        meter.report(done, length)
+
+
+@contextmanager
+def _bytes_from(source: str | None, most: int) -> Iterator[tuple[BinaryIO, int]]:
+    """A file and how many bytes are in it; a stream is taken in whole first, up to a byte more than *most*."""
+    if source is not None:
+        with Path(source).open("rb") as file:
+            if file.seekable():
+                yield file, os.fstat(file.fileno()).st_size
+            else:
+                yield from _spooled(file, most)
+    else:
+        yield from _spooled(sys.stdin.buffer, most)
+
+
+def _spooled(stream: BinaryIO, most: int) -> Iterator[tuple[BinaryIO, int]]:
+    with tempfile.SpooledTemporaryFile(max_size=_PIECE) as spool:
+        left = most + 1
+        while left and (piece := stream.read(min(_PIECE, left))):
+            spool.write(piece)
+            left -= len(piece)
+        length = spool.tell()
+        spool.seek(0)
+        yield spool, length  # type: ignore[misc]  # it has all that is used of a file

@@ -1,0 +1,95 @@
+"""What is in a disk, without what is not: the ranges that lie in some file."""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from vhdx.chain import Chain
+from vhdx.extents import Presence, Range
+
+_PIECE = 4 << 20
+_SECTOR = 512
+
+
+def data_ranges(chain: Chain) -> Iterator[Range]:
+    """The ranges of the disk that are in some file, ascending, neighbours joined. Everything else reads as zeros."""
+    start = end = 0
+    for _, extent in chain.extents(0, chain.size):
+        if extent.presence is not Presence.DATA:
+            continue
+        if extent.offset > end:
+            if end > start:
+                yield Range(start, end - start)
+            start = extent.offset
+        end = extent.end
+    if end > start:
+        yield Range(start, end - start)
+
+
+def united(first: Iterator[Range], second: Iterator[Range]) -> Iterator[Range]:
+    """The bytes that are in one of two ascending sequences, as such a sequence."""
+    pending: Range | None = None
+    heads = [next(first, None), next(second, None)]
+    sources = (first, second)
+    while any(heads):
+        which = min((number for number in (0, 1) if heads[number]), key=lambda number: heads[number] or Range(0, 0))
+        found = heads[which]
+        assert found is not None
+        heads[which] = next(sources[which], None)
+        if pending is not None and found.offset <= pending.end:
+            pending = Range(pending.offset, max(pending.end, found.end) - pending.offset)
+            continue
+        if pending is not None:
+            yield pending
+        pending = found
+    if pending is not None:
+        yield pending
+
+
+class Step(NamedTuple):
+    """How far a comparison is, and the range in which the disks differ, where they do."""
+
+    done: int
+    differing: Range | None
+
+
+def differences(first: Chain, second: Chain) -> Iterator[Step]:
+    """Go through two disks and tell every range of sectors in which they differ; what one has more is held to zeros.
+
+    Neighbours are joined within a piece of 4 MiB.
+    """
+    longest = max(first.size, second.size)
+    for wanted in united(data_ranges(first), data_ranges(second)):
+        for at in range(wanted.offset, wanted.end, _PIECE):
+            length = min(_PIECE, wanted.end - at)
+            one, other = _padded(first, at, length), _padded(second, at, length)
+            if one != other:
+                yield from (Step(at, found) for found in _differing(one, other, at))
+            yield Step(at + length, None)
+    yield Step(longest, None)
+
+
+def _padded(chain: Chain, offset: int, length: int) -> bytes:
+    there = max(0, min(length, chain.size - offset))
+    return (chain.read(offset, there) if there else b"").ljust(length, b"\0")
+
+
+def _differing(one: bytes, other: bytes, start: int) -> Iterator[Range]:
+    """Ranges of whole sectors, cut at the end of the piece; halved until they differ throughout or are one sector."""
+    stack = [(0, len(one))]
+    pending: Range | None = None
+    while stack:
+        at, length = stack.pop()
+        if one[at : at + length] == other[at : at + length]:
+            continue
+        if length > _SECTOR:
+            half = -(-length // 2 // _SECTOR) * _SECTOR
+            stack += [(at + half, length - half), (at, half)]
+            continue
+        if pending is not None and pending.end == start + at:
+            pending = Range(pending.offset, pending.length + length)
+            continue
+        if pending is not None:
+            yield pending
+        pending = Range(start + at, length)
+    if pending is not None:
+        yield pending

@@ -1,0 +1,64 @@
+"""What people type: sizes, offsets and formats, as types of the command line."""
+
+import re
+
+import click
+
+from vhdx.image.base import ImageFormat
+
+_SIZE = re.compile(r"([0-9]+)(?:([KMGT])(?:iB)?)?")
+_SCALE = {"": 0, "K": 10, "M": 20, "G": 30, "T": 40}
+_MOST = 1 << 63
+
+
+def parse_size(text: str) -> int:
+    """Bytes, plain or with K, M, G, T (optionally followed by iB), powers of 1024. Raises ValueError."""
+    found = _SIZE.fullmatch(text)
+    if found is None:
+        raise ValueError(f"{text!r} is not a size; write bytes, or a number with K, M, G or T (KiB, MiB, GiB, TiB)")
+    size = int(found[1]) << _SCALE[found[2] or ""] if len(found[1]) < 20 else _MOST
+    if size >= _MOST:
+        raise ValueError(f"{text} is more than any disk has")
+    return size
+
+
+class Size(click.ParamType[int]):
+    """A number of bytes."""
+
+    name = "size"
+
+    def convert(self, value: str | int, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """The bytes, or a usage error."""
+        if isinstance(value, int):
+            return value
+        try:
+            return parse_size(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+class NewSize(click.ParamType["tuple[int, bool]"]):
+    """A size, or a growth with a ``+`` before it: the bytes, and whether they are to be added."""
+
+    name = "size"
+
+    def convert(
+        self, value: str | tuple[int, bool], param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[int, bool]:
+        """The bytes and whether they are added, or a usage error."""
+        if isinstance(value, tuple):
+            return value
+        try:
+            return parse_size(value.removeprefix("+")), value.startswith("+")
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+SIZE = Size()
+NEW_SIZE = NewSize()
+FORMAT = click.Choice([format.value for format in ImageFormat])
+
+
+def image_format(name: str | None) -> ImageFormat | None:
+    """The format that was insisted on."""
+    return None if name is None else ImageFormat(name)

@@ -1,0 +1,1 @@
+"""The subcommands of ``vhdx-inspect``, one to a file: each has a ``command``."""

@@ -1,0 +1,86 @@
+"""``vhdx-inspect chain``: every layer of a disk, and where a link is broken."""
+
+from typing import Any
+from uuid import uuid4
+
+from vhdx.cli.exits import Exit, Stop
+from vhdx.cli.kinds import image_format
+from vhdx.cli.looking.info import info_json, link_json
+from vhdx.cli.options import format_option, image_argument, json_option, subcommand
+from vhdx.cli.plain import escaped, size_text
+from vhdx.cli.printing import print_json, print_line
+from vhdx.cli.reach import Reach
+from vhdx.lineage import Link, Member, Verdict, ancestry
+from vhdx.storage.base import FileSystem
+
+_BROKEN = {
+    Verdict.MISMATCH: "the file in the parent's place is not, or is no longer, the recorded one",
+    Verdict.MISSING: "the parent was not found",
+    Verdict.LOOP: "the parent is this image or one above it",
+    Verdict.TOO_DEEP: "there are more layers than any sound chain has",
+}
+
+
+@subcommand("chain")
+@image_argument
+@format_option
+@json_option
+def command(reach: Reach, *, image: str, format_name: str | None, as_json: bool) -> None:
+    """Show every layer under IMAGE, the image first, and how each parent was found.
+
+    Siblings are other images in the parent's directory that have the same parent: a change of the parent would make
+    them unreadable. Exit code 2 when a link is broken.
+    """
+    with reach.place(image) as place:
+        policy = reach.engine(place).policy
+        format = image_format(format_name)
+        members = list(ancestry(place.files, place.path, policy=policy, new_id=uuid4, format=format))
+        if as_json:
+            print_json({"layers": [_member_json(place.files, member) for member in members]})
+        else:
+            for number, member in enumerate(members):
+                _print(place.files, number, member)
+        link = members[-1].link
+        if link is not None and link.verdict is not Verdict.FOUND:
+            name = place.files.describe(members[-1].path)
+            raise Stop(Exit.DAMAGED, f"{escaped(name)}: {_BROKEN[link.verdict]}")
+
+
+def _member_json(files: FileSystem, member: Member) -> dict[str, Any]:
+    name = files.describe(member.path)
+    result = info_json(files, name, member.info, member.status, member.link)
+    if member.link is not None:
+        siblings = member.siblings
+        result["parent"] = {
+            **link_json(files, member.link),
+            "verdict": member.link.verdict.value,
+            "key": member.link.key,
+            "by_name": member.link.by_name,
+            "problems": list(member.link.problems),
+            "siblings": None if siblings is None else [files.describe(path) for path in siblings],
+        }
+    return result
+
+
+def _print(files: FileSystem, number: int, member: Member) -> None:
+    info = member.info
+    print_line(f"{number}  {files.describe(member.path)}")
+    print_line(
+        f"   {info.format.value} {info.type.value}, {size_text(info.virtual_size)} disk, "
+        f"{size_text(member.status.size)} file, {size_text(member.status.allocated)} on disk"
+    )
+    if member.link is not None:
+        for text in _link(files, member.link, member):
+            print_line(f"   {text}")
+
+
+def _link(files: FileSystem, link: Link, member: Member) -> list[str]:
+    if link.verdict is not Verdict.FOUND:
+        return [f"BROKEN: {_BROKEN[link.verdict]}", *(f"  {problem}" for problem in link.problems)]
+    how = f"the file name in {link.key}" if link.by_name else link.key
+    lines = [f"parent found by {how}, id as recorded"]
+    if member.siblings is None:
+        lines.append("siblings: the parent's directory cannot be listed")
+    elif member.siblings:
+        lines.append("siblings: " + ", ".join(files.describe(path) for path in member.siblings))
+    return lines

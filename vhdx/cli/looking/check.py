@@ -1,0 +1,97 @@
+"""``vhdx-inspect check``: everything that is wrong with an image, and what to do about it."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import click
+
+from vhdx.check import Finding, Severity
+from vhdx.check.remedies import REMEDIES
+from vhdx.cli.exits import Stop, reason
+from vhdx.cli.kinds import image_format
+from vhdx.cli.options import format_option, image_argument, json_option, subcommand
+from vhdx.cli.printing import print_json, print_line
+from vhdx.cli.reach import Reach
+from vhdx.errors import Error
+
+COULD_NOT_FINISH, DAMAGED, MINOR = 1, 2, 3
+
+
+@subcommand("check")
+@image_argument
+@click.option("--chain", is_flag=True, help="Check the parents too, and the links to them.")
+@click.option("--deep", is_flag=True, help="Read every allocated block.")
+@format_option
+@json_option
+def command(
+    reach: Reach,
+    *,
+    image: str,
+    chain: bool,
+    deep: bool,
+    format_name: str | None,
+    as_json: bool,
+) -> None:
+    """Check IMAGE against the rules of its format.
+
+    Exit code 0: clean; 1: the check could not be finished; 2: damaged; 3: only leaked space or warnings.
+    """
+    try:
+        with reach.place(image) as place:
+            engine = reach.engine(place)
+            format = image_format(format_name)
+            name = place.files.describe(place.path)
+            found = engine.check(place.files, place.path, chain=chain, deep=deep, format=format)
+            code = _print_json(name, list(found)) if as_json else _print(name, found)
+    except (Error, OSError) as error:
+        raise Stop(COULD_NOT_FINISH, reason(error)) from error
+    raise Stop(code)
+
+
+def _code(severities: Iterable[Severity], codes: Iterable[str]) -> int:
+    worst = set(severities)
+    if Severity.ERROR in worst:
+        return DAMAGED
+    return MINOR if Severity.WARNING in worst or "space-unused" in codes else 0
+
+
+def _print_json(name: str, findings: list[Finding]) -> int:
+    code = _code((finding.severity for finding in findings), (finding.code for finding in findings))
+    print_json({"path": name, "result": _RESULTS[code], "findings": [finding_json(one) for one in findings]})
+    return code
+
+
+def finding_json(finding: Finding) -> dict[str, Any]:
+    """A finding with all that is known of it."""
+    return {
+        "code": finding.code,
+        "severity": finding.severity.value,
+        "file": finding.file,
+        "structure": finding.structure,
+        "offset": finding.offset,
+        "message": finding.message,
+        "section": finding.section,
+        "remedy": REMEDIES[finding.code],
+    }
+
+
+_RESULTS = {0: "clean", DAMAGED: "damaged", MINOR: "minor"}
+
+
+def _print(name: str, found: Iterable[Finding]) -> int:
+    severities: dict[Severity, int] = {}
+    codes: set[str] = set()
+    for finding in found:
+        severities[finding.severity] = severities.get(finding.severity, 0) + 1
+        codes.add(finding.code)
+        print_line(str(finding))
+        print_line(f"    {REMEDIES[finding.code]}")
+    code = _code(severities, codes)
+    print_line(f"{name}: {_summary(severities, code)}")
+    return code
+
+
+def _summary(severities: dict[Severity, int], code: int) -> str:
+    counts = [f"{count} {severity.value}{'s' * (count != 1)}" for severity, count in severities.items()]
+    heading = {0: "clean", DAMAGED: "damaged", MINOR: "readable, with flaws"}[code]
+    return f"{heading} ({', '.join(counts)})" if counts else heading

@@ -1,0 +1,87 @@
+"""``vhdx-inspect compare``: whether two images hold the same disk."""
+
+import click
+
+from vhdx.chain import Chain
+from vhdx.cli.content import differences
+from vhdx.cli.exits import Stop, reason
+from vhdx.cli.kinds import FORMAT, image_format
+from vhdx.cli.options import json_option, subcommand
+from vhdx.cli.plain import exact_size, size_text
+from vhdx.cli.printing import print_json, print_line
+from vhdx.cli.progress import Meter, quiet_option
+from vhdx.cli.reach import Reach
+from vhdx.errors import Error
+from vhdx.extents import Range
+
+DIFFERENT, COULD_NOT = 1, 3
+_MOST = 100
+
+
+@subcommand("compare")
+@click.argument("first")
+@click.argument("second")
+@click.option("-f", "--format", "first_format", type=FORMAT, help="What FIRST is, instead of what its content says.")
+@click.option("-F", "--second-format", type=FORMAT, help="The same for SECOND.")
+@click.option("--zero-tail", is_flag=True, help="A disk that is longer, but only by zeros, counts as the same.")
+@json_option
+@quiet_option
+def command(
+    reach: Reach,
+    *,
+    first: str,
+    second: str,
+    first_format: str | None,
+    second_format: str | None,
+    zero_tail: bool,
+    as_json: bool,
+    quiet: bool,
+) -> None:
+    """Compare the disks in FIRST and SECOND, read through their parents, whatever their formats.
+
+    Exit code 0: they are the same; 1: they differ, and it is said where; 3: they could not be compared.
+    """
+    try:
+        with (
+            reach.place(first) as one,
+            reach.place(second) as other,
+            reach.engine(one).open_chain(one.files, one.path, format=image_format(first_format)) as left,
+            reach.engine(other).open_chain(other.files, other.path, format=image_format(second_format)) as right,
+        ):
+            found = _found(left, right, quiet=quiet)
+            sizes = (left.size, right.size)
+    except (Error, OSError) as error:
+        raise Stop(COULD_NOT, reason(error)) from error
+    same = not found and (zero_tail or sizes[0] == sizes[1])
+    if as_json:
+        shown = [{"start": wanted.offset, "length": wanted.length} for wanted in found[:_MOST]]
+        print_json({"same": same, "sizes": sizes, "differences": shown, "more": len(found) > _MOST})
+    else:
+        _print(found, sizes, same=same)
+    raise Stop(0 if same else DIFFERENT)
+
+
+def _found(left: Chain, right: Chain, *, quiet: bool) -> list[Range]:
+    found: list[Range] = []
+    with Meter("compare", quiet=quiet) as meter:
+        for done, differing in differences(left, right):
+            meter.report(done, max(left.size, right.size))
+            if differing is not None:
+                found.append(differing)
+                if len(found) > _MOST:
+                    break
+    return found
+
+
+def _print(found: list[Range], sizes: tuple[int, int], *, same: bool) -> None:
+    if same:
+        print_line("the disks are the same")
+        return
+    if sizes[0] != sizes[1]:
+        print_line(f"the sizes differ: {exact_size(sizes[0])} and {exact_size(sizes[1])}")
+        if not found:
+            print_line("what the longer one has more is zeros; up to there they are the same")
+    for wanted in found[:_MOST]:
+        print_line(f"they differ in {size_text(wanted.length)} at {wanted.offset} ({wanted.offset:#x})")
+    if len(found) > _MOST:
+        print_line(f"more than {_MOST} such ranges; the rest was not compared")

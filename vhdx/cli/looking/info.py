@@ -1,0 +1,123 @@
+"""``vhdx-inspect info``: what an image says of itself, and where its parent is."""
+
+from typing import Any
+from uuid import uuid4
+
+from vhdx.cli.kinds import image_format
+from vhdx.cli.options import format_option, image_argument, json_option, subcommand
+from vhdx.cli.plain import exact_size, size_text
+from vhdx.cli.printing import print_json, print_line
+from vhdx.cli.reach import Reach
+from vhdx.image.base import ImageFormat, ImageInfo, LogState, ParentLink
+from vhdx.lineage import Link, Verdict, find_link, look
+from vhdx.storage.base import FileStatus, FileSystem
+
+
+@subcommand("info")
+@image_argument
+@format_option
+@json_option
+def command(reach: Reach, *, image: str, format_name: str | None, as_json: bool) -> None:
+    """Show what IMAGE says of itself, and where its parent is.
+
+    A child whose parent is missing is shown like any other. "On disk" is what the file system stores of the file.
+    """
+    with reach.place(image) as place:
+        engine = reach.engine(place)
+        info = look(place.files, place.path, uuid4, image_format(format_name))
+        status = place.files.stat(place.path)
+        link = find_link(place.files, place.path, info, policy=engine.policy, new_id=uuid4)
+        name = place.files.describe(place.path)
+        if as_json:
+            print_json(info_json(place.files, name, info, status, link))
+        else:
+            _print(place.files, name, info, status, link)
+
+
+def info_json(
+    files: FileSystem, name: str, info: ImageInfo, status: FileStatus, link: Link | None
+) -> dict[str, Any]:
+    """The documented keys; sizes in bytes, GUIDs lower-case with hyphens."""
+    return {
+        "path": name,
+        "format": info.format.value,
+        "type": info.type.value,
+        "virtual_size": info.virtual_size,
+        "file_size": status.size,
+        "allocated": status.allocated,
+        "block_size": info.block_size,
+        "logical_sector_size": info.logical_sector_size,
+        "physical_sector_size": info.physical_sector_size,
+        "disk_id": None if info.disk_id is None else str(info.disk_id),
+        "creator": info.creator,
+        "log": {"state": log_state(info), "entries": info.log_entries},
+        "parent": None if link is None else link_json(files, link),
+        "warnings": list(info.warnings),
+    }
+
+
+def link_json(files: FileSystem, link: Link) -> dict[str, Any]:
+    """The parent as it is recorded and as it was found."""
+    return {
+        "recorded": recorded_json(link.recorded),
+        "found": None if link.path is None else files.describe(link.path),
+        "linkage_ok": link.linkage_ok,
+    }
+
+
+def recorded_json(recorded: ParentLink) -> dict[str, Any]:
+    """What an image records of its parent."""
+    return {
+        "linkage": str(recorded.linkage),
+        "linkage2": None if recorded.linkage2 is None else str(recorded.linkage2),
+        "paths": recorded.paths,
+    }
+
+
+def log_state(info: ImageInfo) -> str:
+    """Only a VHDX has a log."""
+    return info.log.value if info.format is ImageFormat.VHDX else "none"
+
+
+def _print(files: FileSystem, name: str, info: ImageInfo, status: FileStatus, link: Link | None) -> None:
+    rows = [
+        ("image", name),
+        ("format", f"{info.format.value}, {info.type.value}"),
+        ("virtual size", exact_size(info.virtual_size)),
+        ("file size", f"{exact_size(status.size)}, {size_text(status.allocated)} on disk"),
+        ("block size", "none" if info.block_size is None else size_text(info.block_size)),
+        ("sector sizes", f"{info.logical_sector_size} bytes logical, {info.physical_sector_size} physical"),
+        ("disk id", str(info.disk_id or "none")),
+        ("creator", info.creator or "not recorded"),
+    ]
+    if info.format is ImageFormat.VHDX:
+        rows.append(("log", _log(info)))
+    if link is not None:
+        rows += _parent(files, link)
+    rows += [("warning", warning) for warning in info.warnings]
+    for label, text in rows:
+        print_line(f"{label + ':' if label else '':<14} {text}")
+
+
+def _log(info: ImageInfo) -> str:
+    if info.log is LogState.CLEAN:
+        return "clean"
+    changes = f"{info.log_entries} entries" if info.log_entries != 1 else "1 entry"
+    return f"dirty: {changes} to replay; what is shown is the image as it will be then"
+
+
+def _parent(files: FileSystem, link: Link) -> list[tuple[str, str]]:
+    recorded = [("parent", f"recorded as {key} {path!r}") for key, path in link.recorded.paths.items()]
+    ids = str(link.recorded.linkage)
+    if link.recorded.linkage2 is not None:
+        ids += f" or {link.recorded.linkage2}"
+    recorded.append(("parent id", ids))
+    match link.verdict:
+        case Verdict.FOUND:
+            assert link.path is not None
+            return [*recorded, ("parent found", files.describe(link.path))]
+        case Verdict.MISMATCH:
+            heading = "another file is in its place"
+        case _:
+            heading = "no"
+    return [*recorded, ("parent found", heading), *(("", problem) for problem in link.problems)]

@@ -1,0 +1,170 @@
+"""``vhdx-inspect map``: which part of a disk lies where, as text, as JSON that scripts know, or as a picture."""
+
+import json
+import os
+import shutil
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import click
+
+from vhdx.chain import Chain
+from vhdx.cli.kinds import image_format
+from vhdx.cli.options import format_option, image_argument, json_option, subcommand
+from vhdx.cli.plain import escaped, size_text
+from vhdx.cli.printing import print_line
+from vhdx.cli.reach import Reach
+from vhdx.extents import Extent, Presence
+from vhdx.image.base import DiskType, ImageFormat, ImageInfo
+
+_KEYS = ("start", "length", "depth", "present", "zero", "data")
+
+
+class Mapped(NamedTuple):
+    """A range of the disk: where its bytes are, in the terms of ``qemu-img map``.
+
+    *zero* says that it reads as zeros; *data* that there is a place for it in a file, at *offset*.
+    """
+
+    start: int
+    length: int
+    depth: int
+    present: bool
+    zero: bool
+    data: bool
+    offset: int | None
+
+    def goes_on_in(self, other: "Mapped") -> bool:
+        """Whether *other*, which begins where this ends, says the same."""
+        follows = None if self.offset is None else self.offset + self.length
+        return self[2:6] == other[2:6] and follows == other.offset
+
+
+@subcommand("map")
+@image_argument
+@click.option("--layer", is_flag=True, help="Only what IMAGE itself holds, without its parents.")
+@click.option("--svg", metavar="FILE", help="Draw the layers into FILE.")
+@click.option("--png", metavar="FILE", help="The same as PNG; needs the extra vhdx[png].")
+@click.option("--heat", is_flag=True, help="Draw the layers on the terminal.")
+@format_option
+@json_option
+def command(
+    reach: Reach,
+    *,
+    image: str,
+    layer: bool,
+    svg: str | None,
+    png: str | None,
+    heat: bool,
+    format_name: str | None,
+    as_json: bool,
+) -> None:
+    """Show where each part of the disk in IMAGE lies.
+
+    The JSON has the shape of qemu-img map --output=json: depth counts the layers from IMAGE (0) down, offset is the
+    place in the file of that layer. Pictures show every layer; FILE is replaced only with its old content gone.
+    """
+    with reach.place(image) as place:
+        engine = reach.engine(place)
+        with engine.open_chain(place.files, place.path, format=image_format(format_name)) as chain:
+            names = [place.files.describe(one.path) for one in chain.layers]
+            if svg or png or heat:
+                _draw(chain, names, svg, png, heat=heat)
+                return
+            shown = Chain(chain.layers[:1]) if layer else chain
+            found = joined(mapped(shown))
+            if as_json:
+                _print_json(found, names)
+            else:
+                _print(found, names)
+
+
+def mapped(chain: Chain) -> Iterator[Mapped]:
+    """The disk from its start to its end."""
+    images = [image.info for image in chain.images]
+    base = images[-1]
+    # A VHD has no word for a block that was never written: without a parent it is zeros, and as such present.
+    absent_is_zero = base.format is ImageFormat.VHD and base.type is not DiskType.DIFFERENCING
+    for number, extent in chain.extents(0, chain.size):
+        match extent.presence:
+            case Presence.DATA:
+                place = extent.file_offset
+                yield Mapped(extent.offset, extent.length, number, present=True, zero=False, data=True, offset=place)
+            case Presence.ZERO:
+                yield _empty(extent, images[number], number, present=True)
+            case Presence.NOT_PRESENT:
+                yield _empty(extent, base, len(images) - 1, present=absent_is_zero)
+
+
+def _empty(extent: Extent, holder: ImageInfo, depth: int, *, present: bool) -> Mapped:
+    """Zeros without bytes; where the file is the disk byte by byte they are a hole in it, and have their place."""
+    plain = holder.type is DiskType.FIXED and holder.format is not ImageFormat.VHDX
+    hole = plain and extent.end <= holder.virtual_size
+    place = extent.offset if hole else None
+    return Mapped(extent.offset, extent.length, depth, present or hole, zero=True, data=hole, offset=place)
+
+
+def joined(found: Iterator[Mapped]) -> Iterator[Mapped]:
+    """The same with neighbours that say the same made one."""
+    pending: Mapped | None = None
+    for one in found:
+        if pending is not None and pending.goes_on_in(one):
+            pending = pending._replace(length=pending.length + one.length)
+            continue
+        if pending is not None:
+            yield pending
+        pending = one
+    if pending is not None:
+        yield pending
+
+
+def _print_json(found: Iterator[Mapped], names: list[str]) -> None:
+    """One extent to a line, and none kept: a large disk has millions."""
+    before = "["
+    for one in found:
+        click.echo(before + json.dumps(_record(one, names)), nl=False)
+        before = ",\n"
+    click.echo("]" if before != "[" else "[]")
+
+
+def _record(one: Mapped, names: list[str]) -> dict[str, Any]:
+    record: dict[str, Any] = {name: getattr(one, name) for name in _KEYS}
+    if one.offset is not None:
+        record |= {"offset": one.offset, "filename": names[one.depth]}
+    return record
+
+
+def _print(found: Iterator[Mapped], names: list[str]) -> None:
+    for number, name in enumerate(names):
+        print_line(f"layer {number}: {name}")
+    print_line(f"{'start':>16} {'length':>16}  {'':<10} layer  what")
+    for one in found:
+        if one.data:
+            what = f"at {one.offset:#x} of the file" + (", a hole in it" if one.zero else "")
+        else:
+            what = "zeros" if one.present else "never written"
+        where = str(one.depth) if one.present else "-"
+        print_line(f"{one.start:#16x} {one.length:#16x}  {size_text(one.length):<10} {where:>5}  {what}")
+
+
+def _draw(chain: Chain, names: list[str], svg: str | None, png: str | None, *, heat: bool) -> None:
+    from vhdx.cli import pictures  # noqa: PLC0415  a map without pictures needs nothing of it
+
+    found = pictures.survey(chain, names)
+    if svg:
+        _save(svg, pictures.svg(found).encode())
+    if png:
+        _save(png, pictures.png(found))
+    if heat:
+        width = min(shutil.get_terminal_size().columns, 200)
+        color = sys.stdout.isatty() and "NO_COLOR" not in os.environ
+        wide = (sys.stdout.encoding or "").lower().startswith("utf")
+        for text in pictures.terminal(found, width, color=color, unicode=wide):
+            click.echo(text)
+
+
+def _save(name: str, content: bytes) -> None:
+    Path(name).write_bytes(content)
+    print_line(f"{escaped(name)}: {size_text(len(content))} written")

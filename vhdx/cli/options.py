@@ -1,0 +1,74 @@
+"""Options that many commands take."""
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+from vhdx.cli.account import Account
+from vhdx.cli.kinds import FORMAT
+from vhdx.cli.program import CONTEXT, debug_option
+from vhdx.cli.reach import Reach
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+def subcommand(name: str) -> Callable[[Callable[..., Any]], click.Command]:
+    """A subcommand: shares, parents and ``--debug`` besides its own options."""
+
+    def made(function: Callable[..., Any]) -> click.Command:
+        result = click.command(name, context_settings=CONTEXT)(_reaching(function))
+        result.params.append(debug_option())
+        return result
+
+    return made
+
+
+def _reaching(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Hand *function* a `Reach` as its first argument, made from the options on shares and parents."""
+
+    def called(
+        *,
+        auth_file: str | None,
+        kerberos: bool,
+        smb_encrypt: bool,
+        parents_in: tuple[str, ...],
+        **own: Any,  # click hands over what the decorators of *function* declare
+    ) -> Any:
+        with Reach(Account(auth_file, kerberos), smb_encrypt, parents_in) as reach:
+            return function(reach, **own)
+
+    called.__doc__ = function.__doc__
+    for option in reversed(_SHARED):
+        called = option(called)
+    # Decorators collect parameters last first, and the command's own are to stand before those that all have.
+    called.__click_params__ += getattr(function, "__click_params__", [])  # type: ignore[attr-defined]
+    return called
+
+
+_SHARED: list[Callable[[Callable[..., Any]], Callable[..., Any]]] = [
+    click.option(
+        "--parents-in",
+        multiple=True,
+        metavar="DIR",
+        help="A directory besides the image's own in which parents may lie. Can be given again.",
+    ),
+    click.option(
+        "--auth-file",
+        metavar="FILE",
+        help="The account for shares: a file with lines username=, password=, domain=, as smbclient takes it. "
+        "VHDX_SMB_AUTH_FILE in the environment says the same.",
+    ),
+    click.option("--kerberos", is_flag=True, help="Log on to shares with the Kerberos ticket that is there."),
+    click.option("--smb-encrypt", is_flag=True, help="Encrypt what goes to and from a share."),
+]
+
+format_option = click.option(
+    "-f", "--format", "format_name", type=FORMAT, help="What the image is, instead of what its content says."
+)
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+image_argument = click.argument("image")
+force_option = click.option("--force", is_flag=True, help="Replace a file of that name.")
+orphan_option = click.option(
+    "--orphan", is_flag=True, help="Go on although other images have it as their parent. They become unreadable."
+)

@@ -1,0 +1,104 @@
+"""Running a command: subcommands imported when they are called, and every way of ending told in one line."""
+
+import os
+import sys
+import traceback
+from collections.abc import Mapping, Sequence
+from importlib import import_module
+from typing import NoReturn
+
+import click
+
+from vhdx.cli.exits import Exit, Stop, exit_code, reason
+from vhdx.cli.plain import escaped
+
+CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+_DEBUG_VARIABLE = "VHDX_DEBUG"
+
+
+class Program(click.Group):
+    """A group whose subcommands are attributes ``command`` of modules, loaded by name when needed."""
+
+    def __init__(self, name: str, text: str, modules: Mapping[str, str]) -> None:
+        version = click.version_option(package_name="vhdx", message="%(prog)s %(version)s")
+        super().__init__(name, help=text, context_settings=CONTEXT, no_args_is_help=True)
+        self.params.append(debug_option())
+        self._modules = modules
+        version(self)
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
+        """The names, in the order of the table."""
+        return list(self._modules)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        """The subcommand of that name, or None."""
+        if cmd_name not in self._modules:
+            return None
+        command = import_module(self._modules[cmd_name]).command
+        assert isinstance(command, click.Command)
+        return command
+
+
+def debug_option() -> click.Option:
+    """``--debug``, which every command takes."""
+    return click.Option(
+        ["--debug"], is_flag=True, expose_value=False, callback=_debug, help="Print the traceback of a failure."
+    )
+
+
+def _debug(ctx: click.Context, _: click.Parameter, value: bool) -> None:  # noqa: FBT001
+    if value:
+        ctx.find_root().ensure_object(dict)["debug"] = True
+
+
+def run(program: click.Group, arguments: Sequence[str] | None = None) -> NoReturn:
+    """Run *program* with the arguments of the process, and end the process."""
+    for stream in (sys.stdout, sys.stderr):
+        # A terminal that lacks a letter gets its escape instead of a traceback.
+        stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+    state: dict[str, bool] = {"debug": bool(os.environ.get(_DEBUG_VARIABLE))}
+    code = _run(program, arguments, state)
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        code = Exit.PIPE
+    if code == Exit.PIPE:
+        # What could not be printed would be tried again, and complained about, when the interpreter ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.exit(code)
+
+
+def _run(program: click.Group, arguments: Sequence[str] | None, state: dict[str, bool]) -> int:
+    name = program.name or ""
+    try:
+        result = program.main(arguments, prog_name=name, standalone_mode=False, obj=state)
+        return result if isinstance(result, int) else Exit.DONE
+    except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001  nobody is to be left with a traceback
+        code, text = _ending(error, name)
+        if code is not Exit.USAGE and not isinstance(error, Stop) and state.get("debug"):
+            traceback.print_exception(error)
+        if text:
+            print(f"{name}: {text}", file=sys.stderr)  # noqa: T201
+        return code
+
+
+def _ending(error: BaseException, name: str) -> tuple[int, str]:
+    """The exit code for what ended a command, and what is said of it."""
+    match error:
+        case click.UsageError():
+            return Exit.USAGE, f"{escaped(error.format_message())} (see {_help_of(error, name)})"
+        case Stop():
+            return error.code, error.message
+        case KeyboardInterrupt() | click.Abort():
+            return Exit.INTERRUPTED, "stopped"
+        case BrokenPipeError(filename=None):
+            return Exit.PIPE, ""
+    code, text = exit_code(error), reason(error)
+    if code is None:
+        kind = type(error).__name__
+        return Exit.BUG, f"{kind}: {text}; this is a bug of {name}, please report it with what --debug prints"
+    return code, text
+
+
+def _help_of(error: click.UsageError, name: str) -> str:
+    return f"{error.ctx.command_path if error.ctx is not None else name} --help"

@@ -1,0 +1,79 @@
+"""From what was typed to files: every location of one command, over connections that end with it."""
+
+import posixpath
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Self
+
+from vhdx.cli.account import Account
+from vhdx.errors import Error
+from vhdx.location import Address, LocalAddress, Place, ShareAddress, locate, new_pool, parse
+from vhdx.parents import ParentPolicy
+
+if TYPE_CHECKING:
+    from vhdx.engine import NativeEngine
+    from vhdx.storage.smb import SmbPool
+
+
+@dataclass
+class Reach:
+    """What one command may reach: its accounts and where parents may lie. Close it, best with ``with``."""
+
+    account: Account = field(default_factory=Account)
+    encrypt: bool = False
+    parents_in: Sequence[str] = ()
+    _stack: ExitStack = field(default_factory=ExitStack)
+    _pool: "SmbPool | None" = None
+
+    def place(self, location: str) -> Place:
+        """The file system and path of a location. Raises Error, OSError."""
+        address = parse(location)
+        if isinstance(address, LocalAddress):
+            return locate(location)
+        if self._pool is None:
+            self._pool = self._stack.enter_context(new_pool())
+        auth = self.account.credentials(address)
+        return locate(location, auth=auth, pool=self._pool, encrypt=self.encrypt)
+
+    def beside(self, place: Place, location: str) -> str:
+        """The path of another location in the file system of *place*. Raises Error when it is in another."""
+        return _path_in(place.address, parse(location), f"{location} and {place.files.describe(place.path)}")
+
+    def engine(self, place: Place, *, also: str | None = None) -> "NativeEngine":
+        """The engine that follows parents from *place* to where they may lie, and to the directory *also*."""
+        from vhdx.engine import NativeEngine  # noqa: PLC0415
+
+        directories = tuple(_directory(place, name) for name in self.parents_in)
+        return NativeEngine(policy=ParentPolicy(directories=directories if also is None else (*directories, also)))
+
+    def close(self) -> None:
+        """End the connections."""
+        self._stack.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def _directory(place: Place, name: str) -> str:
+    """A directory of ``--parents-in`` in the file system of *place*; of a share also by its path there."""
+    if isinstance(place.address, ShareAddress) and not name.startswith(("\\\\", "smb:")):
+        return posixpath.normpath(name.replace("\\", "/").strip("/") or ".")
+    # Locations name files, so the directory is that of some file in it.
+    inside = parse(name.rstrip("/\\") + "/_")
+    return posixpath.dirname(_path_in(place.address, inside, f"--parents-in {name}")) or "."
+
+
+def _path_in(home: Address, other: Address, what: str) -> str:
+    if isinstance(home, LocalAddress) and isinstance(other, LocalAddress):
+        return other.path
+    if isinstance(home, ShareAddress) and isinstance(other, ShareAddress) and _share(home) == _share(other):
+        return other.path
+    raise Error(f"{what}: not on the same share, and not both on this machine")
+
+
+def _share(address: ShareAddress) -> tuple[str, int, str]:
+    return address.server.casefold(), address.port, address.share.casefold()
