@@ -5,6 +5,8 @@ from uuid import UUID
 
 from tests.check.catalogue import INFO, SIZE, E, W, child, defect, grandchild
 from tests.check.defects_disk import DISK_ID, LOGICAL, VIRTUAL_SIZE, put_locator, text
+from tests.check.vhd_images import NONE, chained, change_footers, change_header, footer, header
+from tests.check.vhd_images import SIZE as VHD_SIZE
 from tests.format.raw import MIB, locator
 from tests.image import forge
 from tests.image.forge import Forge, writer
@@ -115,3 +117,93 @@ def another_child_of_the_parent(image: Forge) -> None:
     forge.engine(60).create_child(image.files, "other.vhdx", "base.vhdx")
 
 
+VHD_LOCATOR = 2048  # the relative path of the child in `chained`
+
+
+def link_vhd(image: Forge, path: str) -> None:
+    """Another relative path, and no other record of where the parent lies."""
+    data = path.encode("utf-16-le")
+    locators = struct.pack(">4sIIIQ", b"W2ru", 512, len(data), 0, VHD_LOCATOR)
+    name = path.rsplit("\\", 1)[-1].encode("utf-16-be")
+    change_header(image, 64, name.ljust(512, b"\0") + locators.ljust(192, b"\0"))
+    image.write(VHD_LOCATOR, data)
+
+
+def put_vhd(image: Forge, data: bytes) -> None:
+    """Another file in the place of the parent."""
+    image.files.remove("base.vhd")
+    storage = image.files.create("base.vhd")
+    storage.write([(0, data)])
+    storage.close()
+
+
+@defect("chain-parent-missing", E, "chain", None, start=chained, chain="disk.vhdx")
+def a_vhd_whose_parent_is_gone(image: Forge) -> None:
+    image.files.remove("base.vhd")
+
+
+@defect("chain-parent-mismatch", E, "chain", None, start=chained, chain="disk.vhdx")
+def a_vhd_over_another_disk(image: Forge) -> None:
+    change_footers(Forge(image.files, "base.vhd"), 68, b"another identity")
+
+
+@defect("chain-format", E, "chain", None, start=chained, chain="disk.vhdx")
+def a_vhd_over_a_vhdx(image: Forge) -> None:
+    image.files.remove("base.vhd")
+    forge.create(image.files, SIZE, "base.vhd")
+
+
+@defect("chain-unreadable", E, "chain", None, start=chained, chain="disk.vhdx", implies=("vhd-footer-type",))
+def a_vhd_over_one_of_an_unknown_type(image: Forge) -> None:
+    change_footers(Forge(image.files, "base.vhd"), 60, b"\0\0\0\6")
+
+
+@defect("chain-circle", E, "chain", None, start=chained, chain="disk.vhdx")
+def a_vhd_that_is_its_own_parent(image: Forge) -> None:
+    link_vhd(image, ".\\disk.vhdx")
+
+
+@defect("chain-circle", E, "chain", None, start=chained, chain="disk.vhdx")
+def a_vhd_under_a_copy_that_leads_back(image: Forge) -> None:
+    data = image.read(0, image.size)
+    put_vhd(image, data)
+    base = Forge(image.files, "base.vhd")
+    change_footers(base, 68, b"the parent's id!")
+    change_header(base, 40, b"unique identity!")
+    link_vhd(base, ".\\disk.vhdx")
+
+
+@defect("chain-child-smaller", W, "chain", None, start=chained, chain="disk.vhdx")
+def a_vhd_over_a_larger_one(image: Forge) -> None:
+    end = footer(2, VHD_SIZE + MIB, offset=NONE, identity=b"the parent's id!")
+    put_vhd(image, bytes(VHD_SIZE + MIB) + end)
+    change_footers(Forge(image.files, "base.vhd"), 56, struct.pack(">HBB", 180, 4, 17))
+
+
+@defect("chain-child-larger", INFO, "chain", None, start=chained, chain="disk.vhdx")
+def a_vhd_over_a_smaller_one(image: Forge) -> None:
+    end = footer(2, VHD_SIZE - MIB, offset=NONE, identity=b"the parent's id!")
+    put_vhd(image, bytes(VHD_SIZE - MIB) + end)
+    change_footers(Forge(image.files, "base.vhd"), 56, struct.pack(">HBB", 120, 4, 17))
+
+
+@defect("chain-block-size", INFO, "chain", None, start=chained, chain="disk.vhdx")
+def a_vhd_over_one_of_smaller_blocks(image: Forge) -> None:
+    end = footer(3, identity=b"the parent's id!")
+    put_vhd(image, end + header(entries=5) + b"\xff" * 512 + end)
+    change_header(Forge(image.files, "base.vhd"), 32, struct.pack(">I", MIB))
+
+
+@defect("chain-stale-path", W, "chain", None, start=chained, chain="disk.vhdx")
+def a_vhd_that_was_moved(image: Forge) -> None:
+    link_vhd(image, ".\\old\\base.vhd")
+
+
+@defect("chain-path-escapes", W, "chain", None, start=chained, chain="disk.vhdx", implies=("chain-stale-path",))
+def a_vhd_with_a_path_to_elsewhere(image: Forge) -> None:
+    link_vhd(image, "..\\base.vhd")
+
+
+@defect("chain-siblings", INFO, "chain", None, start=chained, chain="disk.vhdx")
+def another_vhd_of_the_parent(image: Forge) -> None:
+    forge.engine(60).create_child(image.files, "other.vhd", "base.vhd")

@@ -14,7 +14,6 @@ from tests.check.vhd_images import (
     dynamic,
     fixed,
     footer,
-    mapped,
 )
 from tests.format.raw import MIB
 from tests.image.forge import Forge
@@ -115,17 +114,17 @@ def vhd_of_half_a_sector(image: Forge) -> None:
     change_footers(image, 48, struct.pack(">Q", SIZE - 256))
 
 
-@defect("vhd-disk-too-large", W, "footer", END + 48, start=dynamic, implies=("vhd-table-too-small",))
+@defect("vhd-disk-too-large", W, "footer", END + 48, start=dynamic, implies=("vhd-table-too-small", "vhd-geometry"))
 def vhd_of_3_tib(image: Forge) -> None:
     change_footers(image, 48, struct.pack(">Q", 3 << 40))
 
 
-@defect("vhd-fixed-file-short", E, "file", None, start=fixed, implies=("vhd-not-azure",))
+@defect("vhd-fixed-file-short", E, "file", None, start=fixed, implies=("vhd-not-azure", "vhd-geometry"))
 def vhd_fixed_cut_off(image: Forge) -> None:
     change_footers(image, 48, struct.pack(">Q", SIZE + MIB))
 
 
-@defect("vhd-fixed-file-long", W, "file", None, start=fixed, implies=("vhd-not-azure",))
+@defect("vhd-fixed-file-long", W, "file", None, start=fixed, implies=("vhd-not-azure", "vhd-geometry"))
 def vhd_fixed_with_a_gap(image: Forge) -> None:
     change_footers(image, 48, struct.pack(">Q", SIZE - MIB))
 
@@ -305,16 +304,6 @@ def vhd_block_behind_the_disk(image: Forge) -> None:
 @defect("vhd-bitmap-beyond-disk", W, "sector bitmap", 3072 + 512 + BLOCK, start=differencing)
 def vhd_bits_behind_the_disk(image: Forge) -> None:
     image.write(3072 + 512 + BLOCK + 256, b"\x80")
-
-
-@defect("vhd-batmap-place", W, "batmap", 2048, start=mapped)
-def vhd_map_behind_the_end(image: Forge) -> None:
-    image.write(2048 + 8, struct.pack(">Q", 1 << 40))
-
-
-@defect("vhd-batmap-checksum", W, "batmap", 2048, start=mapped)
-def vhd_map_changed_by_hand(image: Forge) -> None:
-    image.write(2560, b"\xff")
 
 
 @defect("blocks-all-zero", INFO, "payload block", TABLE, start=dynamic, deep=True)

@@ -19,10 +19,20 @@ def sealed(data: bytes, field: int) -> bytes:
     return blank[:field] + struct.pack(">I", ~sum(blank) & 0xFFFFFFFF) + blank[field + 4 :]
 
 
-def footer(kind: int, size: int = SIZE, *, offset: int = HEADER) -> bytes:
-    fields = struct.pack(">8sIIQI4sI4s", b"conectix", 2, 0x10000, offset, 1000, b"win ", 0xA0000, b"Wi2k")
+WINDOWS, TAPDISK = (b"win ", 0xA0000), (b"tap\0", 0x10003)
+
+
+def footer(
+    kind: int,
+    size: int = SIZE,
+    *,
+    offset: int = HEADER,
+    creator: tuple[bytes, int] = WINDOWS,
+    identity: bytes = b"unique identity!",
+) -> bytes:
+    fields = struct.pack(">8sIIQI4sI4s", b"conectix", 2, 0x10000, offset, 1000, *creator, b"Wi2k")
     fields += struct.pack(">QQHBBI", size, size, 150, 4, 17, kind)
-    return sealed((fields + bytes(4) + b"unique identity!").ljust(512, b"\0"), 64)
+    return sealed((fields + bytes(4) + identity).ljust(512, b"\0"), 64)
 
 
 def header(*, parent: bytes = bytes(16), name: str = "", locators: bytes = b"", entries: int = 3) -> bytes:
@@ -31,15 +41,18 @@ def header(*, parent: bytes = bytes(16), name: str = "", locators: bytes = b"", 
     return sealed(fields.ljust(1024, b"\0"), 36)
 
 
-def image(kind: int, head: bytes, first: int, middle: bytes = b"") -> MemoryFileSystem:
+def image(
+    kind: int, head: bytes, first: int, middle: bytes = b"", *, creator: tuple[bytes, int] = WINDOWS
+) -> MemoryFileSystem:
     """Blocks 0 and 2, of which the last holds half a block of the disk, from byte *first* on."""
     files = MemoryFileSystem()
     storage = files.create("disk.vhdx")
     second = first + 512 + BLOCK
     table = struct.pack(">III", first // 512, 0xFFFFFFFF, second // 512).ljust(512, b"\xff")
-    front = (footer(kind) + head + table + middle).ljust(first, b"\0")
+    end = footer(kind, creator=creator)
+    front = (end + head + table + middle).ljust(first, b"\0")
     blocks = b"\xff" * 512 + pattern(1, BLOCK) + b"\xff" * 256 + bytes(256) + pattern(2, BLOCK)
-    storage.write([(0, front + blocks + footer(kind))])
+    storage.write([(0, front + blocks + end)])
     storage.close()
     return files
 
@@ -58,10 +71,24 @@ def differencing() -> MemoryFileSystem:
 
 
 def mapped() -> MemoryFileSystem:
-    """`dynamic` with the map of full blocks that vhd-util keeps behind the table."""
-    bits = b"\xa0".ljust(512, b"\0")
-    batmap = struct.pack(">8sQIII", b"tdbatmap", 2560, 1, 0x00010002, ~sum(bits) & 0xFFFFFFFF).ljust(512, b"\0")
-    return image(3, header(), 3072, batmap + bits)
+    """`dynamic` as tapdisk makes it, with a map of full blocks behind the table: of it the header, then the bits."""
+    return image(3, header(), 3072, batmap(b"\xa0"), creator=TAPDISK)
+
+
+def batmap(bits: bytes) -> bytes:
+    """A map at 2048."""
+    bits = bits.ljust(512, b"\0")
+    return struct.pack(">8sQIII", b"tdbatmap", 2560, 1, 0x00010002, ~sum(bits) & 0xFFFFFFFF).ljust(512, b"\0") + bits
+
+
+def chained() -> MemoryFileSystem:
+    """`differencing` over its parent, a fixed disk."""
+    files = differencing()
+    storage = files.create("base.vhd")
+    end = footer(2, offset=NONE, identity=b"the parent's id!")
+    storage.write([(0, pattern(3, SIZE) + end)])
+    storage.close()
+    return files
 
 
 def fixed() -> MemoryFileSystem:

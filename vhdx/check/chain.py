@@ -1,6 +1,7 @@
 """A chain of files: each by itself, then each link between two (MS-VHDX 2.6.2.6)."""
 
 import posixpath
+import time
 from collections.abc import Generator, Hashable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -10,7 +11,7 @@ from vhdx.check.finding import Finding, found
 from vhdx.errors import Error, InUse
 from vhdx.image.base import ImageFormat, ImageInfo, LogState, NewId, ParentLink
 from vhdx.image.open import open_image, recognise
-from vhdx.parents import DEFAULT_POLICY, ParentPolicy, candidates
+from vhdx.parents import DEFAULT_POLICY, Candidate, ParentPolicy, candidates, explained_candidates
 from vhdx.relatives import children
 from vhdx.storage.base import Access, FileSystem
 
@@ -24,27 +25,31 @@ def check_chain(
     deep: bool = False,
     access: Access = Access.READ,
     format: ImageFormat | None = None,
+    now: float | None = None,
 ) -> Iterator[Finding]:
     """What is wrong with *path* and everything under it, or worth knowing: file by file, after each its link down.
 
     Goes on to a parent that does not match, and stops at one that cannot be found or opened. *format* says what *path*
-    is instead of its content. Raises InUse when somebody writes to one of the files, FileNotFoundError when *path*
-    does not exist, and whatever else the transport raises.
+    is instead of its content; *now* is the time in seconds since 1970-01-01 UTC, without it that of this machine.
+    Raises InUse when somebody writes to one of the files, FileNotFoundError when *path* does not exist, and whatever
+    else the transport raises.
     """
+    moment = time.time() if now is None else now
     walk = _Walk(files, policy, new_id, access)
     seen: set[Hashable] = set()
     child: _Layer | None = None
-    following: str | None = path
+    following: Candidate | None = Candidate(path, "", by_name=False)
     while following is not None:
-        fault = walk.admit(following, child, seen)
+        fault = walk.admit(following.path, child, seen)
         if fault is not None:
             yield fault
             return
-        layer = yield from walk.look(following, deep=deep, format=format if child is None else None)
+        said = format if child is None else None
+        layer = yield from walk.look(following.path, deep=deep, format=said, now=moment)
         if layer is None:
             return
         if child is not None:
-            yield from walk.link(child, layer)
+            yield from walk.link(child, layer, following)
         child = layer
         following = None if layer.info.parent is None else (yield from walk.parent(layer, layer.info.parent))
 
@@ -81,11 +86,11 @@ class _Walk:
         return None
 
     def look(
-        self, path: str, *, deep: bool, format: ImageFormat | None
+        self, path: str, *, deep: bool, format: ImageFormat | None, now: float
     ) -> Generator[Finding, None, _Layer | None]:
         """The findings of one file; what it says of itself, when it can be opened."""
         with closing(self.files.open(path, self.access)) as storage:
-            yield from check_storage(storage, deep=deep, format=format)
+            yield from check_storage(storage, deep=deep, format=format, now=now)
             try:
                 with closing(open_image(storage, new_id=self.new_id, format=format)) as image:
                     return _Layer(path, image.info)
@@ -93,7 +98,7 @@ class _Walk:
                 yield self.found(path, "chain-unreadable", f"the image cannot be opened ({error})")
                 return None
 
-    def parent(self, child: _Layer, link: ParentLink) -> Generator[Finding, None, str | None]:
+    def parent(self, child: _Layer, link: ParentLink) -> Generator[Finding, None, Candidate | None]:
         """The file to go on with: the parent, else one in its place."""
         home = posixpath.dirname(child.path)
         recorded = link.paths.get("relative_path")
@@ -106,18 +111,19 @@ class _Walk:
             if direct not in candidates(self.files, child.path, _only(link, recorded), self.policy):
                 message = f"the recorded relative path {recorded!r} leads out of the directory and was not followed"
                 yield self.found(child.path, "chain-path-escapes", message)
-        path = yield from self._choose(child, link)
-        if path is not None and direct is not None and posixpath.normpath(path) != direct:
-            message = f"the recorded relative path {recorded!r} does not lead to {self.files.describe(path)}; relink it"
+        chosen = yield from self._choose(child, link)
+        if chosen is not None and direct is not None and posixpath.normpath(chosen.path) != direct:
+            name = self.files.describe(chosen.path)
+            message = f"the recorded relative path {recorded!r} does not lead to {name}; relink it"
             yield self.found(child.path, "chain-stale-path", message)
-        return path
+        return chosen
 
-    def _choose(self, child: _Layer, link: ParentLink) -> Generator[Finding, None, str | None]:
+    def _choose(self, child: _Layer, link: ParentLink) -> Generator[Finding, None, Candidate | None]:
         mismatched, unreadable, tried, other_format = [], [], [], []
-        for path in candidates(self.files, child.path, link, self.policy):
-            name = self.files.describe(path)
+        for candidate in explained_candidates(self.files, child.path, link, self.policy):
+            name = self.files.describe(candidate.path)
             try:
-                with closing(self.files.open(path, self.access)) as storage:
+                with closing(self.files.open(candidate.path, self.access)) as storage:
                     if recognise(storage) is not child.info.format:
                         other_format.append(name)
                         continue
@@ -128,12 +134,12 @@ class _Walk:
             except InUse:
                 raise
             except Error as error:
-                unreadable.append(path)
+                unreadable.append(candidate)
                 tried.append(str(error))
             else:
                 if link.accepts(linkage):
-                    return path
-                mismatched.append((path, f"{name} has the id {linkage}"))
+                    return candidate
+                mismatched.append((candidate, f"{name} has the id {linkage}"))
         if mismatched:
             ids = ", ".join(str(guid) for guid in (link.linkage, link.linkage2) if guid is not None)
             message = (
@@ -153,12 +159,12 @@ class _Walk:
         yield self.found(child.path, "chain-parent-missing", f"{message}; bring the parent there or relink the child")
         return None
 
-    def link(self, child: _Layer, parent: _Layer) -> Iterator[Finding]:
+    def link(self, child: _Layer, parent: _Layer, found_by: Candidate) -> Iterator[Finding]:
         """How two files that were found to belong together fit."""
         above, below = child.info, parent.info
         assert above.parent is not None
         if above.parent.accepts(below.linkage):
-            yield from self._identity(child, parent, above.parent)
+            yield from self._identity(child, parent, above.parent, found_by)
         yield from self._shape(child, parent)
         if below.log is LogState.DIRTY:
             message = f"the log of {self.files.describe(parent.path)} is to be replayed, which opening for writing does"
@@ -167,10 +173,13 @@ class _Walk:
             message = f"the disk ids {above.disk_id} and, of the parent, {below.disk_id} are not the same"
             yield self.found(child.path, "chain-disk-id", message)
 
-    def _identity(self, child: _Layer, parent: _Layer, link: ParentLink) -> Iterator[Finding]:
+    def _identity(
+        self, child: _Layer, parent: _Layer, link: ParentLink, found_by: Candidate
+    ) -> Iterator[Finding]:
         name = self.files.describe(parent.path)
         which = "id" if link.linkage == parent.info.linkage else "second id"
-        yield self.found(child.path, "chain-link", f"the parent is {name} by its recorded {which}")
+        how = f"the file name in {found_by.key}" if found_by.by_name else found_by.key
+        yield self.found(child.path, "chain-link", f"the parent is {name} by its recorded {which}, found by {how}")
         if link.linkage != parent.info.linkage:
             message = f"only the second recorded id is that of {name}: a merge may have been stopped; run it again"
             yield self.found(child.path, "chain-linkage2", message)
@@ -191,7 +200,7 @@ class _Walk:
             yield self.found(child.path, "chain-child-smaller", f"{sizes}: the end of the parent is not seen")
         elif above.virtual_size > below.virtual_size:
             yield self.found(child.path, "chain-child-larger", f"{sizes}: what the parent lacks reads as zeros")
-        if above.block_size != below.block_size:
+        if below.block_size is not None and above.block_size != below.block_size:
             message = f"blocks have {above.block_size} bytes and, in the parent, {below.block_size}"
             yield self.found(child.path, "chain-block-size", message)
 

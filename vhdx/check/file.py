@@ -1,5 +1,6 @@
 """One file: which format it is of, and all of its structures in the order in which a reader needs them."""
 
+import time
 from collections.abc import Iterable, Iterator
 
 from vhdx.check.blocks import check_blocks, check_space
@@ -21,21 +22,30 @@ from vhdx.image.open import recognise
 from vhdx.storage.base import Storage
 from vhdx.storage.transfer import pread
 
-_ADVICE = frozenset({"space-unused", "blocks-all-zero", "blocks-fragmented"})
+_ADVICE = frozenset(
+    {
+        *("space-unused", "blocks-all-zero", "blocks-fragmented"),
+        *("vhd-timestamp-future", "vhd-creator", "vhd-geometry"),
+    }
+)
 
 
-def check_storage(storage: Storage, *, deep: bool = False, format: ImageFormat | None = None) -> Iterator[Finding]:
+def check_storage(
+    storage: Storage, *, deep: bool = False, format: ImageFormat | None = None, now: float | None = None
+) -> Iterator[Finding]:
     """Everything that is wrong with the file, or worth knowing, in the order of its structures.
 
-    *format* says what it is instead of its content; *deep* reads every allocated block. The file is only read, and
-    only what is allocated; it may be of any size, and of any content: bytes never raise. The transport's OSError does,
-    except for blocks that *deep* reads.
+    *format* says what it is instead of its content; *deep* reads every allocated block; *now* is the time in seconds
+    since 1970-01-01 UTC, without it that of this machine. The file is only read, and only what is allocated; it may
+    be of any size, and of any content: bytes never raise. The transport's OSError does, except for blocks that *deep*
+    reads.
     """
-    return limited(_sensible(_check(storage, deep, format)), storage.name)
+    moment = time.time() if now is None else now
+    return limited(_sensible(_check(storage, deep, format, moment)), storage.name)
 
 
 def _sensible(findings: Iterable[Finding]) -> Iterator[Finding]:
-    """*findings* without advice on space in a file that is broken: it is worth nothing there."""
+    """*findings* without advice once the file is known to be broken: on its space or its making it is worth nothing."""
     broken = False
     for finding in findings:
         broken = broken or finding.severity is Severity.ERROR
@@ -43,7 +53,7 @@ def _sensible(findings: Iterable[Finding]) -> Iterator[Finding]:
             yield finding
 
 
-def _check(storage: Storage, deep: bool, format: ImageFormat | None) -> Iterator[Finding]:  # noqa: FBT001
+def _check(storage: Storage, deep: bool, format: ImageFormat | None, now: float) -> Iterator[Finding]:  # noqa: FBT001
     try:
         kind = format or _recognise(storage)
         if isinstance(kind, Finding):
@@ -53,7 +63,7 @@ def _check(storage: Storage, deep: bool, format: ImageFormat | None) -> Iterator
             case ImageFormat.VHDX:
                 yield from _check_vhdx(storage, deep)
             case ImageFormat.VHD:
-                yield from check_vhd(storage, deep=deep)
+                yield from check_vhd(storage, deep=deep, now=now)
             case ImageFormat.RAW:
                 return  # every byte is the guest's
     except FormatError as error:

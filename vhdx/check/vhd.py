@@ -6,8 +6,9 @@ from typing import NamedTuple
 from vhdx.check.finding import Finding, found
 from vhdx.check.vhd_blocks import check_table
 from vhdx.check.vhd_header import check_header
+from vhdx.check.vhd_origin import check_origin
 from vhdx.extents import Range
-from vhdx.format import vhd_checksum, vhd_footer
+from vhdx.format import vhd_checksum
 from vhdx.format.vhd_bat import SECTOR
 from vhdx.format.vhd_footer import COOKIE, FOOTER, LARGEST_DISK, NO_OFFSET, OLD_SIZE, POISON, SIZE, Footer, VhdType
 from vhdx.storage.base import Storage
@@ -24,14 +25,15 @@ class _Copy(NamedTuple):
     sealed: bool
 
 
-def check_vhd(storage: Storage, *, deep: bool) -> Iterator[Finding]:
-    """Everything in a VHD; *deep* reads every block."""
+def check_vhd(storage: Storage, *, deep: bool, now: float) -> Iterator[Finding]:
+    """Everything in a VHD; *deep* reads every block, *now* is the time in seconds since 1970-01-01 UTC."""
     size = storage.size()
     chosen = yield from _footers(storage, size)
     if chosen is None:
         return
     footer, offset, end = chosen
     usable = yield from _values(footer, offset)
+    yield from check_origin(footer, offset, now)
     if not usable:
         return
     if not footer.is_dynamic:
@@ -125,9 +127,6 @@ def _values(footer: Footer, at: int) -> Generator[Finding, None, bool]:
         yield found("vhd-saved-state", at + 84, message)
     if not footer.unique_id.int:
         yield found("vhd-id-zero", at + 68, "the unique id is zero, so a child cannot tell this image from others")
-    warning = vhd_footer.size_warning(footer)
-    if warning:
-        yield found("vhd-size-by-geometry", at + 56, warning)
     return usable
 
 

@@ -1,11 +1,12 @@
-"""The block table of a VHD, the places that it gives, and what vhd-util keeps behind it (VHD 1.0)."""
+"""The block table of a VHD, the places that it gives, and what they leave of the file (VHD 1.0)."""
 
-import struct
 from array import array
 from collections.abc import Iterator
+from heapq import merge
 
 from vhdx.check.finding import Finding, counted, found
 from vhdx.check.reading import is_blank, pieces
+from vhdx.check.vhd_batmap import FullBlocks
 from vhdx.check.vhd_header import VhdDisk
 from vhdx.extents import Range
 from vhdx.format import vhd_bat
@@ -14,8 +15,6 @@ from vhdx.storage.base import Storage
 from vhdx.storage.transfer import PIECE, pread
 
 _PAGE = 1 << 14
-_BATMAP = struct.Struct(">8sQIII")
-_BATMAP_COOKIE = b"tdbatmap"
 
 
 class Slots:
@@ -37,12 +36,18 @@ class Slots:
         page[slot % _PAGE] = start + 1
         return None
 
+    def starts(self) -> Iterator[int]:
+        """Where the blocks begin, ascending."""
+        for _, page in sorted(self._pages.items()):
+            yield from (start - 1 for start in page if start)
+
 
 def check_table(storage: Storage, disk: VhdDisk, *, deep: bool) -> Iterator[Finding]:
     """Every entry in use; with *deep* also the content of its block."""
     layout = disk.layout
     slots = Slots(layout.span // SECTOR)
     clear = max(place.end for _, place in disk.structures)
+    full = None if disk.batmap is None else FullBlocks(storage, disk.batmap, layout)
     zeros = 0
     for block, start in entries(storage, Range(disk.table_offset, layout.blocks * ENTRY_SIZE)):
         place = Range(start * SECTOR, layout.span)
@@ -52,6 +57,8 @@ def check_table(storage: Storage, disk: VhdDisk, *, deep: bool) -> Iterator[Find
             continue
         if block == layout.blocks - 1 and layout.has_parent:
             yield from _last_bits(storage, disk, block, place)
+        if full is not None:
+            yield from full.look(block, place.offset)
         if deep:
             try:
                 zeros += is_blank(storage, Range(place.offset + layout.bitmap_size, layout.block_size))
@@ -61,8 +68,10 @@ def check_table(storage: Storage, disk: VhdDisk, *, deep: bool) -> Iterator[Find
     if zeros:
         message = f"{counted(zeros, 'block')} of nothing but zeros; compacting gives them back"
         yield found("blocks-all-zero", disk.table_offset, message)
+    if full is not None:
+        yield from full.findings()
+    yield from _unused(disk, slots)
     yield from _behind(storage, disk)
-    yield from _batmap(storage, disk)
 
 
 def entries(storage: Storage, table: Range) -> Iterator[tuple[int, int]]:
@@ -104,6 +113,21 @@ def _last_bits(storage: Storage, disk: VhdDisk, block: int, place: Range) -> Ite
         yield found("vhd-bitmap-beyond-disk", place.offset, message)
 
 
+def _unused(disk: VhdDisk, slots: Slots) -> Iterator[Finding]:
+    """What would hold whole blocks and belongs to nothing; less than that is what aligning them takes."""
+    span = disk.layout.span
+    blocks = (Range(start * SECTOR, span) for start in slots.starts())
+    others = sorted([*(place for _, place in disk.structures), *disk.rooms])
+    end = room = 0
+    for place in merge(blocks, others, [Range(disk.end, 0)]):
+        room += max(min(place.offset, disk.end) - end, 0) // span
+        end = max(end, place.end)
+    if room:
+        blocks_of_room = counted(room, "block")
+        message = f"nothing refers to {room * span} bytes, room for {blocks_of_room}; compacting gives them back"
+        yield found("space-unused", None, message)
+
+
 def _behind(storage: Storage, disk: VhdDisk) -> Iterator[Finding]:
     """What the table has behind the last block of the disk: entries, then padding to a whole sector."""
     layout, at = disk.layout, disk.table_offset
@@ -116,21 +140,3 @@ def _behind(storage: Storage, disk: VhdDisk) -> Iterator[Finding]:
         yield found("vhd-bat-beyond-disk", at + used, message)
     if extra[inside:].strip(b"\xff"):
         yield found("vhd-table-padding", at + used + inside, "the padding of the table is not 0xFF")
-
-
-def _batmap(storage: Storage, disk: VhdDisk) -> Iterator[Finding]:
-    at = disk.table_offset + disk.layout.table_size
-    if at + SECTOR > disk.end:
-        return
-    cookie, offset, sectors, _, checksum = _BATMAP.unpack_from(pread(storage, at, SECTOR))
-    if cookie != _BATMAP_COOKIE:
-        return
-    needed = -(-disk.layout.blocks // 8)
-    if offset + sectors * SECTOR > disk.end or sectors * SECTOR < needed or sectors * SECTOR > 2 * PIECE + needed:
-        message = f"{sectors} sectors at {offset} cannot hold the bits of {disk.layout.blocks} blocks"
-        yield found("vhd-batmap-place", at, message)
-        return
-    total = sum(sum(data) for _, data in pieces(storage, Range(offset, sectors * SECTOR)))
-    right = ~total & 0xFFFFFFFF
-    if right != checksum:
-        yield found("vhd-batmap-checksum", at, f"the checksum is {checksum:#010x} and should be {right:#010x}")

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from vhdx.check.container import first_set
 from vhdx.check.finding import Finding, found
+from vhdx.check.vhd_batmap import Batmap, find_batmap
 from vhdx.extents import Range
 from vhdx.format import vhd_checksum, vhd_header, vhd_locator
 from vhdx.format.vhd_bat import ENTRY_SIZE, SECTOR, VhdLayout
@@ -20,13 +21,18 @@ _CODES = {b"W2ku", b"W2ru", b"Wi2k", b"Wi2r", b"MacX", b"Mac "}
 
 
 class VhdDisk(NamedTuple):
-    """What the block table is to be understood by; *end* is where blocks have to end."""
+    """What the block table is to be understood by; *end* is where blocks have to end.
+
+    *rooms* are set aside for the table and for what is no block, and may reach past what they hold, or past *end*.
+    """
 
     layout: VhdLayout
     table_offset: int
     max_entries: int
     end: int
     structures: tuple[tuple[str, Range], ...]
+    rooms: tuple[Range, ...]
+    batmap: Batmap | None
 
 
 def check_header(storage: Storage, footer: Footer, at: int, end: int) -> Generator[Finding, None, VhdDisk | None]:
@@ -52,6 +58,8 @@ def check_header(storage: Storage, footer: Footer, at: int, end: int) -> Generat
         yield from _parent(header, offset)
     elif header.parent_id != NO_PARENT or any(header.parent_name) or any(header.locators):
         yield found("vhd-parent-unused", offset + 40, "a parent is recorded, though the disk has none")
+    elif header.parent_timestamp:
+        yield found("vhd-parent-unused", offset + 56, "the time of a parent is recorded, though the disk has none")
     places = yield from _locators(storage, header, offset, end)
     layout = VhdLayout(footer.current_size, max(header.block_size, 1), differencing)
     usable = yield from _values(header, offset, layout, end)
@@ -59,8 +67,12 @@ def check_header(storage: Storage, footer: Footer, at: int, end: int) -> Generat
         return None
     places += [("copy of the footer", Range(0, SIZE)), ("dynamic header", Range(offset, HEADER.size))]
     places.append(("block table", Range(header.table_offset, layout.blocks * ENTRY_SIZE)))
+    batmap = yield from find_batmap(storage, footer, header, layout, end)
+    if batmap is not None:
+        places += [("header of the batmap", batmap.header), ("batmap", batmap.bits)]
     yield from _overlaps(places)
-    return VhdDisk(layout, header.table_offset, header.max_entries, end, tuple(places))
+    rooms = [Range(header.table_offset, header.max_entries * ENTRY_SIZE), *(entry.room for entry in header.entries)]
+    return VhdDisk(layout, header.table_offset, header.max_entries, end, tuple(places), tuple(rooms), batmap)
 
 
 def _values(header: DynamicHeader, at: int, layout: VhdLayout, end: int) -> Generator[Finding, None, bool]:

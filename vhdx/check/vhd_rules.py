@@ -26,6 +26,9 @@ VHD_RULES = {
     "vhd-fixed-file-short": Rule(_E, "file", _FOOTER, "The file is shorter than its fixed disk."),
     "vhd-fixed-file-long": Rule(_W, "file", _FOOTER, "The file is longer than its fixed disk and the footer."),
     "vhd-size-by-geometry": Rule(_I, "footer", _FOOTER, "Some programs take another size, that of the geometry."),
+    "vhd-geometry": Rule(_I, "footer", _FOOTER, "The geometry is not that of the disk."),
+    "vhd-creator": Rule(_I, "footer", _FOOTER, "The program that made the file is not known."),
+    "vhd-timestamp-future": Rule(_I, "footer", _FOOTER, "The file says that it was made in the future."),
     "vhd-saved-state": Rule(_W, "footer", _FOOTER, "A machine was suspended with the disk: it must not be changed."),
     "vhd-id-zero": Rule(_W, "footer", _FOOTER, "The unique id is zero."),
     "vhd-not-azure": Rule(_I, "footer", "", "Azure takes fixed disks of whole MiB only."),
@@ -58,4 +61,5 @@ VHD_RULES = {
     "vhd-bitmap-beyond-disk": Rule(_W, "sector bitmap", _TABLE, "Bits are set for sectors behind the disk."),
     "vhd-batmap-place": Rule(_W, "batmap", "blktap", "The map of full blocks cannot lie where its header says."),
     "vhd-batmap-checksum": Rule(_W, "batmap", "blktap", "The checksum of the map of full blocks is wrong."),
+    "vhd-batmap-full": Rule(_W, "batmap", "blktap", "A block is called full that is not."),
 }

@@ -1,0 +1,111 @@
+"""The map of full blocks that tapdisk and vhd-util keep behind the block table, and believe over the sector bitmaps.
+
+Other programs know nothing of it, and only in files of its makers does it count: elsewhere the same bytes may be a
+guest's.
+"""
+
+import struct
+from collections.abc import Generator, Iterator
+from typing import NamedTuple
+
+from vhdx.check.finding import Finding, found
+from vhdx.check.reading import pieces
+from vhdx.extents import Range
+from vhdx.format.vhd_bat import ENTRY_SIZE, SECTOR, VhdLayout
+from vhdx.format.vhd_footer import Footer
+from vhdx.format.vhd_header import DynamicHeader
+from vhdx.storage.base import Storage
+from vhdx.storage.transfer import PIECE, pread, preads
+
+_HEADER = struct.Struct(">8sQIII")
+_COOKIE = b"tdbatmap"
+_SIGNED, _LATEST = 0x00010001, 0x00010002
+_MAKER = b"tap"
+_BEFORE_MAPS = 0x00000001
+"""The version of the maker that wrote none yet."""
+_HIGH = bytes(range(128, 256))
+_AT_ONCE = 64
+"""Bitmaps that are read in one call."""
+
+
+class Batmap(NamedTuple):
+    """A map that counts: the places of its header and of its bits."""
+
+    header: Range
+    bits: Range
+
+
+def find_batmap(
+    storage: Storage, footer: Footer, header: DynamicHeader, layout: VhdLayout, end: int
+) -> Generator[Finding, None, Batmap | None]:
+    """The map, where there is a sound one; *end* is where everything but the footer has to end."""
+    at = header.table_offset + -(-header.max_entries * ENTRY_SIZE // SECTOR) * SECTOR
+    if not footer.creator.startswith(_MAKER) or footer.creator_version <= _BEFORE_MAPS or at + SECTOR > end:
+        return None
+    cookie, offset, sectors, version, checksum = _HEADER.unpack_from(pread(storage, at, SECTOR))
+    if cookie != _COOKIE or version > _LATEST:
+        return None
+    bits = Range(offset, sectors * SECTOR)
+    needed = -(-layout.blocks // 8)
+    if bits.end > end or bits.length < needed or bits.length > 2 * PIECE + needed:
+        message = f"{sectors} sectors at {offset} cannot hold the bits of {layout.blocks} blocks"
+        yield found("vhd-batmap-place", at, message)
+        return None
+    right = _checksum(storage, bits, signed=version == _SIGNED)
+    if right != checksum:
+        yield found("vhd-batmap-checksum", at, f"the checksum is {checksum:#010x} and should be {right:#010x}")
+        return None
+    return Batmap(Range(at, SECTOR), bits)
+
+
+def _checksum(storage: Storage, bits: Range, *, signed: bool) -> int:
+    total = 0
+    for _, data in pieces(storage, bits):
+        total += sum(data)
+        if signed:
+            total -= 256 * (len(data) - len(data.translate(None, _HIGH)))
+    return ~total & 0xFFFFFFFF
+
+
+class FullBlocks:
+    """The blocks that the map calls full, held against their own bitmaps; to be shown blocks in ascending order."""
+
+    def __init__(self, storage: Storage, batmap: Batmap, layout: VhdLayout) -> None:
+        self._storage = storage
+        self._map = batmap.bits
+        self._layout = layout
+        self._page = (-1, b"")
+        self._waiting: list[tuple[int, int]] = []
+
+    def look(self, block: int, place: int) -> Iterator[Finding]:
+        """Note a block that lies at byte *place*; what is found of those noted so far comes now and then."""
+        if self._is_called_full(block):
+            self._waiting.append((block, place))
+            if len(self._waiting) == _AT_ONCE:
+                yield from self.findings()
+
+    def findings(self) -> Iterator[Finding]:
+        """What is found of the blocks of which nothing was said yet."""
+        waiting, self._waiting = self._waiting, []
+        bitmaps = preads(self._storage, [(place, self._layout.bitmap_size) for _, place in waiting])
+        for (block, place), bitmap in zip(waiting, bitmaps, strict=True):
+            if not self._is_full(block, bitmap):
+                message = f"block {block} is called full, though its sector bitmap at {place} is not all ones"
+                yield found("vhd-batmap-full", self._map.offset + block // 8, message)
+
+    def _is_called_full(self, block: int) -> bool:
+        number, within = divmod(block // 8, PIECE)
+        if number != self._page[0]:
+            start = number * PIECE
+            length = min(PIECE, self._map.length - start)
+            self._page = (number, pread(self._storage, self._map.offset + start, length))
+        return bool(self._page[1][within] << block % 8 & 0x80)
+
+    def _is_full(self, block: int, bitmap: bytes) -> bool:
+        """Whether all sectors of the disk that the block covers are there: behind the disk's end bits mean nothing."""
+        layout = self._layout
+        covered = min(layout.block_size, layout.virtual_size - block * layout.block_size)
+        whole, rest = divmod(covered // SECTOR, 8)
+        if bitmap[:whole] != b"\xff" * whole:
+            return False
+        return not rest or bitmap[whole] >> 8 - rest == (1 << rest) - 1
