@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from smbfs_driver.info import Info
-from smbfs_driver.names import FileKind, VolumeNames
+from smbfs_driver.names import DiskFormat, FileKind, VolumeNames
 from smbfs_driver.steps import CreateChild, Discard, Merge, Relink, Remove, Resize, Step, WriteInfo
 from vhdx.errors import Error
 
@@ -102,10 +102,23 @@ def delete_snapshot(state: State, snapshot_id: str) -> Plan:
     return Plan([Merge(file, parent), Relink(above, parent), WriteInfo(document), Discard(file)])
 
 
+def check_loadable(state: State, format: DiskFormat) -> None:
+    """Raises Error unless the volume is one file of this format, whose content nothing else shows."""
+    if len(state.chain) > 1 or state.info.snapshots:
+        raise Error(f"{state.names.volume}: it has snapshots, so its content cannot be replaced")
+    if state.names.format is not format:
+        raise Error(f"{state.names.volume}: it is kept as {state.names.format.value}, not as {format.value}")
+
+
 def extend(state: State, present: int, size: int) -> Plan:
     """Only the active file grows; what snapshots show keeps its size."""
     if check_growth(state.names.volume, present, size) == present:
         return Plan([])
+    if state.names.format is DiskFormat.VHD and len(state.chain) > 1:
+        raise Error(
+            f"{state.names.volume}: a VHD with snapshots cannot be extended, its layers have one size; delete the "
+            f"snapshots first, or use VHDX"
+        )
     return Plan([Resize(state.info.active, size)], undo=[])
 
 

@@ -14,18 +14,30 @@ undone, what deletes is finished. Sizes are in bytes.
 
 import contextlib
 from collections.abc import Iterator, Sequence
+from contextlib import closing
+from typing import NamedTuple
 from uuid import uuid4
 
 from smbfs_driver import info as info_file
 from smbfs_driver import journal, plans
 from smbfs_driver.journal import Operation, Outcome, Recovery
 from smbfs_driver.names import DiskFormat, FileKind, VolumeNames, check_snapshot
-from smbfs_driver.plans import State
+from smbfs_driver.plans import Plan, State
+from smbfs_driver.receiving import Announced, Sink, check_sound
+from smbfs_driver.shape import DYNAMIC_VHDX, Shape
 from smbfs_driver.steps import Site
-from vhdx.engine import Engine
+from vhdx.engine import Engine, temporary_name
 from vhdx.errors import Error, InUse
-from vhdx.image.base import NewId
+from vhdx.image.base import CreateOptions, DiskType, ImageFormat, ImageInfo, NewId
 from vhdx.storage.base import Access, FileSystem
+
+
+class Foreign(NamedTuple):
+    """An image that belongs to no volume, such as one that came from Glance; *format* is what it is said to be."""
+
+    files: FileSystem
+    path: str
+    format: ImageFormat
 
 
 class Volumes:
@@ -34,11 +46,81 @@ class Volumes:
     def __init__(self, files: FileSystem, engine: Engine, ids: NewId = uuid4) -> None:
         self._site = Site(files, engine, ids)
 
-    def create(self, name: str, size: int) -> None:
+    def create(self, name: str, size: int, shape: Shape = DYNAMIC_VHDX) -> None:
         """Make an empty volume. Raises Error where files of one with this name are there."""
         plans.check_size(size)
-        with self._creation(name) as names:
-            self._site.engine.create(self._site.files, names.base, size)
+        with self._creation(name, shape.format) as names:
+            self._site.engine.create(self._site.files, names.base, size, shape.options)
+
+    def load(self, name: str, image: Foreign, size: int, shape: Shape) -> None:
+        """Make the content of *image* that of a volume without snapshots.
+
+        The volume's base is replaced, in one step, by one of *size* bytes. Raises Error for an image with a parent,
+        or one that is larger.
+        """
+        plans.check_size(size)
+        with self._operation(name) as (held, state):
+            plans.check_loadable(state, shape.format)
+            self._check_idle([state.info.active], Access.WRITE)
+            held.run(Plan([], undo=[]))
+            self._take(image, state.names.base, size, shape)
+
+    def receive(self, name: str, image: Announced, size: int, shape: Shape) -> None:
+        """Make a volume of *size* bytes of an image that is on its way.
+
+        It is written under a temporary name, and nothing uses a byte of it before it hashes as announced, a check finds
+        no error in it, it has no parent and is not too large. Raises Error for an image that is not so.
+        """
+        plans.check_size(size)
+        site, format = self._site, ImageFormat(image.format.value)
+        with self._creation(name, shape.format) as names:
+            received = temporary_name(names.base, site.token())
+            with closing(site.files.create(received)) as storage:
+                sink = Sink(storage, image.digest)
+                image.fetch(sink)
+                sink.finish()
+                check_sound(storage, image.format)
+            info = site.engine.info(site.files, received, format=format)
+            self._check_alone(site.files.describe(received), info)
+            plans.check_growth(name, info.virtual_size, size)
+            if image.format is shape.format and info.type is (DiskType.FIXED if shape.fixed else DiskType.DYNAMIC):
+                site.engine.resize(site.files, received, size, format=format)
+                site.files.rename(received, names.base, replace=False)
+                site.files.sync_directory("")
+            else:
+                self._take(Foreign(site.files, received, format), names.base, size, shape)
+                site.files.remove(received)
+
+    def adopt(self, name: str, path: str, format: DiskFormat) -> int:
+        """Make *path*, an image on this share that is no volume's, a volume: it is renamed. Its size in bytes.
+
+        Raises Error for an image with a parent, or with children beside it.
+        """
+        with self._creation(name, format) as names:
+            info = self._site.engine.info(self._site.files, path, format=ImageFormat(format.value))
+            self._check_alone(path, info)
+            if children := self._site.engine.children(self._site.files, path):
+                where = self._site.files.describe(path)
+                raise Error(f"{where}: is the parent of {', '.join(children)}, so it cannot be managed alone")
+            self._site.files.rename(path, names.base, replace=False)
+            self._site.files.sync_directory("")
+            return info.virtual_size
+
+    def export(self, name: str, files: FileSystem, path: str, options: CreateOptions) -> None:
+        """Make *path* in another file system an image of what the volume holds now, flattened.
+
+        Raises InUse while somebody writes to the volume.
+        """
+        content = self._content(self._settled(name), None)
+        self._site.engine.convert(self._site.files, content, files, path, options=options)
+
+    def size(self, name: str) -> int:
+        """Bytes of the volume as it is now; works while it is in use."""
+        return self._site.engine.info(self._site.files, self.active(name)).virtual_size
+
+    def format(self, name: str) -> DiskFormat:
+        """The format of the volume's files."""
+        return self._find(name).format
 
     def delete(self, name: str) -> None:
         """Remove every file of a volume, and no other; one that is not there is fine."""
@@ -67,18 +149,27 @@ class Volumes:
             held.run(plan)
 
     def create_from_snapshot(
-        self, name: str, source: str, snapshot_id: str, size: int, target: "Volumes | None" = None
+        self,
+        name: str,
+        source: str,
+        snapshot_id: str,
+        size: int,
+        *,
+        target: "Volumes | None" = None,
+        shape: Shape = DYNAMIC_VHDX,
     ) -> None:
         """Make volume *name*, here or on *target*, with what *source* held at a snapshot, *size* bytes large."""
         check_snapshot(snapshot_id)
-        self._copy(name, source, snapshot_id, size, target or self)
+        self._copy(source, snapshot_id, target or self, name, size=size, shape=shape)
 
-    def clone(self, name: str, source: str, size: int, target: "Volumes | None" = None) -> None:
+    def clone(
+        self, name: str, source: str, size: int, *, target: "Volumes | None" = None, shape: Shape = DYNAMIC_VHDX
+    ) -> None:
         """Make volume *name*, here or on *target*, with what *source* holds now, *size* bytes large.
 
         Raises InUse while somebody writes to the source.
         """
-        self._copy(name, source, None, size, target or self)
+        self._copy(source, None, target or self, name, size=size, shape=shape)
 
     def extend(self, name: str, size: int) -> None:
         """Make a volume larger; the new part reads as zeros. Raises Error where it would become smaller."""
@@ -155,8 +246,8 @@ class Volumes:
             yield held, self._state(names)
 
     @contextlib.contextmanager
-    def _creation(self, name: str) -> Iterator[VolumeNames]:
-        names = VolumeNames(name)
+    def _creation(self, name: str, format: DiskFormat) -> Iterator[VolumeNames]:
+        names = VolumeNames(name, format)
         with journal.operation(names, self._site):
             there = [file for form in DiskFormat for file in self._files_of(VolumeNames(name, form))]
             there.remove(names.intent)
@@ -180,12 +271,35 @@ class Volumes:
         state = self._state(names)
         return state.info.active if snapshot_id is None else state.content_of(snapshot_id)
 
-    def _copy(self, name: str, source: str, snapshot_id: str | None, size: int, target: "Volumes") -> None:
+    def _take(self, image: Foreign, base: str, size: int, shape: Shape) -> None:
+        """Convert an image into *base*, in its place, after a look at whether it may be used at all."""
+        engine = self._site.engine
+        info = engine.info(image.files, image.path, format=image.format)
+        self._check_alone(image.files.describe(image.path), info)
+        plans.check_growth(base, info.virtual_size, size)
+        engine.convert(
+            image.files,
+            image.path,
+            self._site.files,
+            base,
+            source_format=image.format,
+            options=shape.options,
+            size=size,
+            replace=True,
+        )
+
+    def _check_alone(self, name: str, info: ImageInfo) -> None:
+        if info.parent is not None:
+            raise Error(f"{name}: records a parent, and what comes from elsewhere must stand alone; flatten it first")
+
+    def _copy(
+        self, source: str, snapshot_id: str | None, target: "Volumes", name: str, *, size: int, shape: Shape
+    ) -> None:
         files, engine = self._site.files, self._site.engine
         content = self._content(self._settled(source), snapshot_id)
         plans.check_growth(source, engine.info(files, content).virtual_size, size)
-        with target._creation(name) as names:
-            engine.convert(files, content, target._site.files, names.base, size=size)
+        with target._creation(name, shape.format) as names:
+            engine.convert(files, content, target._site.files, names.base, options=shape.options, size=size)
             if snapshot_id is not None:
                 try:
                     self._check_still_shown(source, snapshot_id, content)

@@ -13,7 +13,7 @@ from uuid import UUID
 
 from vhdx.engine import temporary_name
 from vhdx.errors import Error, FormatError, ParentMismatch, ParentNotFound
-from vhdx.image.base import CreateOptions, DiskType, ImageInfo, LogState, NewId, ParentLink, Progress
+from vhdx.image.base import CreateOptions, DiskType, ImageFormat, ImageInfo, LogState, NewId, ParentLink, Progress
 from vhdx.storage.base import Access, FileSystem, Storage
 
 FILE = 8192
@@ -55,8 +55,16 @@ class FakeEngine:
 
     new_id: NewId
 
-    def create(self, files: FileSystem, path: str, size: int, options: CreateOptions | None = None) -> None:
-        self._build(files, path, Body(str(self.new_id()), str(self.new_id()), size), replace=False)
+    def create(
+        self,
+        files: FileSystem,
+        path: str,
+        size: int,
+        options: CreateOptions | None = None,
+        *,
+        replace: bool = False,
+    ) -> None:
+        self._build(files, path, Body(str(self.new_id()), str(self.new_id()), size), replace=replace)
 
     def create_child(
         self, files: FileSystem, path: str, parent: str, *, size: int | None = None, replace: bool = False
@@ -77,7 +85,7 @@ class FakeEngine:
         files.rename(temporary, path, replace=replace)
         files.sync_directory("")
 
-    def info(self, files: FileSystem, path: str) -> ImageInfo:
+    def info(self, files: FileSystem, path: str, *, format: ImageFormat | None = None) -> ImageInfo:
         with closing(files.open(path, Access.INSPECT)) as storage:
             body = _load(storage)
         link = ParentLink(UUID(body.linkage)) if body.parent else None
@@ -138,7 +146,10 @@ class FakeEngine:
         target_files: FileSystem,
         target: str,
         *,
+        source_format: ImageFormat | None = None,
+        options: CreateOptions | None = None,
         size: int | None = None,
+        replace: bool = False,
         on_progress: Progress | None = None,
     ) -> None:
         with self._chain(source_files, source) as layers:
@@ -147,7 +158,7 @@ class FakeEngine:
                 content = _sector(layers, number)
                 if content:
                     body.sectors[str(number)] = content
-            self._build(target_files, target, body, replace=False)
+            self._build(target_files, target, body, replace=replace)
 
     def write(self, files: FileSystem, path: str, sector: int, content: int) -> None:
         """As a guest: fill one sector with a byte."""

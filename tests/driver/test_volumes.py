@@ -98,7 +98,7 @@ def test_a_volume_from_a_snapshot_has_its_content_and_a_life_of_its_own(layered:
 
 def test_a_clone_may_go_to_another_share(layered: Bench, kit_name: str) -> None:
     elsewhere = Bench.on(MemoryFileSystem(), kit_name, start=1 << 16)
-    layered.volumes.clone(OTHER, VOLUME, SIZE, elsewhere.volumes)
+    layered.volumes.clone(OTHER, VOLUME, SIZE, target=elsewhere.volumes)
     assert elsewhere.content(OTHER) == layered.content()
     assert elsewhere.files.list("") == [f"{OTHER}.vhdx"]
     assert not layered.strays()
