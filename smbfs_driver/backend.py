@@ -93,6 +93,18 @@ class Backend:
         """Make an image on this machine of what a volume holds."""
         self._on(address).export(name, *_local(path), options)
 
+    def rename_snapshot(self, address: str, name: str, old: str, new: str) -> None:
+        """Give a snapshot another id."""
+        self._on(address).rename_snapshot(name, old, new)
+
+    def snapshot_size(self, address: str, name: str, snapshot_id: str) -> int:
+        """Bytes that a volume had at a snapshot."""
+        return self._on(address).snapshot_size(name, snapshot_id)
+
+    def snapshots(self, address: str) -> dict[str, list[str]]:
+        """The ids of the snapshots on a share, by the names of their volumes."""
+        return self._on(address).snapshots()
+
     def active(self, address: str, name: str) -> str:
         """The name of the file that takes a volume's writes."""
         return self._on(address).active(name)

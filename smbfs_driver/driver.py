@@ -23,7 +23,7 @@ from oslo_utils import units
 from smbfs_driver import shares
 from smbfs_driver.backend import Backend
 from smbfs_driver.managing import Reference, parse_reference
-from smbfs_driver.names import DiskFormat
+from smbfs_driver.names import DiskFormat, is_identifier
 from smbfs_driver.options import OPTIONS
 from smbfs_driver.pools import Pool, Pools
 from smbfs_driver.receiving import Digest
@@ -286,9 +286,9 @@ class SmbfsDriver(driver.VolumeDriver):  # type: ignore[misc]  # Cinder is not t
 
     # Volumes that others made.
 
-    def manage_existing_get_size(self, volume: Any, existing_ref: dict[str, str]) -> int:  # noqa: ARG002
+    def manage_existing_get_size(self, volume: Any, existing_ref: dict[str, str]) -> int:
         """GiB of an image on a share, rounded up."""
-        reference, _ = self._referenced(existing_ref)
+        reference, _ = self._referenced(volume, existing_ref)
         with _told_to_cinder():
             size: int = self._run(Backend.image_size, reference)
         return -(-size // units.Gi)
@@ -296,7 +296,7 @@ class SmbfsDriver(driver.VolumeDriver):  # type: ignore[misc]  # Cinder is not t
     @coordination.synchronized(_VOLUME_LOCK)
     def manage_existing(self, volume: Any, existing_ref: dict[str, str]) -> dict[str, str]:
         """An image on a share renamed to a volume, and grown to whole GiB."""
-        reference, pool = self._referenced(existing_ref)
+        reference, pool = self._referenced(volume, existing_ref)
         if pool != self._pool_of(volume):
             raise exception.ManageExistingInvalidReference(
                 existing_ref=existing_ref, reason=f"it is in the pool {pool.name}, not in that of the volume"
@@ -337,9 +337,62 @@ class SmbfsDriver(driver.VolumeDriver):  # type: ignore[misc]  # Cinder is not t
                     )
         return volume_utils.paginate_entries_list(found, marker, limit, offset, sort_keys, sort_dirs)
 
-    def _referenced(self, existing_ref: dict[str, str]) -> tuple[Reference, Pool]:
+    def manage_existing_snapshot_get_size(self, snapshot: Any, existing_ref: dict[str, str]) -> int:
+        """GiB that the volume had at a snapshot, rounded up."""
+        source = _snapshot_reference(existing_ref)
+        with _told_to_cinder():
+            address = self._address(snapshot.volume)
+            size: int = self._run(Backend.snapshot_size, address, snapshot.volume.name, source)
+        return -(-size // units.Gi)
+
+    @coordination.synchronized(_SNAPSHOT_LOCK)
+    def manage_existing_snapshot(self, snapshot: Any, existing_ref: dict[str, str]) -> None:
+        """The id that Cinder gives it for a snapshot that is there."""
+        source = _snapshot_reference(existing_ref)
+        if source == snapshot.id:
+            return
+        with _told_to_cinder():
+            address = self._address(snapshot.volume)
+            self._run(Backend.rename_snapshot, address, snapshot.volume.name, source, snapshot.id)
+
+    def unmanage_snapshot(self, snapshot: Any) -> None:
+        """The snapshot stays as it is."""
+
+    def get_manageable_snapshots(  # noqa: PLR0917  Cinder passes them by position
+        self,
+        cinder_snapshots: Any,
+        marker: Any,
+        limit: Any,
+        offset: Any,
+        sort_keys: Any,
+        sort_dirs: Any,
+    ) -> Any:
+        """The snapshots on the shares, and which of them Cinder does not have."""
+        managed = {snapshot.id for snapshot in cinder_snapshots}
+        found = []
+        for pool in self._all_pools():
+            with _told_to_cinder():
+                there = self._run(Backend.snapshots, pool.share.address)
+            for volume, ids in there.items():
+                for snapshot_id in ids:
+                    ours = snapshot_id in managed
+                    found.append(
+                        {
+                            "reference": {"source-name": f"snapshot-{snapshot_id}"},
+                            "source_reference": {"source-name": volume},
+                            "size": 0,
+                            "safe_to_manage": not ours,
+                            "reason_not_safe": "already managed" if ours else None,
+                            "cinder_id": snapshot_id if ours else None,
+                            "extra_info": None,
+                        }
+                    )
+        return volume_utils.paginate_entries_list(found, marker, limit, offset, sort_keys, sort_dirs)
+
+    def _referenced(self, volume: Any, existing_ref: dict[str, str]) -> tuple[Reference, Pool]:
         try:
-            reference = parse_reference(existing_ref.get("source-name"))
+            home = self._pool_of(volume).share.address
+            reference = parse_reference(existing_ref.get("source-name"), home)
             return reference, self._all_pools().at(reference.address)
         except Error as error:
             raise exception.ManageExistingInvalidReference(
@@ -470,6 +523,16 @@ class SmbfsDriver(driver.VolumeDriver):  # type: ignore[misc]  # Cinder is not t
         if any(attachment.attach_status == attached for attachment in volume.volume_attachment or ()):
             reason = f"it is attached, and cannot be {what} under a running guest; detach it first"
             raise exception.InvalidVolume(reason=f"{volume.name}: {reason}")
+
+
+def _snapshot_reference(existing_ref: dict[str, str]) -> str:
+    """The id in a reference to a snapshot: alone, or behind ``snapshot-``."""
+    name = existing_ref.get("source-name", "")
+    if not is_identifier(name.removeprefix("snapshot-")):
+        raise exception.ManageExistingInvalidReference(
+            existing_ref=existing_ref, reason="give source-name: snapshot-ID, with the id that the snapshot had"
+        )
+    return name.removeprefix("snapshot-")
 
 
 def _wants_a_signature_checked(image_meta: Any) -> bool:

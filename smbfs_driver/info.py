@@ -43,6 +43,10 @@ class Info:
         """The document once a snapshot is gone and *active* takes the writes."""
         return type(self)(active, {key: file for key, file in self.snapshots.items() if key != snapshot_id})
 
+    def renamed(self, old: str, new: str) -> Self:
+        """The document once the snapshot *old* has another id."""
+        return type(self)(self.active, {new if key == old else key: file for key, file in self.snapshots.items()})
+
     def document(self) -> dict[str, str]:
         """As JSON knows it."""
         return {ACTIVE: self.active, **self.snapshots}

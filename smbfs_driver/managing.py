@@ -36,9 +36,11 @@ class Reference:
         return _FORMATS[extension]
 
 
-def parse_reference(name: object) -> Reference:
-    """The reference in ``//server/share/path``, backslashes or not. Raises Error."""
+def parse_reference(name: object, home: str) -> Reference:
+    """The reference in ``//server/share/path``, or in a path on the share *home*; backslashes or not. Raises Error."""
     text = name.replace("\\", "/") if isinstance(name, str) else ""
+    if not text.startswith("//"):
+        text = f"{home}/{text}"
     parts = text.split("/", 4)
     address = "/".join(parts[:4])
     path = parts[4] if len(parts) == 5 else ""

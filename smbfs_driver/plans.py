@@ -102,6 +102,14 @@ def delete_snapshot(state: State, snapshot_id: str) -> Plan:
     return Plan([Merge(file, parent), Relink(above, parent), WriteInfo(document), Discard(file)])
 
 
+def rename_snapshot(state: State, old: str, new: str) -> Plan:
+    """Another id for a snapshot; its file keeps its name."""
+    state.file_of(old)
+    if new in state.info.snapshots:
+        raise Error(f"{state.names.volume}: there is a snapshot {new} already")
+    return Plan([WriteInfo(state.info.renamed(old, new).document())])
+
+
 def check_loadable(state: State, format: DiskFormat) -> None:
     """Raises Error unless the volume is one file of this format, whose content nothing else shows."""
     if len(state.chain) > 1 or state.info.snapshots:

@@ -21,7 +21,7 @@ from uuid import uuid4
 from smbfs_driver import info as info_file
 from smbfs_driver import journal, plans
 from smbfs_driver.journal import Operation, Outcome, Recovery
-from smbfs_driver.names import DiskFormat, FileKind, VolumeNames, check_snapshot
+from smbfs_driver.names import DiskFormat, FileKind, VolumeNames, check_snapshot, parse
 from smbfs_driver.plans import Plan, State
 from smbfs_driver.receiving import Announced, Sink, check_sound
 from smbfs_driver.shape import DYNAMIC_VHDX, Shape
@@ -147,6 +147,28 @@ class Volumes:
                 place = state.chain.index(file)
                 self._check_idle(state.chain[max(place - 1, 0) : place + 2], Access.WRITE)
             held.run(plan)
+
+    def rename_snapshot(self, name: str, old: str, new: str) -> None:
+        """Give a snapshot another id."""
+        check_snapshot(new)
+        with self._operation(name) as (held, state):
+            held.run(plans.rename_snapshot(state, old, new))
+
+    def snapshot_size(self, name: str, snapshot_id: str) -> int:
+        """Bytes that the volume had at a snapshot."""
+        content = self._state(self._settled(name)).content_of(snapshot_id)
+        return self._site.engine.info(self._site.files, content).virtual_size
+
+    def snapshots(self) -> dict[str, list[str]]:
+        """The ids of the snapshots on this share, by the names of their volumes; an unreadable document is left out."""
+        found: dict[str, list[str]] = {}
+        for file in self._site.files.list(""):
+            parsed = parse(file)
+            if parsed is not None and parsed.kind is FileKind.INFO:
+                with contextlib.suppress(Error):
+                    document = info_file.load(self._site.files, parsed.names)
+                    found[parsed.names.volume] = sorted(document.snapshots)
+        return found
 
     def create_from_snapshot(
         self,
