@@ -101,6 +101,8 @@ def test_where_a_size_is_read_in_two_ways() -> None:
     assert vhd_footer.size_warning(new()) == ""
     theirs = vhd_footer.parse(with_bytes(ours, 28, b"vpc "), 0).footer
     assert str(size) in vhd_footer.size_warning(theirs)
+    largest = with_bytes(vhd_footer.build(theirs), 56, b"\xff\xff\x10\xff")
+    assert vhd_footer.size_warning(vhd_footer.parse(largest, 0).footer) == ""
 
 
 def test_moments() -> None:

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from vhdx.check.finding import Finding, found
 from vhdx.format import vhd_footer
 from vhdx.format.vhd_footer import Footer
-from vhdx.format.vhd_geometry import SECTOR, Geometry, geometry
+from vhdx.format.vhd_geometry import SECTOR, geometry
 
 _CREATORS = frozenset(
     {
@@ -19,8 +19,6 @@ _CREATORS = frozenset(
 _EPOCH = datetime(2000, 1, 1)
 _SKEW = 86400
 """blktap counts from midnight of its own time zone, and clocks are not all right."""
-_LARGEST = Geometry(65535, 16, 255)
-"""Disk2vhd and qemu-img write it for smaller disks too: the size of the disk is then the only one that counts."""
 
 
 def check_origin(footer: Footer, at: int, now: float) -> Iterator[Finding]:
@@ -42,7 +40,7 @@ def _shape(footer: Footer, at: int) -> Iterator[Finding]:
     Where programs take the size of the disk from it, a finding of its own says so.
     """
     shape = footer.geometry
-    if shape == _LARGEST:
+    if shape == LARGEST:
         return
     warning = vhd_footer.size_warning(footer)
     if warning:
@@ -52,7 +50,7 @@ def _shape(footer: Footer, at: int) -> Iterator[Finding]:
     rest = footer.current_size - shape.size
     if shape == geometry(footer.current_size) or 0 <= rest < cylinder:
         return
-    if rest >= 0 and shape.cylinders == _LARGEST.cylinders:
+    if rest >= 0 and shape.cylinders == LARGEST.cylinders:
         return
     message = (
         f"{shape.cylinders} cylinders, {shape.heads} heads and {shape.sectors_per_track} sectors make {shape.size} "

@@ -13,7 +13,7 @@ from construct import Adapter, Bytes, Const, Int8ub, Int16ub, Int32ub, Int64ub, 
 from vhdx.errors import FormatError, UnsupportedFeature
 from vhdx.format import vhd_checksum
 from vhdx.format.record import Record
-from vhdx.format.vhd_geometry import SECTOR, Geometry, geometry
+from vhdx.format.vhd_geometry import LARGEST, SECTOR, Geometry, geometry
 
 COOKIE = b"conectix"
 POISON = b"v_poison"
@@ -212,7 +212,7 @@ def _oddity(footer: Footer) -> str:
 def size_warning(footer: Footer) -> str:
     """Where other programs would take the disk for another size; empty where none would."""
     by_geometry = footer.geometry.size
-    if footer.creator not in _CHS_CREATORS or by_geometry == footer.current_size:
+    if footer.creator not in _CHS_CREATORS or footer.geometry == LARGEST or by_geometry == footer.current_size:
         return ""
     return (
         f"the size is {footer.current_size} bytes; some programs take the {by_geometry} bytes of the geometry instead,"

@@ -22,6 +22,10 @@ class Geometry(NamedTuple):
         return self.cylinders * self.heads * self.sectors_per_track * SECTOR
 
 
+LARGEST = Geometry(_MOST_CYLINDERS, 16, 255)
+"""Disk2vhd and qemu-img write it for other disks too: then everybody takes the size in the footer."""
+
+
 def geometry(size: int) -> Geometry:
     """The geometry that the specification gives a disk of *size* bytes."""
     sectors = min(size // SECTOR, _MOST_CYLINDERS * 16 * 255)

@@ -52,7 +52,9 @@ def survey(
     rooms = [entry.room for entry in locators if entry.data_length]
     # Older files have an entry too many, which others look at.
     rooms.append(Range(table.offset, header.max_entries * ENTRY_SIZE))
-    rooms += _batmap(storage, Range(table.offset, layout.table_size).end, limit)
+    # As libvhd does, it is looked for behind all the entries that the header counts.
+    behind = table.offset + -(-header.max_entries * ENTRY_SIZE // SECTOR) * SECTOR
+    rooms += _batmap(storage, behind, limit)
     taken += [_before(room, first_block if room.offset < first_block else limit) for room in rooms]
     return Space(starts, span=layout.span, bitmap=layout.bitmap_size, others=taken, file_size=size)
 
