@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from vhdx.check.finding import Finding, found
 from vhdx.format import vhd_footer
 from vhdx.format.vhd_footer import Footer
-from vhdx.format.vhd_geometry import SECTOR, geometry
+from vhdx.format.vhd_geometry import LARGEST, SECTOR, geometry
 
 _CREATORS = frozenset(
     {
