@@ -1,0 +1,195 @@
+"""What to do about each finding, in one sentence for somebody who never read the specification.
+
+`vhdx-img repair` is promised only for what `vhdx.repair` can put right; it looks first and does nothing when anything
+else is wrong.
+"""
+
+from collections.abc import Mapping
+
+from vhdx.check.rules import CODES
+
+_REPAIR = "Run vhdx-img repair: nothing is lost, the sound copy is written over it."
+_WRITER = "Nothing has to be done: the next program that writes to the image puts it right."
+_NOTHING = "Nothing has to be done."
+_BACKUP = (
+    "Take a copy of the file first, then restore it from a backup; where there is none, try vhdx-img convert, which "
+    "copies the disk into a new image as long as it can be opened and read."
+)
+_LOCATOR = (
+    "The record of the parent is damaged, and the image cannot be opened without it: restore the file from a backup. "
+    "The data in it is not what is wrong."
+)
+_CONVERT = "Use vhdx-img convert to make an image that keeps the rules; this one can still be read."
+_UNKNOWN = "Open it with the program that wrote it: the file asks for something that is not known here."
+_TRUNCATED = (
+    "Look whether the file was cut short when it was copied, and fetch it again; where there is no whole one, try "
+    "vhdx-img convert, which copies the disk into a new image as long as it can be opened and read."
+)
+_BLOCK = (
+    "One of the two shows the other's data, and nothing in the file tells which: restore the file from a backup, or "
+    "look at the content of both with vhdx-inspect read before anything writes to the image."
+)
+_REPLAY = "Run vhdx-img replay, or let the program that uses the image open it for writing."
+_LOG = (
+    "Take a copy of the file first; what the log holds is lost, so restore from a backup, or from the server's own "
+    "snapshot of a moment when the log was whole."
+)
+_LINK = (
+    "Find the parent and put it beside the image, or name its directory with --parents-in; when you know which file it "
+    "is, vhdx-img relink CHILD PARENT records it."
+)
+
+_BY_CODE: dict[str, str] = {
+    "file-unrecognised": "Look whether it is the right file; a raw disk is opened only when you say -f raw.",
+    "file-ambiguous": "Say which it is with -f vhd, -f vhdx or -f raw: a guest can write any header into a raw disk.",
+    "file-changing": "Check it again when nobody writes to it.",
+    "file-too-short": _TRUNCATED,
+    "file-too-large": "Look whether it is a disk image at all; nothing of it was read behind the tables.",
+    "file-size-alignment": _WRITER,
+    "file-identifier": "If the first bytes were overwritten, restore them from a backup: they are always the same 8.",
+    "creator-text": _NOTHING,
+    "reserved-area": "Nothing has to be done, unless you did not expect a program to write there.",
+    "findings-left-out": "Put right what is listed, then check again.",
+    "check-given-up": _BACKUP,
+    "header-none-valid": _BACKUP,
+    "header-signature": _REPAIR,
+    "header-checksum": _REPAIR,
+    "header-reserved": _WRITER,
+    "header-identical": _WRITER,
+    "header-sequence-gap": _WRITER,
+    "header-guid-zero": _WRITER,
+    "header-version": _UNKNOWN,
+    "header-log-version": _UNKNOWN,
+    "header-no-log": _CONVERT,
+    "log-dirty": _REPLAY,
+    "log-too-large": _LOG,
+    "log-file-growth": _REPLAY,
+    "log-offset-alignment": _REPLAY,
+    "log-file-truncated": _TRUNCATED,
+    "region-table-signature": _REPAIR,
+    "region-table-checksum": _REPAIR,
+    "region-table-padding": _NOTHING,
+    "region-tables-differ": "The first of them is used; look with vhdx-inspect dump IMAGE regions at what differs.",
+    "region-beyond-end": _TRUNCATED,
+    "region-unknown-required": _UNKNOWN,
+    "region-unknown": _NOTHING,
+    "region-not-required": _NOTHING,
+    "metadata-stale-entries": _NOTHING,
+    "metadata-item-not-required": _NOTHING,
+    "metadata-item-unknown": _NOTHING,
+    "metadata-item-unknown-required": _UNKNOWN,
+    "metadata-incomplete-file": "The program that made the file did not finish: make it again.",
+    "leave-allocated-ignored": _NOTHING,
+    "disk-id-zero": "Only a guest that goes by the id minds; vhdx-img convert makes an image with an id of its own.",
+    "locator-unused": _NOTHING,
+    "locator-linkage2": _NOTHING,
+    "locator-unknown-key": _NOTHING,
+    "bat-zero-with-place": "Run vhdx-img repair: Windows refuses the image until the place is taken out.",
+    "bat-absent-with-place": "Run vhdx-img repair: the place is taken out, the disk reads as before.",
+    "bat-bitmap-without-parent": "Run vhdx-img repair: the bitmap is taken out, the disk reads as before.",
+    "bat-padding": "Nothing has to be done: the entries belong to no block.",
+    "bat-beyond-end": _TRUNCATED,
+    "bat-overlap": _BLOCK,
+    "bat-in-structure": _BLOCK,
+    "bat-beyond-disk": _WRITER,
+    "bat-undefined": _NOTHING,
+    "bat-fixed-unallocated": "It works like a dynamic disk; vhdx-img convert -t fixed makes a whole one.",
+    "fixed-file-short": "It works like a dynamic disk; vhdx-img convert -t fixed makes a whole one.",
+    "space-unused": "Nothing has to be done; vhdx-img compact gives the space back.",
+    "blocks-fragmented": "Nothing has to be done; vhdx-img convert into a new image puts the blocks in order.",
+    "bitmap-beyond-disk": _NOTHING,
+    "bitmap-empty": "Nothing has to be done; vhdx-img compact may give the space back.",
+    "bitmap-full": _NOTHING,
+    "block-unreadable": "The disk or share fails: copy the file elsewhere while it can be read.",
+    "blocks-all-zero": "Nothing has to be done; vhdx-img compact gives the space back.",
+    "vhd-footer-none": (
+        "If the file grew when it was stopped, vhdx-img repair may find the footer again; otherwise look whether the "
+        "copy of the file is whole. A fixed disk without any footer is a raw disk: -f raw reads it."
+    ),
+    "vhd-footer-poisoned": "Run vhd-util again, which was stopped in the middle; nothing else knows how far it was.",
+    "vhd-footer-end-missing": _REPAIR,
+    "vhd-footer-copy-missing": _REPAIR,
+    "vhd-footers-differ": _REPAIR,
+    "vhd-footer-checksum": "Run vhdx-img repair: all fields are looked at, and only when they are sound it is sealed.",
+    "vhd-footer-other-checksum": _REPAIR,
+    "vhd-footer-old": _NOTHING,
+    "vhd-footer-version": _UNKNOWN,
+    "vhd-footer-features": _NOTHING,
+    "vhd-footer-reserved": _NOTHING,
+    "vhd-footer-type": _UNKNOWN,
+    "vhd-fixed-data-offset": _NOTHING,
+    "vhd-disk-too-large": "Windows refuses the disk: before it goes there use vhdx-img convert -O vhdx.",
+    "vhd-fixed-file-short": _TRUNCATED,
+    "vhd-fixed-file-long": "Look whether something was appended to the file; the disk itself is whole.",
+    "vhd-size-by-geometry": "Compare the size with what the other program says before it writes to the disk.",
+    "vhd-geometry": _NOTHING,
+    "vhd-creator": _NOTHING,
+    "vhd-timestamp-future": "Look at the clock of the machine that made it, and of this one.",
+    "vhd-saved-state": "Resume or discard the suspended machine before anything writes to the disk.",
+    "vhd-id-zero": "Before it gets children, vhdx-img convert makes an image with an id of its own.",
+    "vhd-not-azure": "vhdx-img convert --azure makes an image as Azure takes it.",
+    "vhd-header-checksum": "Run vhdx-img repair: all fields are looked at, and only when they are sound it is sealed.",
+    "vhd-header-version": _UNKNOWN,
+    "vhd-header-next": _NOTHING,
+    "vhd-header-reserved": _NOTHING,
+    "vhd-parent-unused": _NOTHING,
+    "vhd-parent-id-zero": _LINK,
+    "vhd-parent-name": "vhdx-img relink CHILD PARENT writes it anew.",
+    "vhd-locator-code": _NOTHING,
+    "vhd-locator-reserved": _NOTHING,
+    "vhd-locator-duplicate": "vhdx-img relink CHILD PARENT writes the locators anew.",
+    "vhd-locator-text": "vhdx-img relink CHILD PARENT writes the locators anew.",
+    "vhd-locator-disagree": "Look which file is the parent; vhdx-img relink CHILD PARENT writes the locators anew.",
+    "vhd-locator-none": _LINK,
+    "vhd-overlap": _BLOCK,
+    "vhd-table-beyond-end": _TRUNCATED,
+    "vhd-table-too-large": _NOTHING,
+    "vhd-table-padding": _NOTHING,
+    "vhd-bat-in-structure": _BLOCK,
+    "vhd-bat-beyond-end": _TRUNCATED,
+    "vhd-bat-overlap": _BLOCK,
+    "vhd-bat-beyond-disk": _NOTHING,
+    "vhd-bitmap-beyond-disk": _NOTHING,
+    "vhd-batmap-place": _CONVERT,
+    "vhd-batmap-checksum": "Only XenServer's tools look at it, and they may trust it; for them use vhdx-img convert.",
+    "vhd-batmap-full": "XenServer's tools may read the block wrongly; for them use vhdx-img convert.",
+    "chain-link": _NOTHING,
+    "chain-unreadable": "Check that file by itself: it is what keeps the disk from opening.",
+    "chain-parent-missing": _LINK,
+    "chain-parent-mismatch": (
+        "The parent was changed after the child was made, or it is another file: look for the right one, or restore it "
+        "from a backup. Only when you know that its content is right, vhdx-img relink CHILD PARENT accepts it."
+    ),
+    "chain-format": _LINK,
+    "chain-circle": _LINK,
+    "chain-too-long": "Merge layers with vhdx-img merge: nothing opens a chain of that many.",
+    "chain-sector-size": _LINK,
+    "chain-child-smaller": _NOTHING,
+    "chain-child-larger": _NOTHING,
+    "chain-block-size": _NOTHING,
+    "chain-disk-id": "Nothing has to be done, unless the file beside it was meant to be another disk's parent.",
+    "chain-parent-log": "Run vhdx-img replay on the parent before the child is used by a program that cannot.",
+    "chain-linkage2": "A merge was stopped: run the same vhdx-img merge again.",
+    "chain-stale-path": "Run vhdx-img repair: the path under which the parent was found is recorded.",
+    "chain-path-escapes": "It is not followed; name the directory with --parents-in only if you trust the image.",
+    "chain-siblings": "Do not write to the parent or merge into it: these images would become unreadable.",
+}
+_BY_START = {
+    "header-": _BACKUP,
+    "log-": _LOG,
+    "region-": _BACKUP,
+    "metadata-": _BACKUP,
+    "locator-": _LOCATOR,
+    "bat-": _BACKUP,
+    "vhd-": _BACKUP,
+}
+"""For damage to a structure that nothing else in the file can make good."""
+
+
+def _remedy(code: str) -> str:
+    starts = [text for start, text in _BY_START.items() if code.startswith(start)]
+    return _BY_CODE.get(code) or (starts[0] if starts else _BACKUP)
+
+
+REMEDIES: Mapping[str, str] = {code: _remedy(code) for code in CODES}
+"""A sentence for each code."""
