@@ -2,10 +2,11 @@
 
 ``tests`` and ``demo`` fetch the Debian packages that they need where they may (as root, with apt-get). Where they may
 not they say what is missing and go on: tests that need it are skipped with the reason, the demo runs on a local
-directory. Two variables of the environment change that:
+directory. Three variables of the environment change that:
 
 * ``VHDX_NO_INSTALL=1``: no system package is fetched.
 * ``VHDX_NO_SAMBA=1``: no Samba is fetched, and tests and demo behave as if there were none.
+* ``VHDX_BROWSER=1``: a chromium is fetched, too, in which a test looks at a report.
 """
 
 import hashlib
@@ -24,12 +25,13 @@ nox.options.reuse_venv = "yes"
 nox.options.error_on_external_run = True
 
 PYPROJECT = Path("pyproject.toml")
-PRODUCT = "-e.[smb,driver]"
+PRODUCT = "-e.[smb,driver,png]"
 SYSTEM_PATH = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"])
 """Debian keeps smbd and mkfs where an ordinary user's PATH does not look."""
 
 SAMBA = {"smbd": "samba", "pdbedit": "samba-common-bin"}
 DISK_TOOLS = {"qemu-img": "qemu-utils", "mke2fs": "e2fsprogs", "mkfs.fat": "dosfstools"}
+BROWSER = {"chromium": "chromium"}
 """Programs, and the Debian packages that hold them."""
 
 SERVICES = ["smbd", "nmbd", "samba-ad-dc"]
@@ -107,6 +109,8 @@ def install(session: nox.Session, *what: str, groups: Sequence[str] = ()) -> Non
 def provide(session: nox.Session, otherwise: str) -> None:
     """Fetch the programs that are missing, quietly, where that is allowed; say which are not there after all."""
     wanted = DISK_TOOLS if os.environ.get("VHDX_NO_SAMBA") else {**SAMBA, **DISK_TOOLS}
+    if os.environ.get("VHDX_BROWSER"):
+        wanted = {**wanted, **BROWSER}
     if missing(wanted) and may_fetch():
         session.log(f"fetching {', '.join(missing(wanted).values())}")
         if error := fetch(sorted(missing(wanted).values())):

@@ -1,10 +1,11 @@
 """Looking at an image: `info` and `check` against qemu-img's.
 
-Ours is measured twice: as a call in a running program, and as a Python process that is started for it, which is what
-qemu-img has to be compared with.
+Ours is measured twice: as a call in a running program, and as the installed command, which is what qemu-img has to be
+compared with; and `info`, which should answer at once, also against an interpreter that does nothing.
 """
 
 import sys
+import sysconfig
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -16,15 +17,7 @@ from vhdx.engine import NativeEngine
 from vhdx.storage.base import FileSystem
 from vhdx.storage.local import LocalFileSystem
 
-PROGRAM = """\
-from vhdx.engine import NativeEngine
-from vhdx.storage.local import LocalFileSystem
-
-files = LocalFileSystem({directory!r})
-"""
-"""What a fresh process runs, with one of `VERBS` behind it."""
-
-VERBS = {"info": "NativeEngine().info(files, {name!r})", "check": "list(NativeEngine().check(files, {name!r}))"}
+VERBS = ("info", "check")
 
 
 def cases(directory: Path, place: str, size: int) -> Iterator[Case]:
@@ -32,13 +25,16 @@ def cases(directory: Path, place: str, size: int) -> Iterator[Case]:
     files, path = LocalFileSystem(directory), directory / "disk.vhdx"
     NativeEngine().create(files, path.name, 64 * size)
     write_image(files, path.name, scattered(256, 4 * KIB, 64 * size, seed=3))
+    script = Path(sysconfig.get_path("scripts"), "vhdx-inspect")
     calls = {"info": lambda: _info(files, path.name), "check": lambda: _check(files, path.name)}
-    for verb, call in calls.items():
+    for verb in VERBS:
         theirs = Contender(f"qemu-img {verb}", partial(_run, "qemu-img", verb, "-f", "vhdx", path))
-        program = (PROGRAM + VERBS[verb]).format(directory=str(directory), name=path.name)
-        process = partial(_run, sys.executable, "-c", program)
-        yield Case(f"{verb}, a call", place, [Contender("vhdx, a call", call), theirs])
-        yield Case(f"{verb}, a new process", place, [Contender("vhdx, a new process", process), theirs])
+        command = Contender(f"vhdx-inspect {verb}", partial(_run, script, verb, path))
+        yield Case(f"{verb}, a call", place, [Contender("vhdx, a call", calls[verb]), theirs])
+        yield Case(f"{verb}, the command", place, [command, theirs])
+        if verb == "info":
+            bare = Contender("python -c pass", partial(_run, sys.executable, "-c", "pass"))
+            yield Case("info, the command, and an idle Python", place, [command, bare])
 
 
 def _info(files: FileSystem, name: str) -> None:

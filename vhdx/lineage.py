@@ -4,9 +4,10 @@
 last one included. Nothing is claimed and nothing is written.
 """
 
+import posixpath
 from collections.abc import Hashable, Iterator
-from contextlib import closing
-from dataclasses import dataclass
+from contextlib import closing, suppress
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from vhdx.errors import Error
@@ -32,7 +33,8 @@ class Link:
     """What an image records of its parent, and which file that is.
 
     *key* is the record that led to *path*; *by_name* says that only the base name in it did. *problems* says of each
-    candidate, and of each record that was not followed, why it is not the parent.
+    candidate, and of each record that was not followed, why it is not the parent; *renamed* are files with the recorded
+    id under names that no record leads to.
     """
 
     recorded: ParentLink
@@ -41,6 +43,7 @@ class Link:
     key: str | None = None
     by_name: bool = False
     problems: tuple[str, ...] = ()
+    renamed: tuple[str, ...] = ()
 
     @property
     def linkage_ok(self) -> bool | None:
@@ -78,6 +81,8 @@ def ancestry(
         status = files.stat(path)
         seen.add(status.identity)
         link = find_link(files, path, info, policy=policy, new_id=new_id)
+        if link is not None and link.verdict in (Verdict.MISSING, Verdict.MISMATCH):
+            link = replace(link, renamed=tuple(_renamed(files, path, info, policy, new_id)))
         if link is not None and link.path is not None and link.verdict is Verdict.FOUND:
             if files.stat(link.path).identity in seen:
                 link = Link(link.recorded, Verdict.LOOP, link.path, link.key, link.by_name)
@@ -117,6 +122,22 @@ def find_link(
     if other is not None:
         return Link(recorded, Verdict.MISMATCH, other.path, other.key, other.by_name, tuple(problems))
     return Link(recorded, Verdict.MISSING, problems=tuple(problems))
+
+
+def _renamed(
+    files: FileSystem, child: str, info: ImageInfo, policy: ParentPolicy, new_id: NewId
+) -> Iterator[str]:
+    """Files where parents may lie that could be the parent by all but their names."""
+    for directory in dict.fromkeys((posixpath.dirname(child), *policy.directories)):
+        names: list[str] = []
+        with suppress(FileNotFoundError, PermissionError):
+            names = files.list(directory)
+        for path in (posixpath.join(directory, name) for name in names):
+            with suppress(Error, FileNotFoundError, PermissionError):
+                if posixpath.normpath(path) != posixpath.normpath(child) and not refusal(
+                    info, look(files, path, new_id)
+                ):
+                    yield path
 
 
 def look(files: FileSystem, path: str, new_id: NewId, format: ImageFormat | None = None) -> ImageInfo:

@@ -32,7 +32,7 @@ _LOST_SLASH = re.compile(r"smb:(?!//)", re.IGNORECASE)
 _HOST_PORT = re.compile(r"(?:\[(?P<six>[0-9A-Fa-f:.]+)\]|(?P<name>[^\[\]:\s]+))(?::(?P<port>[0-9]{1,5}))?")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _BAD_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
-_FORM = "smb://[user@]server[:port]/share/path"
+_FORM = "smb://[[domain;]user@]server[:port]/share/path"
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,7 +194,7 @@ def _parse_url(rest: str) -> ShareAddress:
     authority, _, place = rest.partition("/")
     account, _, host = authority.rpartition("@")
     if ":" in account:
-        raise Error(f"a location must not hold a password; leave it out of the URL ({_FORM}) and pass credentials")
+        raise Error(f"a location must not hold a password; write {_FORM} and give the password apart from it")
     found = _HOST_PORT.fullmatch(host)
     share, _, path = place.partition("/")
     # An @ in place of the share's name may be the one behind a password that has a slash in it.

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 from vhdx.check.rules import CODES
 
-_REPAIR = "Run vhdx-img repair: nothing is lost, the sound copy is written over it."
+_REPAIR = "Run vhdx-img repair: as long as the other copy is sound, it is written over this one and nothing is lost."
 _WRITER = "Nothing has to be done: the next program that writes to the image puts it right."
 _NOTHING = "Nothing has to be done."
 _BACKUP = (
@@ -91,7 +91,7 @@ _BY_CODE: dict[str, str] = {
     "bat-beyond-end": _TRUNCATED,
     "bat-overlap": _BLOCK,
     "bat-in-structure": _BLOCK,
-    "bat-beyond-disk": _WRITER,
+    "bat-beyond-disk": _NOTHING,
     "bat-undefined": _NOTHING,
     "bat-fixed-unallocated": "It works like a dynamic disk; vhdx-img convert -t fixed makes a whole one.",
     "fixed-file-short": "It works like a dynamic disk; vhdx-img convert -t fixed makes a whole one.",

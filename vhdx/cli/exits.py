@@ -51,6 +51,8 @@ _CODES: list[tuple[type[BaseException], Exit]] = [
 _HINTS: list[tuple[type[BaseException], str]] = [
     (Unrecognised, "-f raw, -f vhd or -f vhdx says which it is"),
     (HasChildren, "--orphan gives them up"),
+    (ParentNotFound, "--parents-in DIR says where else to look, vhdx-img relink CHILD PARENT records another file"),
+    (ParentMismatch, "vhdx-img relink CHILD PARENT does that"),
     (WouldLoseData, "--shrink cuts off what reads as zeros, --shrink --force whatever is there"),
     (FileExistsError, "nothing was changed; give another name, or --force to replace it"),
 ]
@@ -80,5 +82,5 @@ def reason(error: BaseException) -> str:
         text = f"{' -> '.join(files)}: {error.strerror}" if files else error.strerror
     else:
         text = str(error) or type(error).__name__
-    text += next((f" ({hint})" for kind, hint in _HINTS if isinstance(error, kind)), "")
+    text += next((f"; {hint}" for kind, hint in _HINTS if isinstance(error, kind)), "")
     return escaped(text)

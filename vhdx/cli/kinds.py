@@ -3,6 +3,7 @@
 import re
 
 import click
+from click.shell_completion import CompletionItem
 
 from vhdx.image.base import ImageFormat
 
@@ -52,6 +53,16 @@ class NewSize(click.ParamType["tuple[int, bool]"]):
             return parse_size(value.removeprefix("+")), value.startswith("+")
         except ValueError as error:
             self.fail(str(error), param, ctx)
+
+
+def file_names(_: click.Context, __: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """What the shell is to complete by itself: the name of a file."""
+    return [CompletionItem(incomplete, type="file")]
+
+
+def directory_names(_: click.Context, __: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """The same for directories."""
+    return [CompletionItem(incomplete, type="dir")]
 
 
 SIZE = Size()

@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 import click
 
 from vhdx.cli.account import Account
-from vhdx.cli.kinds import FORMAT
+from vhdx.cli.kinds import FORMAT, directory_names, file_names
 from vhdx.cli.program import CONTEXT, debug_option
 from vhdx.cli.reach import Reach
 
@@ -51,11 +51,13 @@ _SHARED: list[Callable[[Callable[..., Any]], Callable[..., Any]]] = [
         "--parents-in",
         multiple=True,
         metavar="DIR",
+        shell_complete=directory_names,
         help="A directory besides the image's own in which parents may lie. Can be given again.",
     ),
     click.option(
         "--auth-file",
         metavar="FILE",
+        shell_complete=file_names,
         help="The account for shares: a file with lines username=, password=, domain=, as smbclient takes it. "
         "VHDX_SMB_AUTH_FILE in the environment says the same.",
     ),
@@ -67,7 +69,7 @@ format_option = click.option(
     "-f", "--format", "format_name", type=FORMAT, help="What the image is, instead of what its content says."
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-image_argument = click.argument("image")
+image_argument = click.argument("image", shell_complete=file_names)
 force_option = click.option("--force", is_flag=True, help="Replace a file of that name.")
 orphan_option = click.option(
     "--orphan", is_flag=True, help="Go on although other images have it as their parent. They become unreadable."

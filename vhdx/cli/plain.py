@@ -18,6 +18,8 @@ def size_text(size: int) -> str:
         return f"{size} bytes" if size != 1 else "1 byte"
     unit = min((size.bit_length() - 1) // 10, len(_UNITS) - 1)
     whole = size / (1 << 10 * unit)
+    if round(whole) == 1024 and unit + 1 < len(_UNITS):
+        return f"1 {_UNITS[unit + 1]}"
     return f"{whole:.4g} {_UNITS[unit]}" if whole < 1000 else f"{whole:.0f} {_UNITS[unit]}"
 
 

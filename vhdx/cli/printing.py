@@ -1,6 +1,7 @@
 """What commands print on stdout: lines and JSON, with nothing in them that could steer a terminal."""
 
 import json
+from collections.abc import Iterable
 from typing import Any
 
 import click
@@ -16,3 +17,12 @@ def print_line(text: str = "") -> None:
 def print_json(value: Any) -> None:
     """A JSON document; letters beyond ASCII are escaped."""
     click.echo(json.dumps(value, indent=2))
+
+
+def print_list(values: Iterable[Any]) -> None:
+    """A JSON list with one value to a line, none of which is kept: there may be millions."""
+    before = "["
+    for value in values:
+        click.echo(before + json.dumps(value), nl=False)
+        before = ",\n"
+    click.echo("]" if before != "[" else "[]")

@@ -36,26 +36,30 @@ class Meter:
         self._started = self._told = time.monotonic()
         self._bar: Bar | None = None
         self._task: TaskID | None = None
-        self._stop = False
+        self._stop = self._can_stop = False
         self._handler: Any = None
 
     def __enter__(self) -> Self:
         self._handler = signal.signal(signal.SIGINT, self._interrupted)
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         signal.signal(signal.SIGINT, self._handler)
         if self._bar is not None:
             self._bar.stop()
+        if kind is KeyboardInterrupt:
+            raise Cancelled(f"{self._what}: stopped at once{self._advice}")
 
     def _interrupted(self, _: int, __: FrameType | None) -> None:
         if self._stop:
             raise KeyboardInterrupt
         self._stop = True
-        click.echo(f"\n{self._what}: stopping at the next safe point; Ctrl-C again stops at once", err=True)
+        what = "stopping at the next safe point" if self._can_stop else "what was begun is finished first"
+        click.echo(f"\n{self._what}: {what}; Ctrl-C again stops at once", err=True)
 
     def report(self, done: int, total: int) -> None:
         """So many bytes of so many are done. Raises Cancelled."""
+        self._can_stop = True
         if self._stop:
             raise Cancelled(f"{self._what}: stopped after {size_text(done)} of {size_text(total)}{self._advice}")
         now = time.monotonic()

@@ -4,6 +4,7 @@ import posixpath
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Self
 
 from vhdx.cli.account import Account
@@ -40,12 +41,16 @@ class Reach:
         """The path of another location in the file system of *place*. Raises Error when it is in another."""
         return _path_in(place.address, parse(location), f"{location} and {place.files.describe(place.path)}")
 
-    def engine(self, place: Place, *, also: str | None = None) -> "NativeEngine":
-        """The engine that follows parents from *place* to where they may lie, and to the directory *also*."""
-        from vhdx.engine import NativeEngine  # noqa: PLC0415
+    def policy(self, place: Place, *, also: str | None = None) -> ParentPolicy:
+        """Where the parents of *place* may lie, *also* being one more directory."""
+        directories = tuple(map(partial(_directory, place), self.parents_in))
+        return ParentPolicy(directories=directories if also is None else (*directories, also))
 
-        directories = tuple(_directory(place, name) for name in self.parents_in)
-        return NativeEngine(policy=ParentPolicy(directories=directories if also is None else (*directories, also)))
+    def engine(self, place: Place, *, also: str | None = None) -> "NativeEngine":
+        """The engine that goes by that policy."""
+        from vhdx.engine import NativeEngine  # noqa: PLC0415  who only looks at one file needs no verbs
+
+        return NativeEngine(policy=self.policy(place, also=also))
 
     def close(self) -> None:
         """End the connections."""
@@ -61,10 +66,16 @@ class Reach:
 def _directory(place: Place, name: str) -> str:
     """A directory of ``--parents-in`` in the file system of *place*; of a share also by its path there."""
     if isinstance(place.address, ShareAddress) and not name.startswith(("\\\\", "smb:")):
-        return posixpath.normpath(name.replace("\\", "/").strip("/") or ".")
-    # Locations name files, so the directory is that of some file in it.
-    inside = parse(name.rstrip("/\\") + "/_")
-    return posixpath.dirname(_path_in(place.address, inside, f"--parents-in {name}")) or "."
+        path = posixpath.normpath(name.replace("\\", "/").strip("/") or ".")
+    else:
+        # Locations name files, so the directory is that of some file in it.
+        inside = parse(name.rstrip("/\\") + "/_")
+        path = posixpath.dirname(_path_in(place.address, inside, f"--parents-in {name}")) or "."
+    try:
+        place.files.list("" if path == "." else path)
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise Error(f"--parents-in {name}: there is no such directory") from error
+    return path
 
 
 def _path_in(home: Address, other: Address, what: str) -> str:

@@ -4,8 +4,10 @@ Declarations say where fields lie; rules about their values are plain functions 
 does not have (signatures, checksums written later, reserved bytes) stay between the declaration and the file.
 """
 
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import fields
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 from uuid import UUID
 
 from construct import Adapter, Bytes, ConstructError, Struct
@@ -27,6 +29,19 @@ class _Guid(Adapter):  # type: ignore[misc]
 
 GUID = _Guid(Bytes(16))
 NO_GUID = UUID(int=0)
+
+
+class RecordField(NamedTuple):
+    """One field of a declaration and the bytes that stand there, fewer than *length* where bytes are missing.
+
+    *value* is None where the declaration has none (reserved bytes, checksums) or the bytes are not what it asks for.
+    """
+
+    name: str
+    offset: int
+    length: int
+    raw: bytes
+    value: object
 
 
 class Record(Generic[T]):
@@ -51,6 +66,18 @@ class Record(Generic[T]):
             reason = str(error).splitlines()[-1].strip() or type(error).__name__
             raise FormatError(self.structure, offset, reason, self.section) from None
         return self._cls(**{name: found[name] for name in self._names})
+
+    def fields(self, data: bytes | memoryview, offset: int) -> Iterator[RecordField]:
+        """Every field that is declared, each by itself, whatever *data* holds; *offset* is its place in the file."""
+        at = 0
+        for declared in self._declaration.subcons:
+            length: int = declared.sizeof()
+            raw = bytes(data[at : at + length])
+            value = None
+            with suppress(ConstructError):
+                value = declared.parse(raw)
+            yield RecordField(declared.name, offset + at, length, raw, value)
+            at += length
 
     def build(self, value: T) -> bytes:
         """The bytes of *value*, reserved bytes zero."""

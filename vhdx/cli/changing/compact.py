@@ -2,7 +2,7 @@
 
 import click
 
-from vhdx.cli.kinds import image_format
+from vhdx.cli.kinds import file_names, image_format
 from vhdx.cli.options import format_option, json_option, subcommand
 from vhdx.cli.plain import size_text
 from vhdx.cli.printing import print_json, print_line
@@ -11,7 +11,7 @@ from vhdx.cli.reach import Reach
 
 
 @subcommand("compact")
-@click.argument("image")
+@click.argument("image", shell_complete=file_names)
 @click.option("--no-scan", is_flag=True, help="Do not look for blocks of zeros, which means reading every block.")
 @format_option
 @json_option

@@ -5,9 +5,9 @@ import posixpath
 import click
 
 from vhdx.cli.changing.shape import block_size_option, sector_size_option, shape, type_option
-from vhdx.cli.kinds import FORMAT, image_format
+from vhdx.cli.kinds import FORMAT, file_names, image_format
 from vhdx.cli.options import force_option, subcommand
-from vhdx.cli.plain import exact_size
+from vhdx.cli.plain import exact_size, size_text
 from vhdx.cli.printing import print_line
 from vhdx.cli.progress import Meter, quiet_option
 from vhdx.cli.reach import Reach
@@ -17,8 +17,8 @@ _EXTENSIONS = {".vhd": "vhd", ".vhdx": "vhdx", ".raw": "raw", ".img": "raw"}
 
 
 @subcommand("convert")
-@click.argument("source")
-@click.argument("target")
+@click.argument("source", shell_complete=file_names)
+@click.argument("target", shell_complete=file_names)
 @click.option("-f", "--format", "source_format", type=FORMAT, help="What SOURCE is; a raw disk has to be called one.")
 @click.option(
     "-O",
@@ -75,3 +75,6 @@ def command(
         info = engine.info(other.files, other.path, format=ImageFormat(named))
         name = other.files.describe(other.path)
         print_line(f"{name}: {info.format.value}, {info.type.value}, {exact_size(info.virtual_size)}")
+        size = engine.info(one.files, one.path, format=image_format(source_format)).virtual_size
+        if size != info.virtual_size:
+            print_line(f"{size_text(info.virtual_size - size)} of zeros were added: Azure takes whole MiB")

@@ -5,7 +5,7 @@ import posixpath
 import click
 
 from vhdx.cli.changing.shape import block_size_option, sector_size_option, shape, type_option
-from vhdx.cli.kinds import SIZE
+from vhdx.cli.kinds import SIZE, file_names
 from vhdx.cli.options import force_option, subcommand
 from vhdx.cli.plain import exact_size
 from vhdx.cli.printing import print_line
@@ -19,7 +19,7 @@ _EXTENSIONS = {".vhd": "vhd", ".avhd": "vhd", ".vhdx": "vhdx", ".avhdx": "vhdx"}
 
 
 @subcommand("create")
-@click.argument("path")
+@click.argument("path", shell_complete=file_names)
 @click.argument("size", type=SIZE, required=False)
 @click.option(
     "-f",
@@ -31,7 +31,10 @@ _EXTENSIONS = {".vhd": "vhd", ".avhd": "vhd", ".vhdx": "vhdx", ".avhdx": "vhdx"}
 @type_option
 @block_size_option
 @sector_size_option
-@click.option("-b", "--backing", "parent", metavar="PARENT", help="Make a differencing image over PARENT.")
+@click.option(
+    "-b", "--backing", "parent", metavar="PARENT", shell_complete=file_names,
+    help="Make a differencing image over PARENT.",
+)
 @force_option
 def command(
     reach: Reach,

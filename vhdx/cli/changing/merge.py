@@ -5,6 +5,7 @@ from typing import Any
 import click
 
 from vhdx.cli.exits import Exit, Stop
+from vhdx.cli.kinds import file_names
 from vhdx.cli.options import json_option, orphan_option, subcommand
 from vhdx.cli.plain import size_text
 from vhdx.cli.printing import print_json, print_line
@@ -20,8 +21,11 @@ _ADVICE = "every disk reads as before; the same command again finishes it"
 
 
 @subcommand("merge")
-@click.argument("child")
-@click.option("--into", "ancestor", metavar="ANCESTOR", help="Merge into this layer instead of the parent.")
+@click.argument("child", shell_complete=file_names)
+@click.option(
+    "--into", "ancestor", metavar="ANCESTOR", shell_complete=file_names,
+    help="Merge into this layer instead of the parent.",
+)
 @click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
 @click.option("--keep", is_flag=True, help="Remove none of the merged files.")
 @orphan_option

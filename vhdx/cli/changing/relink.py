@@ -4,6 +4,7 @@ import posixpath
 
 import click
 
+from vhdx.cli.kinds import file_names
 from vhdx.cli.options import subcommand
 from vhdx.cli.printing import print_line
 from vhdx.cli.progress import Meter
@@ -11,8 +12,8 @@ from vhdx.cli.reach import Reach
 
 
 @subcommand("relink")
-@click.argument("child")
-@click.argument("parent")
+@click.argument("child", shell_complete=file_names)
+@click.argument("parent", shell_complete=file_names)
 def command(reach: Reach, *, child: str, parent: str) -> None:
     """Record PARENT as the parent of CHILD, whatever was recorded before.
 

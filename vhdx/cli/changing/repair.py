@@ -4,7 +4,7 @@ from typing import Any
 
 import click
 
-from vhdx.cli.kinds import image_format
+from vhdx.cli.kinds import file_names, image_format
 from vhdx.cli.options import format_option, json_option, subcommand
 from vhdx.cli.printing import print_json, print_line
 from vhdx.cli.progress import Meter
@@ -13,10 +13,13 @@ from vhdx.repair.fix import Fix
 
 
 @subcommand("repair")
-@click.argument("image")
+@click.argument("image", shell_complete=file_names)
 @click.option("--dry-run", is_flag=True, help="Say what would be put right, and do nothing.")
 @click.option("--reclaim", is_flag=True, help="Also give back space that nothing refers to; this trusts the table.")
-@click.option("--undo-file", metavar="FILE", help="Where to keep what is changed, IMAGE.undo unless said.")
+@click.option(
+    "--undo-file", metavar="FILE", shell_complete=file_names,
+    help="Where to keep what is changed, IMAGE.undo unless said.",
+)
 @click.option("--undo", is_flag=True, help="Take the repair back that wrote the undo file.")
 @format_option
 @json_option

@@ -2,7 +2,7 @@
 
 import click
 
-from vhdx.cli.kinds import NEW_SIZE, image_format
+from vhdx.cli.kinds import NEW_SIZE, file_names, image_format
 from vhdx.cli.options import format_option, orphan_option, subcommand
 from vhdx.cli.plain import exact_size
 from vhdx.cli.printing import print_line
@@ -12,7 +12,7 @@ from vhdx.engine import Shrink
 
 
 @subcommand("resize")
-@click.argument("image")
+@click.argument("image", shell_complete=file_names)
 @click.argument("size", type=NEW_SIZE)
 @click.option("--shrink", is_flag=True, help="The disk may become smaller, by what reads as zeros at its end.")
 @click.option("--force", is_flag=True, help="With --shrink: cut off data too. It is gone then.")

@@ -11,7 +11,7 @@ from typing import BinaryIO
 import click
 
 from vhdx.chain import Chain
-from vhdx.cli.kinds import SIZE, image_format
+from vhdx.cli.kinds import SIZE, file_names, image_format
 from vhdx.cli.options import format_option, orphan_option, subcommand
 from vhdx.cli.plain import size_text
 from vhdx.cli.printing import print_line
@@ -23,9 +23,12 @@ _PIECE = 8 << 20
 
 
 @subcommand("write")
-@click.argument("image")
+@click.argument("image", shell_complete=file_names)
 @click.argument("offset", type=SIZE)
-@click.option("--from", "source", metavar="FILE", help="The bytes; standard input without it.")
+@click.option(
+    "--from", "source", metavar="FILE", shell_complete=file_names,
+    help="The bytes; standard input without it.",
+)
 @orphan_option
 @format_option
 @quiet_option

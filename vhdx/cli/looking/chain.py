@@ -13,7 +13,7 @@ from vhdx.cli.reach import Reach
 from vhdx.lineage import Link, Member, Verdict, ancestry
 from vhdx.storage.base import FileSystem
 
-_BROKEN = {
+BROKEN = {
     Verdict.MISMATCH: "the file in the parent's place is not, or is no longer, the recorded one",
     Verdict.MISSING: "the parent was not found",
     Verdict.LOOP: "the parent is this image or one above it",
@@ -32,7 +32,7 @@ def command(reach: Reach, *, image: str, format_name: str | None, as_json: bool)
     them unreadable. Exit code 2 when a link is broken.
     """
     with reach.place(image) as place:
-        policy = reach.engine(place).policy
+        policy = reach.policy(place)
         format = image_format(format_name)
         members = list(ancestry(place.files, place.path, policy=policy, new_id=uuid4, format=format))
         if as_json:
@@ -43,7 +43,7 @@ def command(reach: Reach, *, image: str, format_name: str | None, as_json: bool)
         link = members[-1].link
         if link is not None and link.verdict is not Verdict.FOUND:
             name = place.files.describe(members[-1].path)
-            raise Stop(Exit.DAMAGED, f"{escaped(name)}: {_BROKEN[link.verdict]}")
+            raise Stop(Exit.DAMAGED, f"{escaped(name)}: {BROKEN[link.verdict]}")
 
 
 def _member_json(files: FileSystem, member: Member) -> dict[str, Any]:
@@ -57,6 +57,7 @@ def _member_json(files: FileSystem, member: Member) -> dict[str, Any]:
             "key": member.link.key,
             "by_name": member.link.by_name,
             "problems": list(member.link.problems),
+            "renamed": [files.describe(path) for path in member.link.renamed],
             "siblings": None if siblings is None else [files.describe(path) for path in siblings],
         }
     return result
@@ -76,7 +77,12 @@ def _print(files: FileSystem, number: int, member: Member) -> None:
 
 def _link(files: FileSystem, link: Link, member: Member) -> list[str]:
     if link.verdict is not Verdict.FOUND:
-        return [f"BROKEN: {_BROKEN[link.verdict]}", *(f"  {problem}" for problem in link.problems)]
+        renamed = [
+            f"  {files.describe(path)} has the recorded id: it is the parent under another name, and "
+            f"vhdx-img relink records that"
+            for path in link.renamed
+        ]
+        return [f"BROKEN: {BROKEN[link.verdict]}", *(f"  {problem}" for problem in link.problems), *renamed]
     how = f"the file name in {link.key}" if link.by_name else link.key
     lines = [f"parent found by {how}, id as recorded"]
     if member.siblings is None:

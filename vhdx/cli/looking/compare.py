@@ -5,7 +5,7 @@ import click
 from vhdx.chain import Chain
 from vhdx.cli.content import differences
 from vhdx.cli.exits import Stop, reason
-from vhdx.cli.kinds import FORMAT, image_format
+from vhdx.cli.kinds import FORMAT, file_names, image_format
 from vhdx.cli.options import json_option, subcommand
 from vhdx.cli.plain import exact_size, size_text
 from vhdx.cli.printing import print_json, print_line
@@ -19,8 +19,8 @@ _MOST = 100
 
 
 @subcommand("compare")
-@click.argument("first")
-@click.argument("second")
+@click.argument("first", shell_complete=file_names)
+@click.argument("second", shell_complete=file_names)
 @click.option("-f", "--format", "first_format", type=FORMAT, help="What FIRST is, instead of what its content says.")
 @click.option("-F", "--second-format", type=FORMAT, help="The same for SECOND.")
 @click.option("--zero-tail", is_flag=True, help="A disk that is longer, but only by zeros, counts as the same.")
@@ -80,7 +80,7 @@ def _print(found: list[Range], sizes: tuple[int, int], *, same: bool) -> None:
     if sizes[0] != sizes[1]:
         print_line(f"the sizes differ: {exact_size(sizes[0])} and {exact_size(sizes[1])}")
         if not found:
-            print_line("what the longer one has more is zeros; up to there they are the same")
+            print_line("as far as both go they are the same, and the rest is zeros: --zero-tail lets that pass")
     for wanted in found[:_MOST]:
         print_line(f"they differ in {size_text(wanted.length)} at {wanted.offset} ({wanted.offset:#x})")
     if len(found) > _MOST:

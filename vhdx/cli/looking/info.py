@@ -23,10 +23,9 @@ def command(reach: Reach, *, image: str, format_name: str | None, as_json: bool)
     A child whose parent is missing is shown like any other. "On disk" is what the file system stores of the file.
     """
     with reach.place(image) as place:
-        engine = reach.engine(place)
         info = look(place.files, place.path, uuid4, image_format(format_name))
         status = place.files.stat(place.path)
-        link = find_link(place.files, place.path, info, policy=engine.policy, new_id=uuid4)
+        link = find_link(place.files, place.path, info, policy=reach.policy(place), new_id=uuid4)
         name = place.files.describe(place.path)
         if as_json:
             print_json(info_json(place.files, name, info, status, link))
@@ -49,6 +48,7 @@ def info_json(
         "logical_sector_size": info.logical_sector_size,
         "physical_sector_size": info.physical_sector_size,
         "disk_id": None if info.disk_id is None else str(info.disk_id),
+        "linkage": None if info.linkage is None else str(info.linkage),
         "creator": info.creator,
         "log": {"state": log_state(info), "entries": info.log_entries},
         "parent": None if link is None else link_json(files, link),
@@ -88,6 +88,7 @@ def _print(files: FileSystem, name: str, info: ImageInfo, status: FileStatus, li
         ("block size", "none" if info.block_size is None else size_text(info.block_size)),
         ("sector sizes", f"{info.logical_sector_size} bytes logical, {info.physical_sector_size} physical"),
         ("disk id", str(info.disk_id or "none")),
+        ("linkage", str(info.linkage or "none")),
         ("creator", info.creator or "not recorded"),
     ]
     if info.format is ImageFormat.VHDX:
@@ -107,7 +108,7 @@ def _log(info: ImageInfo) -> str:
 
 
 def _parent(files: FileSystem, link: Link) -> list[tuple[str, str]]:
-    recorded = [("parent", f"recorded as {key} {path!r}") for key, path in link.recorded.paths.items()]
+    recorded = [("parent", f"recorded as {key} {path}") for key, path in link.recorded.paths.items()]
     ids = str(link.recorded.linkage)
     if link.recorded.linkage2 is not None:
         ids += f" or {link.recorded.linkage2}"

@@ -1,6 +1,5 @@
 """``vhdx-inspect map``: which part of a disk lies where, as text, as JSON that scripts know, or as a picture."""
 
-import json
 import os
 import shutil
 import sys
@@ -11,10 +10,10 @@ from typing import Any, NamedTuple
 import click
 
 from vhdx.chain import Chain
-from vhdx.cli.kinds import image_format
-from vhdx.cli.options import format_option, image_argument, json_option, subcommand
+from vhdx.cli.kinds import file_names, image_format
+from vhdx.cli.options import force_option, format_option, image_argument, json_option, subcommand
 from vhdx.cli.plain import escaped, size_text
-from vhdx.cli.printing import print_line
+from vhdx.cli.printing import print_line, print_list
 from vhdx.cli.reach import Reach
 from vhdx.extents import Extent, Presence
 from vhdx.image.base import DiskType, ImageFormat, ImageInfo
@@ -45,9 +44,10 @@ class Mapped(NamedTuple):
 @subcommand("map")
 @image_argument
 @click.option("--layer", is_flag=True, help="Only what IMAGE itself holds, without its parents.")
-@click.option("--svg", metavar="FILE", help="Draw the layers into FILE.")
-@click.option("--png", metavar="FILE", help="The same as PNG; needs the extra vhdx[png].")
+@click.option("--svg", metavar="FILE", shell_complete=file_names, help="Draw the layers into FILE.")
+@click.option("--png", metavar="FILE", shell_complete=file_names, help="The same as PNG; needs the extra vhdx[png].")
 @click.option("--heat", is_flag=True, help="Draw the layers on the terminal.")
+@force_option
 @format_option
 @json_option
 def command(
@@ -58,25 +58,26 @@ def command(
     svg: str | None,
     png: str | None,
     heat: bool,
+    force: bool,
     format_name: str | None,
     as_json: bool,
 ) -> None:
     """Show where each part of the disk in IMAGE lies.
 
     The JSON has the shape of qemu-img map --output=json: depth counts the layers from IMAGE (0) down, offset is the
-    place in the file of that layer. Pictures show every layer; FILE is replaced only with its old content gone.
+    place in the file of that layer. Pictures show every layer.
     """
     with reach.place(image) as place:
         engine = reach.engine(place)
         with engine.open_chain(place.files, place.path, format=image_format(format_name)) as chain:
             names = [place.files.describe(one.path) for one in chain.layers]
             if svg or png or heat:
-                _draw(chain, names, svg, png, heat=heat)
+                _draw(chain, names, svg, png, heat=heat, force=force)
                 return
             shown = Chain(chain.layers[:1]) if layer else chain
             found = joined(mapped(shown))
             if as_json:
-                _print_json(found, names)
+                print_list(_record(one, names) for one in found)
             else:
                 _print(found, names)
 
@@ -120,15 +121,6 @@ def joined(found: Iterator[Mapped]) -> Iterator[Mapped]:
         yield pending
 
 
-def _print_json(found: Iterator[Mapped], names: list[str]) -> None:
-    """One extent to a line, and none kept: a large disk has millions."""
-    before = "["
-    for one in found:
-        click.echo(before + json.dumps(_record(one, names)), nl=False)
-        before = ",\n"
-    click.echo("]" if before != "[" else "[]")
-
-
 def _record(one: Mapped, names: list[str]) -> dict[str, Any]:
     record: dict[str, Any] = {name: getattr(one, name) for name in _KEYS}
     if one.offset is not None:
@@ -149,14 +141,14 @@ def _print(found: Iterator[Mapped], names: list[str]) -> None:
         print_line(f"{one.start:#16x} {one.length:#16x}  {size_text(one.length):<10} {where:>5}  {what}")
 
 
-def _draw(chain: Chain, names: list[str], svg: str | None, png: str | None, *, heat: bool) -> None:
+def _draw(chain: Chain, names: list[str], svg: str | None, png: str | None, *, heat: bool, force: bool) -> None:
     from vhdx.cli import pictures  # noqa: PLC0415  a map without pictures needs nothing of it
 
     found = pictures.survey(chain, names)
     if svg:
-        _save(svg, pictures.svg(found).encode())
+        _save(svg, pictures.svg(found).encode(), force=force)
     if png:
-        _save(png, pictures.png(found))
+        _save(png, pictures.png(found), force=force)
     if heat:
         width = min(shutil.get_terminal_size().columns, 200)
         color = sys.stdout.isatty() and "NO_COLOR" not in os.environ
@@ -165,6 +157,7 @@ def _draw(chain: Chain, names: list[str], svg: str | None, png: str | None, *, h
             click.echo(text)
 
 
-def _save(name: str, content: bytes) -> None:
-    Path(name).write_bytes(content)
+def _save(name: str, content: bytes, *, force: bool) -> None:
+    with Path(name).open("wb" if force else "xb") as file:
+        file.write(content)
     print_line(f"{escaped(name)}: {size_text(len(content))} written")

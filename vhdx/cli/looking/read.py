@@ -10,6 +10,7 @@ from vhdx.cli.exits import Exit, Stop
 from vhdx.cli.kinds import SIZE, image_format
 from vhdx.cli.options import format_option, image_argument, subcommand
 from vhdx.cli.reach import Reach
+from vhdx.errors import Error
 
 _PIECE = 1 << 20
 _LINE = 16
@@ -40,6 +41,9 @@ def command(
     with reach.place(image) as place:
         engine = reach.engine(place)
         with engine.open_chain(place.files, place.path, format=image_format(format_name)) as chain:
+            name = place.files.describe(place.path)
+            if offset + length > chain.size:
+                raise Error(f"{name}: {length} bytes at {offset} are not inside the disk of {chain.size} bytes")
             pieces = _pieces(chain, offset, length)
             if raw:
                 for _, piece in pieces:
@@ -51,7 +55,6 @@ def command(
 
 
 def _pieces(chain: Chain, offset: int, length: int) -> Iterator[tuple[int, bytes]]:
-    chain.read(offset + length, 0)  # a range that is not inside the disk is refused before anything is shown
     for at in range(offset, offset + length, _PIECE):
         yield at, chain.read(at, min(_PIECE, offset + length - at))
 

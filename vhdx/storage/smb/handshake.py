@@ -151,7 +151,8 @@ def establish(name: str, server: str, port: int, credentials: Credentials, setti
     try:
         try:
             _negotiate(connection, name, settings)
-            session = _log_on(connection, f"{name} as {credentials.account}", credentials)
+            who = credentials.account or "the holder of the ticket"
+            session = _log_on(connection, f"{name} as {who}", credentials)
         finally:
             connection.over.set()
         if settings.encrypt and not connection.supports_encryption:
@@ -205,7 +206,7 @@ def _log_on(connection: Connection, name: str, credentials: Credentials) -> Sess
     try:
         session.connect()
     except ImportError as error:
-        raise PermissionError(errno.EACCES, "Kerberos needs this package's extra vhdx[kerberos]", name) from error
+        raise ModuleNotFoundError("Kerberos needs this package's extra, vhdx[kerberos]", name=error.name) from error
     except SMBAuthenticationError as error:
         raise PermissionError(errno.EACCES, "the account cannot be used to log on", name) from error
     except (SMBResponseException, SMBConnectionClosed, OSError) as error:

@@ -1,0 +1,96 @@
+"""Writes the reference pages of the commands, docs/commands/*.md, from what their --help says.
+
+Run it after a change of any option or help text: ``python docs/generate.py``. A test fails while a page is out of date.
+"""
+
+import re
+import textwrap
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import click
+
+from vhdx.cli.img import program as img
+from vhdx.cli.inspect import program as inspect
+from vhdx.cli.program import CONTEXT
+
+PLACE = Path(__file__).parent / "commands"
+_WIDTH = 120
+_MARKS = re.compile(r"([\\*<`])")
+_ALL = "Options of all commands"
+_NOTE = "<!-- Written by docs/generate.py from the help of the command. Change that, and run it again. -->"
+
+
+def pages() -> dict[Path, str]:
+    """The text of every page."""
+    return {PLACE / f"{program.name}.md": page(program) for program in (inspect, img)}
+
+
+def page(program: click.Group) -> str:
+    """The page of one program: its help, its commands, and the options that all of them take."""
+    name = program.name or ""
+    top = click.Context(program, info_name=name, help_option_names=CONTEXT["help_option_names"])
+    commands = {one: program.get_command(top, one) for one in program.list_commands(top)}
+    contexts = [click.Context(command, top, one) for one, command in commands.items() if command is not None]
+    records = [list(_records(context)) for context in contexts]
+    common = [record for record in records[0] if all(record in other for other in records)]
+    parts = [f"# {name}", _NOTE, *_prose(program.help), _console(top), *_options(_records(top))]
+    links = " · ".join(f"[{context.info_name}](#{context.info_name})" for context in contexts)
+    parts += [links, f"Every command also takes the [options of all commands](#{_ALL.lower().replace(' ', '-')}). What "
+              "holds for all of them, from locations to exit codes, is in [commands.md](../commands.md)."]
+    for context, own in zip(contexts, records, strict=True):
+        parts += [f"## {context.info_name}", *_prose(context.command.help), _console(context)]
+        parts += _options(record for record in own if record not in common)
+    parts += [f"## {_ALL}", *_options(common)]
+    return "\n\n".join(map(_folded, parts)) + "\n"
+
+
+def _records(context: click.Context) -> Iterator[tuple[str, str]]:
+    """The options of one command, as --help words them."""
+    for parameter in context.command.get_params(context):
+        record = parameter.get_help_record(context)
+        if record is not None and isinstance(parameter, click.Option):
+            yield record
+
+
+def _options(records: Iterable[tuple[str, str]]) -> list[str]:
+    lines = [f"- `{names}`: {_plain(text)}" for names, text in records]
+    return ["\n".join(lines)] if lines else []
+
+
+def _console(context: click.Context) -> str:
+    usage = " ".join(context.command.collect_usage_pieces(context))
+    return f"```\n{context.command_path} {usage}\n```"
+
+
+def _prose(text: str | None) -> list[str]:
+    """The paragraphs of a help text."""
+    return [_plain(paragraph) for paragraph in re.split(r"\n\s*\n", (text or "").strip())]
+
+
+def _plain(text: str) -> str:
+    """A paragraph on one line, with what Markdown would take for a mark escaped."""
+    return _MARKS.sub(r"\\\1", " ".join(text.replace("\b", "").split()))
+
+
+def _folded(part: str) -> str:
+    if part.startswith(("```", "#", "<!--")):
+        return part
+    return "\n".join(
+        textwrap.fill(line, _WIDTH, subsequent_indent="  " * line.startswith("- "), break_long_words=False,
+                      break_on_hyphens=False)
+        for line in part.splitlines()
+    )
+
+
+def main() -> None:
+    """Write the pages that are not what they should be."""
+    PLACE.mkdir(exist_ok=True)
+    for path, text in pages().items():
+        if not path.exists() or path.read_text() != text:
+            path.write_text(text)
+            click.echo(f"{path}: written")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,149 @@
+"""The reference pages say what the commands say: their help, their exit codes, the keys of their JSON."""
+
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import vhdx
+from docs.generate import pages
+from vhdx.cli.account import AUTH_FILE_VARIABLE
+from vhdx.cli.exits import Exit
+from vhdx.cli.img import COMMANDS as CHANGING
+from vhdx.cli.inspect import COMMANDS as LOOKING
+
+ROOT = Path(__file__).parent.parent.parent
+GUIDE = (ROOT / "docs" / "commands.md").read_text()
+BIN = Path(sys.executable).parent
+_LINK = re.compile(r"\]\(([^)#]*)(?:#([^)]*))?\)")
+
+
+def test_the_pages_are_what_the_help_says() -> None:
+    for path, text in pages().items():
+        now = path.read_text() if path.exists() else ""
+        assert now == text, f"{path} is out of date; run: python docs/generate.py"
+
+
+def test_every_command_has_a_chapter() -> None:
+    for (path, text), names in zip(pages().items(), (LOOKING, CHANGING), strict=True):
+        chapters = re.findall(r"^## (\S+)$", text, re.MULTILINE)
+        assert chapters == list(names), path.name
+
+
+def section(heading: str) -> str:
+    """What stands under a heading of the guide, up to the next one."""
+    found = re.search(rf"^(#+) {re.escape(heading)}\n(.*?)(?=^#|\Z)", GUIDE, re.MULTILINE | re.DOTALL)
+    assert found is not None, heading
+    return found[2]
+
+
+def rows(text: str) -> list[str]:
+    """The first cells of its tables."""
+    return [row.strip() for row in re.findall(r"^\|([^|]*)\|", text, re.MULTILINE)]
+
+
+def test_every_exit_code_is_told() -> None:
+    told = [int(row) for row in rows(section("Exit codes")) if row.isdigit()]
+    assert told == [code.value for code in Exit]
+
+
+def test_every_variable_is_told() -> None:
+    told = rows(section("Environment"))
+    sources = "".join(path.read_text() for path in (ROOT / "vhdx" / "cli").rglob("*.py"))
+    for name in [AUTH_FILE_VARIABLE, *re.findall(r'"((?:VHDX_[A-Z_]+)|NO_COLOR)"', sources)]:
+        assert f"`{name}`" in told
+
+
+def test_every_link_leads_somewhere() -> None:
+    for page in [ROOT / "docs" / "commands.md", *pages(), *(ROOT / "docs" / "howto").glob("*.md")]:
+        for file, anchor in _LINK.findall(page.read_text()):
+            target = page.parent / file if file else page
+            assert target.exists(), f"{page.name}: {file}"
+            headings = re.findall(r"^#+ (.*)$", target.read_text(), re.MULTILINE)
+            assert not anchor or anchor in {one.lower().replace(" ", "-") for one in headings}, f"{page.name}: {anchor}"
+
+
+def told_keys(command: str) -> set[str]:
+    return {row.strip("`").removesuffix("[]") for row in rows(section(command)) if row.startswith("`")}
+
+
+def printed_keys(value: Any, place: str = "") -> Iterator[str]:
+    """Every key in a document, by the names that the guide gives them; what is recorded under any key is one."""
+    match value:
+        case dict() if not place.endswith(".paths"):
+            for key, inside in value.items():
+                yield from printed_keys(inside, f"{place}.{key}" if place else key)
+        case [dict(), *_]:
+            for one in value:
+                yield from printed_keys(one, f"{place}[]")
+        case _:
+            yield place
+
+
+def run_json(directory: Path, *arguments: str, code: int = 0) -> Any:
+    done = subprocess.run(
+        [BIN / arguments[0], *arguments[1:], "--json"], cwd=directory, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == code, done.stderr
+    return json.loads(done.stdout)
+
+
+@pytest.fixture
+def images(tmp_path: Path) -> Path:
+    """A chain of three in which something is wrong, and a disk with a damaged header."""
+    vhdx.create(tmp_path / "base.vhdx", 16 << 20)
+    vhdx.create(tmp_path / "child.vhdx", parent=tmp_path / "base.vhdx")
+    with vhdx.open(tmp_path / "child.vhdx", writable=True) as disk:
+        disk.write(4096, b"other")
+    vhdx.create(tmp_path / "grandchild.vhdx", parent=tmp_path / "child.vhdx")
+    vhdx.create(tmp_path / "hurt.vhdx", 16 << 20)
+    with (tmp_path / "hurt.vhdx").open("r+b") as file:
+        file.seek(64 << 10)
+        file.write(bytes(4096))
+    return tmp_path
+
+
+def test_info_and_chain(images: Path) -> None:
+    info = set(printed_keys(run_json(images, "vhdx-inspect", "info", "child.vhdx")))
+    assert info == told_keys("info") - {"parent"}
+    chain = set(printed_keys(run_json(images, "vhdx-inspect", "chain", "child.vhdx")))
+    assert chain == {f"layers[].{key}" for key in told_keys("info")} | told_keys("chain")
+
+
+@pytest.mark.parametrize(
+    ("command", "arguments", "code"),
+    [
+        ("map", ["child.vhdx"], 0),
+        ("check", ["hurt.vhdx"], 3),
+        ("hash", ["child.vhdx"], 0),
+        ("compare", ["base.vhdx", "child.vhdx"], 1),
+        ("merge", ["child.vhdx", "--dry-run"], 0),
+        ("compact", ["base.vhdx"], 0),
+        ("repair", ["hurt.vhdx"], 0),
+    ],
+)
+def test_the_keys_of(images: Path, command: str, arguments: list[str], code: int) -> None:
+    program = "vhdx-inspect" if command in LOOKING else "vhdx-img"
+    printed = run_json(images, program, command, *arguments, code=code)
+    assert set(printed_keys(printed)) == told_keys(command)
+
+
+def test_the_keys_of_dump(images: Path) -> None:
+    printed = set(printed_keys(run_json(images, "vhdx-inspect", "dump", "hurt.vhdx", code=2)))
+    findings = {f"[].{key}" for key in told_keys("check") if key.startswith("findings[].")}
+    # Of some structures there is nothing to list, of most there is.
+    assert printed | {"[].fields", "[].findings"} == told_keys("dump") | findings
+
+
+def test_every_json_of_the_commands_is_told() -> None:
+    for name, text in ((path.stem, text) for path, text in pages().items()):
+        for chapter in re.split(r"^## ", text, flags=re.MULTILINE)[1:]:
+            if "`--json`" in chapter:
+                assert told_keys(chapter.split()[0]), f"{name} {chapter.split()[0]}"
+
+

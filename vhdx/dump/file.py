@@ -1,0 +1,114 @@
+"""A file's parts as they were asked for: which format it is read as, and what a check found of each structure."""
+
+from collections.abc import Callable, Collection, Iterator, Mapping
+from functools import partial
+
+from vhdx.check import check_storage
+from vhdx.dump import vhd_blocks, vhd_front, vhdx_bat, vhdx_bitmap, vhdx_front, vhdx_log, vhdx_metadata
+from vhdx.dump.ledger import Ledger
+from vhdx.dump.reading import read_some
+from vhdx.dump.structure import Draft, Part, Structure, absent
+from vhdx.dump.vhd_file import VhdFile
+from vhdx.dump.vhdx_file import VhdxFile
+from vhdx.errors import FormatError
+from vhdx.format import header, region
+from vhdx.image.base import ImageFormat
+from vhdx.image.marks import is_vhd, is_vhdx
+from vhdx.storage.base import Storage
+
+Reader = Callable[[], Iterator[Draft]]
+
+
+def dump_storage(
+    storage: Storage, parts: Collection[Part], *, format: ImageFormat | None = None
+) -> Iterator[Structure]:
+    """The structures of *parts*, in the file's order within each, and what a check found of them.
+
+    The file is only read, and shown as it is, not as a replay of its log would leave it; every finding of those parts
+    is on one structure. *format* says what the file is instead of its content. Memory is bounded, whatever the bytes,
+    and they never raise; the transport's OSError does.
+    """
+    asked = list(dict.fromkeys(parts))
+    if not asked:
+        return
+    ledger = Ledger(check_storage(storage, format=format), asked)
+    yield from ledger.whole_file(storage.size())
+    readers = _readers(storage, format)
+    for part in asked:
+        yield from map(ledger.settle, _guarded(part, readers[part]))
+        yield from ledger.rest(part)
+
+
+def _guarded(part: Part, reader: Reader) -> Iterator[Draft]:
+    try:
+        yield from reader()
+    except FormatError as error:
+        # Nothing is read but what the file had when it was opened, so only another's truncation leads here.
+        yield absent(part, "file", f"not read further: {error.reason}; dump it again when nobody changes it", lost=True)
+
+
+def _readers(storage: Storage, format: ImageFormat | None) -> Mapping[Part, Reader]:
+    if format is ImageFormat.RAW:
+        return {part: _nothing(part, "a raw file has no structures: every byte is the guest's") for part in Part}
+    try:
+        vhdx = format is ImageFormat.VHDX or (format is None and (is_vhdx(storage) or _looks_like_vhdx(storage)))
+        vhd = format is ImageFormat.VHD or (format is None and (is_vhd(storage) or _looks_like_vhd(storage)))
+    except FormatError:
+        vhdx = vhd = False
+    if vhdx:
+        readers = _vhdx(VhdxFile(storage))
+        return readers | {Part.FOOTER: partial(vhd_front.footers, VhdFile(storage))} if vhd else readers
+    if vhd:
+        return _vhd(VhdFile(storage))
+    return _unknown(storage)
+
+
+def _nothing(part: Part, note: str, *, lost: bool = False) -> Reader:
+    return lambda: iter((absent(part, part.value, note, lost=lost),))
+
+
+def _looks_like_vhdx(storage: Storage) -> bool:
+    size = storage.size()
+    marks = [(offset, b"head") for offset in header.OFFSETS] + [(offset, b"regi") for offset in region.OFFSETS]
+    return any(read_some(storage, offset, len(mark), size) == mark for offset, mark in marks)
+
+
+def _looks_like_vhd(storage: Storage) -> bool:
+    file = VhdFile(storage)
+    return file.footer is not None or file.header_offset is not None
+
+
+def _vhdx(file: VhdxFile) -> dict[Part, Reader]:
+    return {
+        Part.HEADERS: partial(vhdx_front.headers, file),
+        Part.REGIONS: partial(vhdx_front.regions, file),
+        Part.METADATA: partial(vhdx_metadata.items, file),
+        Part.BAT: partial(vhdx_bat.table, file),
+        Part.BITMAP: partial(vhdx_bitmap.bitmaps, file),
+        Part.LOG: partial(vhdx_log.entries, file),
+        Part.LOCATOR: partial(vhdx_metadata.locators, file),
+        Part.FOOTER: _nothing(Part.FOOTER, "a VHDX has none"),
+    }
+
+
+def _vhd(file: VhdFile) -> dict[Part, Reader]:
+    return {
+        Part.HEADERS: partial(vhd_front.headers, file),
+        Part.REGIONS: _nothing(Part.REGIONS, "a VHD has none"),
+        Part.METADATA: _nothing(Part.METADATA, "a VHD has none"),
+        Part.BAT: partial(vhd_blocks.table, file),
+        Part.BITMAP: partial(vhd_blocks.bitmaps, file),
+        Part.LOG: _nothing(Part.LOG, "a VHD has none"),
+        Part.LOCATOR: partial(vhd_front.locators, file),
+        Part.FOOTER: partial(vhd_front.footers, file),
+    }
+
+
+def _unknown(storage: Storage) -> dict[Part, Reader]:
+    note = "the file is neither a VHDX nor a VHD, as far as can be seen"
+    none = {part: _nothing(part, note, lost=True) for part in Part}
+    vhdx, vhd = VhdxFile(storage), VhdFile(storage)
+    return none | {
+        Part.HEADERS: partial(vhdx_front.headers, vhdx),
+        Part.FOOTER: partial(vhd_front.footers, vhd),
+    }

@@ -1,0 +1,105 @@
+"""The findings of a check, each to go to one structure of the parts that were asked for."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+
+from vhdx.check import CODES, Finding, Severity
+from vhdx.dump.structure import Draft, Part, Structure
+
+_PARTS = {
+    "file identifier": Part.HEADERS,
+    "header": Part.HEADERS,
+    "dynamic header": Part.HEADERS,
+    "log": Part.LOG,
+    "log entry": Part.LOG,
+    "region table": Part.REGIONS,
+    "region table entry": Part.REGIONS,
+    "metadata table": Part.METADATA,
+    "metadata table entry": Part.METADATA,
+    "file parameters": Part.METADATA,
+    "virtual disk size": Part.METADATA,
+    "virtual disk id": Part.METADATA,
+    "logical sector size": Part.METADATA,
+    "physical sector size": Part.METADATA,
+    "parent locator": Part.LOCATOR,
+    "BAT": Part.BAT,
+    "BAT entry": Part.BAT,
+    "block table": Part.BAT,
+    "block table entry": Part.BAT,
+    "payload block": Part.BAT,
+    "sector bitmap": Part.BITMAP,
+    "batmap": Part.BITMAP,
+    "footer": Part.FOOTER,
+}
+_FILE = {
+    "reserved-area": Part.HEADERS,
+    "file-size-alignment": Part.HEADERS,
+    "vhd-overlap": Part.HEADERS,
+    "fixed-file-short": Part.BAT,
+    "space-unused": Part.BAT,
+    "vhd-fixed-file-short": Part.FOOTER,
+    "vhd-fixed-file-long": Part.FOOTER,
+}
+"""Of what is said about the file, what has to do with one part; the rest is about all of them."""
+
+
+def part_of(finding: Finding) -> Part | None:
+    """The part that a finding belongs to; None for what is about the whole file."""
+    code = finding.code
+    if code == "findings-left-out":
+        code = next((left for left in CODES if f" {left} " in finding.message), code)
+    return _FILE.get(code) or _PARTS.get(CODES[code].structure)
+
+
+class Ledger:
+    """Hands out every finding of the parts in *asked* once."""
+
+    def __init__(self, findings: Iterable[Finding], asked: Sequence[Part]) -> None:
+        self._asked = asked
+        self._of_all: list[Finding] = []
+        self._waiting: dict[Part, list[Finding]] = {}
+        for finding in findings:
+            part = part_of(finding)
+            (self._of_all if part is None else self._waiting.setdefault(part, [])).append(finding)
+
+    def whole_file(self, size: int) -> Iterator[Structure]:
+        """What is about no part alone, where there is anything."""
+        if self._of_all:
+            findings, self._of_all = tuple(self._of_all), []
+            yield Structure(self._asked[0], "file", 0, size, findings=findings)
+
+    def settle(self, draft: Draft) -> Structure:
+        """The structure with the findings that belong to it."""
+        structure = draft.structure
+        waiting = self._waiting.get(structure.part, [])
+        taken = [finding for finding in waiting if _belongs(finding, draft)] if waiting else []
+        if taken:
+            kept = set(map(id, taken))
+            self._waiting[structure.part] = [finding for finding in waiting if id(finding) not in kept]
+        return replace(structure, findings=(*self._reasons(draft), *taken))
+
+    def _reasons(self, draft: Draft) -> Iterator[Finding]:
+        """Errors in what nobody asked for, but without which this could not be read."""
+        for part in draft.needs:
+            if part not in self._asked:
+                found = self._waiting.pop(part, [])
+                yield from (finding for finding in found if finding.severity is Severity.ERROR)
+
+    def rest(self, part: Part) -> Iterator[Structure]:
+        """What fits none of the structures of the part."""
+        groups: dict[str, list[Finding]] = {}
+        for finding in self._waiting.pop(part, []):
+            groups.setdefault(finding.structure, []).append(finding)
+        for name, findings in groups.items():
+            yield Structure(part, name, findings[0].offset, 0, findings=tuple(findings))
+
+
+def _belongs(finding: Finding, draft: Draft) -> bool:
+    if finding.structure not in draft.takes:
+        return False
+    if draft.anywhere:
+        return True
+    start = draft.structure.offset
+    if start is None or finding.offset is None:
+        return False
+    return start <= finding.offset < start + max(draft.structure.length, 1)

@@ -1,0 +1,40 @@
+"""What a log that is to be replayed will change, counted by place."""
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable
+from itertools import accumulate
+
+from vhdx.dump.words import counted
+from vhdx.extents import Range
+from vhdx.format.log import PAGE, Change, PageWrite
+
+
+class Pending:
+    """The ranges of the file that *changes* write to."""
+
+    def __init__(self, changes: Iterable[Change]) -> None:
+        merged: list[Range] = []
+        for place in sorted(_place(change) for change in changes):
+            if merged and place.offset <= merged[-1].end:
+                merged[-1] = Range(merged[-1].offset, max(merged[-1].end, place.end) - merged[-1].offset)
+            else:
+                merged.append(place)
+        self._starts = [place.offset for place in merged]
+        self._ends = [place.end for place in merged]
+        self._before = [0, *accumulate(place.length for place in merged)]
+
+    def note(self, offset: int, length: int) -> str:
+        """What there is to be said of a range of the file; empty where nothing changes."""
+        pages = -(-self._bytes(offset, offset + length) // PAGE)
+        return f"the log holds newer content: a replay will change {counted(pages, 'page')} of this" if pages else ""
+
+    def _bytes(self, start: int, end: int) -> int:
+        first, last = bisect_right(self._ends, start), bisect_left(self._starts, end)
+        if first >= last:
+            return 0
+        total = self._before[last] - self._before[first]
+        return total - max(start - self._starts[first], 0) - max(self._ends[last - 1] - end, 0)
+
+
+def _place(change: Change) -> Range:
+    return Range(change.offset, PAGE if isinstance(change, PageWrite) else change.length)

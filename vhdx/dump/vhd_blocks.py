@@ -1,0 +1,186 @@
+"""The block table of a VHD, told by runs, and the sector bitmaps in front of its blocks (VHD 1.0)."""
+
+from collections.abc import Iterator
+from functools import partial
+from itertools import islice
+
+from vhdx.check.reading import pieces
+from vhdx.dump.runs import Run, runs
+from vhdx.dump.structure import Draft, Field, Part, Structure, absent
+from vhdx.dump.vhd_batmap import batmap
+from vhdx.dump.vhd_file import VhdFile
+from vhdx.dump.vhdx_bat import MOST_FIELDS
+from vhdx.dump.vhdx_bitmap import bits_text, set_bits
+from vhdx.dump.words import numbers, size_text
+from vhdx.extents import Range
+from vhdx.format import vhd_bat
+from vhdx.format.vhd_bat import ENTRY_SIZE, SECTOR, UNUSED, VhdLayout
+from vhdx.storage.transfer import allocated, preads
+
+_AT_ONCE = 256
+"""Bitmaps that are read in one call."""
+_SLACK = 128
+"""Sectors that may lie between blocks of one run: some programs align them."""
+_NEEDS = (Part.FOOTER, Part.HEADERS)
+
+
+def table(file: VhdFile) -> Iterator[Draft]:
+    """The block table in pieces of so many runs."""
+    place, layout = file.table, file.layout
+    takes = ("block table", "block table entry")
+    if place is None:
+        yield absent(Part.BAT, "block table", _reason(file), takes=takes, needs=() if file.is_fixed else _NEEDS)
+        return
+    told = _runs(file, place, layout)
+    some = False
+    while piece := list(islice(told, MOST_FIELDS)):
+        at = place.offset + piece[0].first * ENTRY_SIZE
+        length = (piece[-1].end - piece[0].first) * ENTRY_SIZE
+        fields = tuple(_field(run, place.offset, layout) for run in piece)
+        note = "" if layout else "footer and header do not tell the size of disk and blocks"
+        yield Draft(Structure(Part.BAT, "block table", at, length, fields, note), takes)
+        some = True
+    if not some:
+        structure = Structure(Part.BAT, "block table", place.offset, 0, (), "it has no entries")
+        yield Draft(structure, takes, anywhere=True)
+
+
+def _reason(file: VhdFile) -> str:
+    if file.header is None:
+        return file.why_no_header
+    return f"not read: the dynamic header says that it is at {file.header.table_offset}, in a file of {file.size}"
+
+
+def _runs(file: VhdFile, place: Range, layout: VhdLayout | None) -> Iterator[Run]:
+    """The runs of the table, pieces of which that are all the same are joined."""
+    pending: Run | None = None
+    for run in _pieces(file, place, layout):
+        if pending is not None and (run.raw, run.step) == (pending.raw, pending.step) == (run.raw, 0):
+            pending = pending._replace(length=pending.length + run.length)
+            continue
+        if pending is not None:
+            yield pending
+        pending = run
+    if pending is not None:
+        yield pending
+
+
+def _pieces(file: VhdFile, place: Range, layout: VhdLayout | None) -> Iterator[Run]:
+    stride = layout.span // SECTOR if layout else 9
+    done = 0
+    for held in allocated(file.storage, place.offset, place.length):
+        start, end = held.offset // ENTRY_SIZE * ENTRY_SIZE, -(-held.end // ENTRY_SIZE) * ENTRY_SIZE
+        start, end = max(start, place.offset), min(end, place.end)
+        first = (start - place.offset) // ENTRY_SIZE
+        if first > done:
+            yield Run(done, first - done, 0, 0)
+        for at, data in pieces(file.storage, Range(start, end - start)):
+            first = (at - place.offset) // ENTRY_SIZE
+            done = first + len(data) // ENTRY_SIZE
+            if not any(data) or data.count(255) == len(data):
+                yield Run(first, done - first, UNUSED if data[0] else 0, 0)
+                continue
+            used = ((number, raw) for number, raw in enumerate(vhd_bat.decode_entries(data), first) if raw != UNUSED)
+            yield from runs(used, first, done, blank=UNUSED, stride=stride, slack=_SLACK, edge=partial(_at, done))
+    total = place.length // ENTRY_SIZE
+    if done < total:
+        yield Run(done, total - done, 0, 0)
+
+
+def _at(end: int, _: int) -> int:
+    return end
+
+
+def _field(run: Run, at: int, layout: VhdLayout | None) -> Field:
+    raw = run.raw.to_bytes(ENTRY_SIZE, "big")
+    name = numbers(run.first, run.length, "block")
+    if run.raw == UNUSED:
+        meaning = "" if layout is None else "read from the parent" if layout.has_parent else "read as zeros"
+        return Field(name, at + run.first * ENTRY_SIZE, raw, "not present", meaning)
+    offset = run.raw * SECTOR
+    if run.length > 1 and not run.step:
+        meaning = f"each at the same file offset {offset}"
+    elif layout is None:
+        meaning = f"from file offset {offset} on"
+    else:
+        end = offset + max(run.length - 1, 0) * run.step * SECTOR + layout.span
+        apart = run.length > 1 and run.step * SECTOR > layout.span
+        meaning = f"{size_text(run.length * layout.block_size)}, with bitmaps at file offsets {offset}..{end - 1}"
+        meaning += f", {run.step * SECTOR} bytes from one to the next" if apart else ""
+    return Field(name, at + run.first * ENTRY_SIZE, raw, "present", meaning)
+
+
+def bitmaps(file: VhdFile) -> Iterator[Draft]:
+    """The bitmaps, by blocks; neighbours that have all of their sectors are told together."""
+    place, layout = file.table, file.layout
+    if place is None or layout is None:
+        note = "not read: footer and header do not tell the size of disk and blocks" if place else _reason(file)
+        needs = () if file.is_fixed else (*_NEEDS, Part.BAT)
+        yield absent(Part.BITMAP, "sector bitmap", note, takes=("sector bitmap",), needs=needs)
+        return
+    yield from batmap(file)
+    told = _told(file, place, layout)
+    some = False
+    while piece := tuple(islice(told, MOST_FIELDS)):
+        start = min(field.offset for field in piece)
+        end = max(field.offset for field in piece) + layout.bitmap_size
+        structure = Structure(Part.BITMAP, "sector bitmap", start, end - start, piece, "" if not some else "continued")
+        yield Draft(structure, ("sector bitmap",))
+        some = True
+    if not some:
+        yield absent(Part.BITMAP, "sector bitmap", "there is none: no block is present", takes=("sector bitmap",))
+
+
+def _told(file: VhdFile, place: Range, layout: VhdLayout) -> Iterator[Field]:
+    first = count = 0
+    whole: Field | None = None  # of the first of *count* neighbours that have all of their sectors
+    for block, offset, raw in _bitmaps(file, place, layout):
+        field = _bits(block, offset, raw, layout)
+        full = field.meaning.startswith("all of")
+        if full and whole is not None and block == first + count:
+            count += 1
+            continue
+        if whole is not None:
+            yield _joined(whole, first, count)
+        whole, first, count = (field, block, 1) if full else (None, 0, 0)
+        if not full:
+            yield field
+    if whole is not None:
+        yield _joined(whole, first, count)
+
+
+def _joined(field: Field, first: int, count: int) -> Field:
+    if count == 1:
+        return field
+    return Field(numbers(first, count, "block"), field.offset, field.raw, field.value, f"each: {field.meaning}")
+
+
+def _bitmaps(file: VhdFile, place: Range, layout: VhdLayout) -> Iterator[tuple[int, int, bytes]]:
+    """Block, place and bytes of each bitmap that the file has."""
+    waiting: list[tuple[int, int]] = []
+    for run in _runs(file, place, layout):
+        if run.raw == UNUSED or (run.length > 1 and not run.step):
+            continue
+        for number in range(run.length):
+            offset = (run.raw + number * run.step) * SECTOR
+            if offset + layout.bitmap_size > file.size:
+                continue
+            waiting.append((run.first + number, offset))
+            if len(waiting) == _AT_ONCE:
+                yield from _read(file, waiting, layout)
+                waiting = []
+    yield from _read(file, waiting, layout)
+
+
+def _read(file: VhdFile, places: list[tuple[int, int]], layout: VhdLayout) -> Iterator[tuple[int, int, bytes]]:
+    bitmaps = preads(file.storage, [(offset, layout.bitmap_size) for _, offset in places])
+    for (block, offset), raw in zip(places, bitmaps, strict=True):
+        yield block, offset, raw
+
+
+def _bits(block: int, offset: int, raw: bytes, layout: VhdLayout) -> Field:
+    # Behind the last sector of a block the bitmap is only padding.
+    used = raw[: -(-layout.sectors_per_block // 8)]
+    sectors = min(layout.block_size, layout.virtual_size - block * layout.block_size) // SECTOR
+    said = bits_text(vhd_bat.reverse_bits(used), sectors)
+    return Field(f"block {block}", offset, raw, set_bits(used), said)

@@ -1,0 +1,125 @@
+"""The sector bitmaps of a differencing VHDX, by the blocks whose sectors they tell (MS-VHDX 2.5.2)."""
+
+from collections.abc import Iterator
+from itertools import islice
+
+from vhdx.check.blocks import scan
+from vhdx.dump.structure import Draft, Field, Part, Structure, absent
+from vhdx.dump.vhdx_bat import MOST_FIELDS
+from vhdx.dump.vhdx_file import VhdxFile
+from vhdx.dump.words import counted
+from vhdx.extents import Range, bit_runs
+from vhdx.format import bat
+from vhdx.format.bat import BITMAP_BLOCK_SIZE, ENTRY_SIZE, BatLayout, BitmapState, PayloadState
+
+_MOST_RUNS = 8
+"""Runs of set bits that are told of each block."""
+
+
+def bitmaps(file: VhdxFile) -> Iterator[Draft]:
+    """Each sector-bitmap block with the blocks of its chunk."""
+    place, layout = file.bat.range, file.layout
+    needs = (Part.HEADERS, Part.REGIONS, Part.METADATA, Part.BAT)
+    takes = ("sector bitmap",)
+    if place is None:
+        note = file.bat.reason
+        yield absent(Part.BITMAP, "sector bitmap", note, takes=takes, needs=needs)
+        return
+    if layout is None:
+        note = "not read: the metadata does not tell the size of disk and blocks"
+        yield absent(Part.BITMAP, "sector bitmap", note, takes=takes, needs=needs)
+        return
+    some = False
+    for chunk, states, entry in _chunks(file, place, layout):
+        for draft in _chunk(file, layout, chunk, states, entry):
+            some = True
+            yield draft
+    if not some:
+        why = "no block is partially present" if layout.has_parent else "the disk has no parent, so it needs none"
+        yield absent(Part.BITMAP, "sector bitmap", f"there is none: {why}", takes=takes)
+
+
+def _chunks(file: VhdxFile, place: Range, layout: BatLayout) -> Iterator[tuple[int, bytearray, int]]:
+    """Each chunk of which something is known: its number, the states of its blocks, its bitmap's entry."""
+    ratio = layout.chunk_ratio
+    length = min(place.length // ENTRY_SIZE, layout.entries) * ENTRY_SIZE
+    chunk, states, some = 0, bytearray(ratio), False
+    for index, raw in scan(file.storage, Range(place.offset, length)):
+        number, within = divmod(index, ratio + 1)
+        if number != chunk:
+            if some:
+                yield chunk, states, 0
+            chunk, states, some = number, bytearray(ratio), False
+        if within < ratio:
+            states[within] = bat.state(raw)
+            some = some or bat.state(raw) == PayloadState.PARTIALLY_PRESENT
+        else:
+            yield chunk, states, raw
+            some = False
+    if some:
+        yield chunk, states, 0
+
+
+def _chunk(file: VhdxFile, layout: BatLayout, chunk: int, states: bytearray, entry: int) -> Iterator[Draft]:
+    name = f"sector bitmap of chunk {chunk}"
+    partial = states.count(int(PayloadState.PARTIALLY_PRESENT))
+    offset = bat.file_offset(entry)
+    present = bat.state(entry) == BitmapState.PRESENT
+    if not present or not offset or offset >= file.size:
+        if partial or present:
+            where = f"the BAT puts it at {offset}, behind the end of the file" if offset else "it has no place"
+            blocks = f"{counted(partial, 'partially present block')} cannot be read without it"
+            yield absent(Part.BITMAP, name, f"not read: {where}; {blocks}", needs=(Part.BAT,))
+        return
+    bits = file.read(offset, BITMAP_BLOCK_SIZE)
+    note = file.following(Range(offset, len(bits)))
+    fields = _blocks(layout, chunk, states, bits, offset)
+    first = True
+    while piece := tuple(islice(fields, MOST_FIELDS)):
+        yield Draft(_piece(name, piece, offset, len(bits), note, first=first), ("sector bitmap",))
+        first = False
+    if first:
+        empty = "; ".join(text for text in ("no bit is set", note) if text)
+        yield Draft(Structure(Part.BITMAP, name, offset, len(bits), (), empty), ("sector bitmap",))
+
+
+def _piece(name: str, fields: tuple[Field, ...], offset: int, length: int, note: str, *, first: bool) -> Structure:
+    return Structure(Part.BITMAP, name, offset, length, fields, note if first else "continued")
+
+
+def _blocks(layout: BatLayout, chunk: int, states: bytearray, bits: bytes, offset: int) -> Iterator[Field]:
+    for within, state in enumerate(states):
+        start = within * layout.bitmap_bytes
+        raw = bits[start : start + layout.bitmap_bytes]
+        partial = state == PayloadState.PARTIALLY_PRESENT
+        if not partial and not any(raw):
+            continue
+        block = chunk * layout.chunk_ratio + within
+        sectors = min(layout.block_size, max(layout.virtual_size - block * layout.block_size, 0))
+        said = bits_text(raw, sectors // layout.logical_sector_size)
+        if not partial:
+            said += "; they do not count, since the block is not partially present"
+        yield Field(f"block {block}", offset + start, raw, set_bits(raw), said)
+
+
+def set_bits(bitmap: bytes) -> int:
+    """How many bits are set."""
+    return int.from_bytes(bitmap, "little").bit_count()
+
+
+def bits_text(bitmap: bytes, sectors: int) -> str:
+    """Which of the *sectors* of a block have their bits set, bit 0 of byte 0 first."""
+    value = int.from_bytes(bitmap, "little")
+    inside = value & ((1 << sectors) - 1)
+    count = inside.bit_count()
+    beyond = value.bit_count() - count
+    behind = f"; {counted(beyond, 'bit')} behind the end of the disk" if beyond else ""
+    if count in (0, sectors):
+        return f"{'none' if not count else 'all'} of {counted(sectors, 'sector')} here{behind}"
+    total = (inside & ~(inside << 1)).bit_count()
+    set_runs = ((first, length) for first, length, one in bit_runs(bitmap, 0, sectors) if one)
+    told = [
+        f"{first}..{first + length - 1}" if length > 1 else str(first) for first, length in islice(set_runs, _MOST_RUNS)
+    ]
+    more = f" and {total - len(told)} more runs" if total > len(told) else ""
+    return f"of {counted(sectors, 'sector')} here: {', '.join(told)}{more}{behind}"

@@ -1,0 +1,263 @@
+"""Where the structures of a VHDX lie, by what its copies of headers and tables say; damage is worked around.
+
+A copy that is valid counts. Where there is none, one that is only recognisable is followed, and `doubt` says so.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple
+from uuid import UUID
+
+from vhdx.dump.pending import Pending
+from vhdx.dump.reading import read_some
+from vhdx.errors import Error, FormatError
+from vhdx.extents import Range
+from vhdx.format import checksum, header, log, metadata, region
+from vhdx.format.bat import ENTRY_SIZE, MIB, BatLayout, BitmapState, state
+from vhdx.format.header import AREA, Header
+from vhdx.format.log import Entry
+from vhdx.format.metadata import TABLE_ENTRY, TABLE_HEADER, TableEntry
+from vhdx.format.region import RegionEntry
+from vhdx.storage.base import Storage
+from vhdx.storage.transfer import preads
+
+MOST_ENTRIES = 2047
+LONGEST_LOG = 128 * MIB
+CHECKSUM = 4
+NAMES = {region.BAT: "BAT", region.METADATA: "metadata"}
+_LONGEST = {region.BAT: 513 * MIB, region.METADATA: 128 * MIB}
+
+
+class Place(NamedTuple):
+    """Where something can be read, or None and why not."""
+
+    range: Range | None
+    reason: str = ""
+
+
+class Chosen(NamedTuple):
+    """The header that is followed, its slot, and why it should not be trusted."""
+
+    header: Header
+    slot: int
+    doubt: str
+
+
+class Regions(NamedTuple):
+    """The region table that is followed, its number, and why it should not be trusted."""
+
+    entries: list[RegionEntry]
+    number: int
+    doubt: str
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One entry of the metadata table; *offset* is the place of the item in the file, *data* at most its start."""
+
+    entry: TableEntry
+    offset: int
+    data: bytes
+
+
+class VhdxFile:
+    """Everything is read when it is first asked for."""
+
+    def __init__(self, storage: Storage) -> None:
+        self.storage = storage
+        self.size = storage.size()
+
+    def read(self, offset: int, length: int) -> bytes:
+        """What the file has of a range."""
+        return read_some(self.storage, offset, length, self.size)
+
+    @cached_property
+    def copies(self) -> list[bytes]:
+        """Both headers."""
+        return [self.read(offset, header.HEADER.size) for offset in header.OFFSETS]
+
+    @cached_property
+    def chosen(self) -> Chosen | None:
+        valid: list[Chosen] = []
+        marked: list[Chosen] = []
+        for slot, copy in enumerate(self.copies):
+            if len(copy) < header.HEADER.size or not copy.startswith(b"head"):
+                continue
+            if checksum.is_sealed(copy, field=CHECKSUM):
+                valid.append(Chosen(header.HEADER.parse(copy), slot, ""))
+            else:
+                marked.append(Chosen(header.HEADER.parse(copy), slot, "its checksum is wrong"))
+        return max(valid or marked, key=lambda found: found.header.sequence_number, default=None)
+
+    @cached_property
+    def log(self) -> Place:
+        if self.chosen is None:
+            return Place(None, "not read: no header is left that says where the log is")
+        place = self.chosen.header.log
+        if not place.length:
+            return Place(None, "the file has no room for a log")
+        if place.offset < AREA or place.offset >= self.size:
+            return Place(None, f"not read: header {self.chosen.slot + 1} says that it is at {place.offset}")
+        if place.length > LONGEST_LOG:
+            return Place(None, f"not read: {place.length} bytes are longer than any log that is replayed")
+        return Place(Range(place.offset, min(place.length, self.size - place.offset)))
+
+    @cached_property
+    def ring(self) -> bytes:
+        """The bytes of the log."""
+        return b"" if self.log.range is None else self.read(*self.log.range)
+
+    @cached_property
+    def active(self) -> list[Entry]:
+        """The entries that are to be replayed."""
+        chosen, place = self.chosen, self.log.range
+        if chosen is None or place is None or not chosen.header.has_log or place.length < chosen.header.log_length:
+            return []
+        try:
+            return log.scan(self.ring, chosen.header.log_guid)
+        except FormatError:
+            return []
+
+    @cached_property
+    def pending(self) -> Pending:
+        return Pending(log.changes(self.active))
+
+    @cached_property
+    def tables(self) -> list[bytes]:
+        """Both region tables."""
+        return [self.read(offset, region.TABLE_SIZE) for offset in region.OFFSETS]
+
+    @cached_property
+    def regions(self) -> Regions | None:
+        marked: Regions | None = None
+        for number, copy in enumerate(self.tables):
+            entries = region_entries(copy) if copy.startswith(b"regi") else []
+            sound = len(copy) == region.TABLE_SIZE and checksum.is_sealed(copy, field=CHECKSUM)
+            if entries and sound:
+                return Regions(entries, number, "")
+            if entries and marked is None:
+                marked = Regions(entries, number, "its checksum is wrong")
+        return marked
+
+    def place(self, guid: UUID) -> Place:
+        """Where the file has a region."""
+        if self.regions is None:
+            return Place(None, "not read: both copies of the region table, which says where it is, are damaged")
+        entry = next((entry for entry in self.regions.entries if entry.guid == guid), None)
+        table = f"region table {self.regions.number + 1}"
+        if entry is None:
+            return Place(None, f"not read: {table} does not say where it is")
+        if entry.file_offset < AREA or entry.file_offset >= self.size or not entry.length:
+            where = f"{entry.length} bytes at {entry.file_offset}, in a file of {self.size}"
+            return Place(None, f"not read: {table} says that it has {where}")
+        length = min(entry.length, self.size - entry.file_offset, _LONGEST.get(guid, entry.length))
+        return Place(Range(entry.file_offset, length))
+
+    @cached_property
+    def bat(self) -> Place:
+        return self.place(region.BAT)
+
+    @cached_property
+    def metadata(self) -> Place:
+        return self.place(region.METADATA)
+
+    def following(self, place: Range) -> str:
+        """What is to be said of a structure at *place*: the trust in what led to it, and the log."""
+        doubtful = self.regions is not None and self.regions.doubt
+        doubt = "found by a region table whose checksum is wrong, so it may be elsewhere" if doubtful else ""
+        return "; ".join(text for text in (doubt, self.pending.note(*place)) if text)
+
+    @cached_property
+    def table(self) -> bytes:
+        """The metadata table."""
+        place = self.metadata.range
+        return b"" if place is None else self.read(place.offset, min(metadata.TABLE_SIZE, place.length))
+
+    @cached_property
+    def item_entries(self) -> list[TableEntry]:
+        """The entries of the metadata table; none when it claims more than fit."""
+        if len(self.table) < TABLE_HEADER.size:
+            return []
+        count = int.from_bytes(self.table[10:12], "little")
+        if count > MOST_ENTRIES:
+            return []
+        places = [metadata.entry_offset(number) for number in range(count)]
+        rows = [self.table[at : at + TABLE_ENTRY.size] for at in places]
+        return [TABLE_ENTRY.parse(row) for row in rows if len(row) == TABLE_ENTRY.size]
+
+    def item(self, entry: TableEntry, most: int) -> Item | None:
+        """An item, at most *most* bytes of it; None where it cannot be read."""
+        place = self.metadata.range
+        if place is None or not entry.length or entry.offset < metadata.TABLE_SIZE or entry.offset >= place.length:
+            return None
+        offset = place.offset + entry.offset
+        return Item(entry, offset, self.read(offset, min(entry.length, most, place.length - entry.offset)))
+
+    def system_item(self, item_id: UUID, most: int) -> Item | None:
+        """The first item of that id that is not a user's."""
+        for entry in self.item_entries:
+            if entry.item_id == item_id and not entry.flags & metadata.IS_USER:
+                return self.item(entry, most)
+        return None
+
+    def _number(self, item_id: UUID, length: int) -> int | None:
+        item = self.system_item(item_id, length)
+        return None if item is None or len(item.data) < length else int.from_bytes(item.data, "little")
+
+    @cached_property
+    def layout(self) -> BatLayout | None:
+        """How the block table is to be read; None when the metadata does not tell."""
+        parameters = self._number(metadata.FILE_PARAMETERS, 8)
+        size = self._number(metadata.VIRTUAL_DISK_SIZE, 8)
+        sector = self._number(metadata.LOGICAL_SECTOR_SIZE, 4)
+        if parameters is None or size is None or sector not in (512, 4096):
+            return None
+        block, flags = parameters & 0xFFFFFFFF, parameters >> 32
+        if block & (block - 1) or not MIB <= block <= 256 * MIB or not 0 < size <= metadata.LARGEST_DISK:
+            return None
+        return BatLayout(size, block, sector, bool(flags & 2))
+
+    def name_of(self, offset: int) -> str:
+        """The structure that lies at *offset*, as far as headers and region tables tell."""
+        places = [(f"header {number + 1}", Range(at, header.HEADER.size)) for number, at in enumerate(header.OFFSETS)]
+        tables = [Range(at, region.TABLE_SIZE) for at in region.OFFSETS]
+        places += [(f"region table {number + 1}", place) for number, place in enumerate(tables)]
+        places.append(("the first MiB", Range(0, AREA)))
+        large = (("the log", self.log), ("the BAT", self.bat), ("the metadata", self.metadata))
+        places += [(name, place.range) for name, place in large if place.range is not None]
+        for name, place in places:
+            if place.offset <= offset < place.end:
+                return name
+        chunk = self._bitmaps.get(offset // MIB)
+        if chunk is not None:
+            return f"the sector bitmap of chunk {chunk}"
+        return "blocks or free space" if offset < self.size else "space behind the end of the file"
+
+    @cached_property
+    def _bitmaps(self) -> dict[int, int]:
+        """The chunks of sector bitmaps, by the MiB of the file where they lie."""
+        layout, place = self.layout, self.bat.range
+        if layout is None or place is None or not layout.has_parent:
+            return {}
+        indexes = (layout.bitmap_index(chunk) for chunk in range(layout.chunks))
+        places = [place.offset + index * ENTRY_SIZE for index in indexes if (index + 1) * ENTRY_SIZE <= place.length]
+        found: dict[int, int] = {}
+        for chunk, entry in enumerate(preads(self.storage, [(at, ENTRY_SIZE) for at in places])):
+            raw = int.from_bytes(entry, "little")
+            if state(raw) == BitmapState.PRESENT:
+                found[raw // MIB] = chunk
+        return found
+
+
+def region_entries(copy: bytes) -> list[RegionEntry]:
+    """The entries of a region table; none when it claims more than fit."""
+    count = int.from_bytes(copy[8:12], "little")
+    start = region.TABLE_HEADER.size
+    if count > MOST_ENTRIES:
+        return []
+    places = range(start, start + count * region.ENTRY.size, region.ENTRY.size)
+    rows = [copy[at : at + region.ENTRY.size] for at in places]
+    try:
+        return [region.ENTRY.parse(row) for row in rows if len(row) == region.ENTRY.size]
+    except Error:
+        return []
