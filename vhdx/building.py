@@ -1,5 +1,6 @@
 """Files under construction: made under a temporary name, given their own when they are complete."""
 
+import errno
 import posixpath
 import re
 from collections.abc import Iterator
@@ -32,7 +33,11 @@ def building(files: FileSystem, path: str, *, token: str, replace: bool = False)
             files.stat(path)
             raise FileExistsError(f"{files.describe(path)} exists already")
     temporary = temporary_name(path, token)
-    storage = files.create(temporary)
+    try:
+        storage = files.create(temporary)
+    except FileNotFoundError as error:
+        directory = files.describe(posixpath.dirname(path))
+        raise FileNotFoundError(errno.ENOENT, "there is no such directory", directory) from error
     try:
         yield storage
         files.rename(temporary, path, replace=replace)

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from vhdx.chain import Chain, Found, resolve
 from vhdx.errors import Error
 from vhdx.extents import Extent, Presence, Range
-from vhdx.image.base import Image, Progress
+from vhdx.image.base import DiskType, Image, Progress
 from vhdx.zeros import is_zeros
 
 _BATCH = 64
@@ -24,8 +24,8 @@ def compact(chain: Chain, *, scan: bool = True, on_progress: Progress | None = N
     """
     leaf = chain.leaf
     block_size = leaf.info.block_size
-    if block_size is None:
-        raise Error(f"{leaf.storage.name}: only files with blocks can be compacted, this one is as long as its disk")
+    if block_size is None or leaf.info.type is DiskType.FIXED:
+        raise Error(f"{leaf.storage.name}: only a file whose blocks come and go can be compacted, and this is no such")
     done: Progress = on_progress or _ignore
     if scan:
         _drop_zeros(chain, block_size, done)

@@ -55,8 +55,8 @@ def relative_path(name: str) -> str:
 
     Raises Error for a name that Windows does not have: the record could not be followed.
     """
-    if _parts(name) != [name]:
-        raise Error(f"{name!r}: not a name that can be recorded as a parent's; rename the file")
+    if _parts(name) != [name] or any("\ud800" <= letter <= "\udfff" for letter in name):
+        raise Error(f"{name}: not a name that can be recorded as a parent's; rename the file")
     return f".\\{name}"
 
 

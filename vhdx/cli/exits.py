@@ -8,7 +8,6 @@ from vhdx.errors import (
     Cancelled,
     Error,
     FormatError,
-    HasChildren,
     InUse,
     OutOfSpace,
     ParentMismatch,
@@ -50,7 +49,6 @@ _CODES: list[tuple[type[BaseException], Exit]] = [
 """Kinds before what they are kinds of."""
 _HINTS: list[tuple[type[BaseException], str]] = [
     (Unrecognised, "-f raw, -f vhd or -f vhdx says which it is"),
-    (HasChildren, "--orphan gives them up"),
     (ParentNotFound, "--parents-in DIR says where else to look, vhdx-img relink CHILD PARENT records another file"),
     (ParentMismatch, "vhdx-img relink CHILD PARENT does that"),
     (WouldLoseData, "--shrink cuts off what reads as zeros, --shrink --force whatever is there"),

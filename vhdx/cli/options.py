@@ -6,9 +6,11 @@ from typing import Any, TypeVar
 import click
 
 from vhdx.cli.account import Account
+from vhdx.cli.exits import Exit, Stop, reason
 from vhdx.cli.kinds import FORMAT, directory_names, file_names
 from vhdx.cli.program import CONTEXT, debug_option
 from vhdx.cli.reach import Reach
+from vhdx.errors import HasChildren
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -36,7 +38,12 @@ def _reaching(function: Callable[..., Any]) -> Callable[..., Any]:
         **own: Any,  # click hands over what the decorators of *function* declare
     ) -> Any:
         with Reach(Account(auth_file, kerberos), smb_encrypt, parents_in) as reach:
-            return function(reach, **own)
+            try:
+                return function(reach, **own)
+            except HasChildren as error:
+                if "orphan" not in own:
+                    raise
+                raise Stop(Exit.REFUSED, f"{reason(error)}; --orphan gives them up") from error
 
     called.__doc__ = function.__doc__
     for option in reversed(_SHARED):

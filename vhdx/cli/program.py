@@ -5,15 +5,19 @@ import sys
 import traceback
 from collections.abc import Mapping, Sequence
 from importlib import import_module
+from io import TextIOWrapper
+from pathlib import Path
 from typing import NoReturn
 
 import click
+from click.utils import PacifyFlushWrapper
 
 from vhdx.cli.exits import Exit, Stop, exit_code, reason
 from vhdx.cli.plain import escaped
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 _DEBUG_VARIABLE = "VHDX_DEBUG"
+_STDOUT = 1
 
 
 class Program(click.Group):
@@ -21,7 +25,7 @@ class Program(click.Group):
 
     def __init__(self, name: str, text: str, modules: Mapping[str, str]) -> None:
         version = click.version_option(package_name="vhdx", message="%(prog)s %(version)s")
-        super().__init__(name, help=text, context_settings=CONTEXT, no_args_is_help=True)
+        super().__init__(name, help=text, context_settings=CONTEXT, no_args_is_help=False)
         self.params.append(debug_option())
         self._modules = modules
         version(self)
@@ -53,19 +57,29 @@ def _debug(ctx: click.Context, _: click.Parameter, value: bool) -> None:  # noqa
 
 def run(program: click.Group, arguments: Sequence[str] | None = None) -> NoReturn:
     """Run *program* with the arguments of the process, and end the process."""
-    for stream in (sys.stdout, sys.stderr):
-        # A terminal that lacks a letter gets its escape instead of a traceback.
-        stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+    _provide_streams()
     state: dict[str, bool] = {"debug": bool(os.environ.get(_DEBUG_VARIABLE))}
     code = _run(program, arguments, state)
     try:
         sys.stdout.flush()
-    except BrokenPipeError:
-        code = Exit.PIPE
-    if code == Exit.PIPE:
+    except OSError as error:
+        if code == Exit.DONE:
+            code, text = _ending(error, program.name or "")
+            if text:
+                print(f"{program.name}: {text}", file=sys.stderr)  # noqa: T201
         # What could not be printed would be tried again, and complained about, when the interpreter ends.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        os.dup2(os.open(os.devnull, os.O_WRONLY), _STDOUT)
     sys.exit(code)
+
+
+def _provide_streams() -> None:
+    """Streams that take everything: one that was closed is replaced, and a letter that a terminal lacks is escaped."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, Path(os.devnull).open("w"))  # noqa: SIM115  it lives as long as the process
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _run(program: click.Group, arguments: Sequence[str] | None, state: dict[str, bool]) -> int:
@@ -73,6 +87,9 @@ def _run(program: click.Group, arguments: Sequence[str] | None, state: dict[str,
     try:
         result = program.main(arguments, prog_name=name, standalone_mode=False, obj=state)
         return result if isinstance(result, int) else Exit.DONE
+    except SystemExit as error:
+        # Click ends so when nobody reads any more, and after it completed words for a shell.
+        return Exit.PIPE if type(sys.stdout) is PacifyFlushWrapper else int(error.code or 0)
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001  nobody is to be left with a traceback
         code, text = _ending(error, name)
         if code is not Exit.USAGE and not isinstance(error, Stop) and state.get("debug"):
@@ -94,6 +111,8 @@ def _ending(error: BaseException, name: str) -> tuple[int, str]:
         case BrokenPipeError(filename=None):
             return Exit.PIPE, ""
     code, text = exit_code(error), reason(error)
+    if code is Exit.NO_SPACE and isinstance(error, OSError) and error.filename is None:
+        text = f"standard output: {text}"
     if code is None:
         kind = type(error).__name__
         return Exit.BUG, f"{kind}: {text}; this is a bug of {name}, please report it with what --debug prints"

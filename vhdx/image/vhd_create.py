@@ -69,7 +69,7 @@ def create_vhd(
 
 def fault(size: int, options: CreateOptions, *, has_parent: bool) -> str:
     """Why there cannot be such an image; empty when there can."""
-    block_size = options.block_size or _BLOCK
+    block_size = _BLOCK if options.block_size is None else options.block_size
     if options.logical_sector_size not in (None, 512):
         return f"a VHD has sectors of 512 bytes, not of {options.logical_sector_size}; use VHDX"
     if options.fixed or options.azure:

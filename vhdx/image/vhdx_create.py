@@ -106,12 +106,14 @@ def fault(size: int, options: CreateOptions, *, has_parent: bool) -> str:
 
 def _described(size: int, options: CreateOptions, disk_id: UUID, locator: bytes | None) -> DiskMetadata:
     return DiskMetadata(
-        block_size=options.block_size or (_DYNAMIC_BLOCK if locator is None else _DIFFERENCING_BLOCK),
+        block_size=(_DYNAMIC_BLOCK if locator is None else _DIFFERENCING_BLOCK)
+        if options.block_size is None
+        else options.block_size,
         leave_block_allocated=options.fixed and locator is None,
         has_parent=locator is not None,
         virtual_size=size,
         disk_id=disk_id,
-        logical_sector_size=options.logical_sector_size or 512,
+        logical_sector_size=512 if options.logical_sector_size is None else options.logical_sector_size,
         physical_sector_size=options.physical_sector_size,
         parent_locator=locator,
     )

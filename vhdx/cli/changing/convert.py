@@ -51,11 +51,11 @@ def command(
 
     SOURCE is only read. TARGET appears under its name when it is complete; until then it is a file NAME.xxxxxxxx.tmp.
     """
-    named = target_format or ("vhd" if azure else _EXTENSIONS.get(posixpath.splitext(target)[1].lower()))
+    named = target_format or _EXTENSIONS.get(posixpath.splitext(target)[1].lower()) or ("vhd" if azure else None)
     if named is None:
         raise click.UsageError(f"the extension of {target} names no format: give -O raw, -O vhd or -O vhdx")
     if azure and named != "vhd":
-        raise click.UsageError("--azure makes a VHD")
+        raise click.UsageError(f"--azure makes a VHD, and {target} is to be a {named}: name it .vhd")
     if azure and kind == "dynamic":
         raise click.UsageError("Azure takes fixed images only: leave out -t dynamic")
     options = shape(ImageFormat(named), kind, block_size, sector_size, azure=azure)

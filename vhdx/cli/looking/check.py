@@ -12,7 +12,7 @@ from vhdx.cli.kinds import image_format
 from vhdx.cli.options import format_option, image_argument, json_option, subcommand
 from vhdx.cli.printing import print_json, print_line
 from vhdx.cli.reach import Reach
-from vhdx.errors import Error
+from vhdx.errors import Cancelled, Error
 
 COULD_NOT_FINISH, DAMAGED, MINOR = 1, 2, 3
 
@@ -43,6 +43,8 @@ def command(
             name = place.files.describe(place.path)
             found = engine.check(place.files, place.path, chain=chain, deep=deep, format=format)
             code = _print_json(name, list(found)) if as_json else _print(name, found)
+    except Cancelled:
+        raise
     except (Error, OSError) as error:
         raise Stop(COULD_NOT_FINISH, reason(error)) from error
     raise Stop(code)

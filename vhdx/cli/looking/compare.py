@@ -11,7 +11,7 @@ from vhdx.cli.plain import exact_size, size_text
 from vhdx.cli.printing import print_json, print_line
 from vhdx.cli.progress import Meter, quiet_option
 from vhdx.cli.reach import Reach
-from vhdx.errors import Error
+from vhdx.errors import Cancelled, Error
 from vhdx.extents import Range
 
 DIFFERENT, COULD_NOT = 1, 3
@@ -50,6 +50,8 @@ def command(
         ):
             found = _found(left, right, quiet=quiet)
             sizes = (left.size, right.size)
+    except Cancelled:
+        raise
     except (Error, OSError) as error:
         raise Stop(COULD_NOT, reason(error)) from error
     same = not found and (zero_tail or sizes[0] == sizes[1])

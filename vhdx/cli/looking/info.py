@@ -48,11 +48,11 @@ def info_json(
         "logical_sector_size": info.logical_sector_size,
         "physical_sector_size": info.physical_sector_size,
         "disk_id": None if info.disk_id is None else str(info.disk_id),
-        "linkage": None if info.linkage is None else str(info.linkage),
         "creator": info.creator,
         "log": {"state": log_state(info), "entries": info.log_entries},
         "parent": None if link is None else link_json(files, link),
         "warnings": list(info.warnings),
+        "linkage": None if info.linkage is None else str(info.linkage),
     }
 
 
