@@ -147,6 +147,7 @@ def test_no_standard_input_at_all(programs: Programs) -> None:
 def test_a_named_pipe(programs: Programs, tmp_path: Path) -> None:
     programs.bench.create("a.vhdx", 4 * MIB)
     os.mkfifo(tmp_path / "pipe")
-    script = 'printf hello > pipe & exec "$0" "$@"'
+    # What writes to the pipe must not keep the command's own output open when nobody reads from it.
+    script = 'timeout 10 sh -c "printf hello > pipe" >/dev/null 2>&1 & exec "$0" "$@"'
     programs.img("write", "a.vhdx", "9", "--from", "pipe", before=["sh", "-c", script])
     assert programs.bench.content("a.vhdx")[9:14] == b"hello"

@@ -4,6 +4,7 @@ import posixpath
 
 import click
 
+from vhdx.cli.changing.elsewhere import tell_of_elsewhere
 from vhdx.cli.changing.shape import block_size_option, sector_size_option, shape, type_option
 from vhdx.cli.kinds import SIZE, file_names
 from vhdx.cli.options import force_option, subcommand
@@ -11,9 +12,8 @@ from vhdx.cli.plain import exact_size
 from vhdx.cli.printing import print_line
 from vhdx.cli.progress import Meter
 from vhdx.cli.reach import Reach
-from vhdx.errors import ParentNotFound
 from vhdx.image.base import ImageFormat
-from vhdx.location import LocalAddress, Place
+from vhdx.location import Place
 
 _EXTENSIONS = {".vhd": "vhd", ".avhd": "vhd", ".vhdx": "vhdx", ".avhdx": "vhdx"}
 
@@ -75,8 +75,7 @@ def _create_child(
     reach: Reach, place: Place, parent: str, size: int | None, format_name: str | None, *, force: bool
 ) -> None:
     below = reach.beside(place, parent)
-    home, elsewhere = posixpath.dirname(place.path), posixpath.dirname(below)
-    engine = reach.engine(place, also=elsewhere)
+    engine = reach.engine(place, also=posixpath.dirname(below))
     info = engine.info(place.files, below)
     name = place.files.describe(place.path)
     wanted = format_name or _EXTENSIONS.get(posixpath.splitext(place.path)[1].lower())
@@ -87,10 +86,4 @@ def _create_child(
         )
     engine.create_child(place.files, place.path, below, size=size, replace=force)
     print_line(f"{name}: {info.format.value}, differencing over {place.files.describe(below)}")
-    if posixpath.normpath(elsewhere) != posixpath.normpath(home):
-        print_line("nothing beside the parent tells that it has this child: never change the parent")
-        try:
-            reach.engine(place).layers(place.files, place.path)
-        except ParentNotFound:
-            directory = elsewhere if isinstance(place.address, LocalAddress) else f"/{elsewhere}"
-            print_line(f"the parent is outside the image's directory: whoever opens it says --parents-in {directory}")
+    tell_of_elsewhere(reach, place, below)

@@ -4,6 +4,7 @@ import posixpath
 
 import click
 
+from vhdx.cli.changing.elsewhere import tell_of_elsewhere
 from vhdx.cli.kinds import file_names
 from vhdx.cli.options import subcommand
 from vhdx.cli.printing import print_line
@@ -25,3 +26,4 @@ def command(reach: Reach, *, child: str, parent: str) -> None:
         elsewhere = posixpath.dirname(below)
         reach.engine(place, also=elsewhere).relink(place.files, place.path, below)
         print_line(f"{place.files.describe(place.path)}: its parent is {place.files.describe(below)}")
+        tell_of_elsewhere(reach, place, below)

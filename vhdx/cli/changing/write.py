@@ -18,6 +18,8 @@ from vhdx.cli.printing import print_line
 from vhdx.cli.progress import Meter, quiet_option
 from vhdx.cli.reach import Reach
 from vhdx.errors import Error
+from vhdx.storage.base import FileSystem
+from vhdx.storage.local import LocalFileSystem
 
 _PIECE = 8 << 20
 
@@ -52,15 +54,30 @@ def command(
         engine = reach.engine(place)
         format = image_format(format_name)
         with engine.open_chain(place.files, place.path, writable=1, orphan=orphan, format=format) as chain:
-            with _bytes_from(source, most=max(0, chain.size - offset)) as (file, length):
-                if offset + length > chain.size:
-                    raise Error(
-                        f"{place.files.describe(place.path)}: {length} bytes at {offset} go past the end of the disk, "
-                        f"which has {chain.size} bytes; nothing was written"
-                    )
+            name = place.files.describe(place.path)
+            if source is not None:
+                _refuse_itself(place.files, place.path, source)
+            most = max(0, chain.size - offset)
+            with _bytes_from(source, most) as (file, length):
+                if length > most:
+                    raise Error(f"{name}: {_overrun(length, most, offset, chain.size)}; nothing was written")
                 _copy(file, chain, offset, length, meter)
             chain.flush()
         print_line(f"{place.files.describe(place.path)}: {size_text(length)} written at {offset}")
+
+
+def _refuse_itself(files: FileSystem, image: str, source: str) -> None:
+    """Raises Error when *source* is the image: what is read would change on the way."""
+    path = Path(source).absolute()
+    # A pipe is no image, and must not be opened twice.
+    if path.is_file() and LocalFileSystem(path.parent).stat(path.name).identity == files.stat(image).identity:
+        raise Error(f"{source}: is the image that it is to be written to")
+
+
+def _overrun(length: int, most: int, offset: int, size: int) -> str:
+    """What is wrong with so many bytes at *offset*; of a stream no more are counted than it takes to know."""
+    what = f"more than {most} bytes" if length == most + 1 else f"{length} bytes"
+    return f"{what} at {offset} go past the end of the disk, which has {size} bytes"
 
 
 def _copy(file: BinaryIO, chain: Chain, offset: int, length: int, meter: Meter) -> None:
@@ -83,6 +100,8 @@ def _bytes_from(source: str | None, most: int) -> Iterator[tuple[BinaryIO, int]]
                 yield file, os.fstat(file.fileno()).st_size
             else:
                 yield from _spooled(file, most)
+    elif sys.stdin is None:
+        raise Error("standard input is closed; say --from FILE")
     else:
         yield from _spooled(sys.stdin.buffer, most)
 
