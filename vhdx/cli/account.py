@@ -84,5 +84,6 @@ def _ask(address: ShareAddress) -> Credentials:
 
     server = escaped(address.server)
     user = address.user or click.prompt(f"User for {server}", err=True)
-    password = click.prompt(f"Password of {escaped(user)} on {server}", hide_input=True, err=True, default="")
+    question = f"Password of {escaped(user)} on {server}"
+    password = click.prompt(question, hide_input=True, err=True, default="", show_default=False)
     return Credentials(user, password, address.domain)

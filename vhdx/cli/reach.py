@@ -11,6 +11,7 @@ from vhdx.cli.account import Account
 from vhdx.errors import Error
 from vhdx.location import Address, LocalAddress, Place, ShareAddress, locate, new_pool, parse
 from vhdx.parents import ParentPolicy
+from vhdx.storage.credentials import Credentials
 
 if TYPE_CHECKING:
     from vhdx.engine import NativeEngine
@@ -26,6 +27,7 @@ class Reach:
     parents_in: Sequence[str] = ()
     _stack: ExitStack = field(default_factory=ExitStack)
     _pool: "SmbPool | None" = None
+    _known: dict[tuple[str, int, str, str], Credentials] = field(default_factory=dict, repr=False)
 
     def place(self, location: str) -> Place:
         """The file system and path of a location. Raises Error, OSError."""
@@ -34,8 +36,15 @@ class Reach:
             return locate(location)
         if self._pool is None:
             self._pool = self._stack.enter_context(new_pool())
-        auth = self.account.credentials(address)
+        auth = self._account_of(address)
         return locate(location, auth=auth, pool=self._pool, encrypt=self.encrypt)
+
+    def _account_of(self, address: ShareAddress) -> Credentials:
+        """Who logs on; asked for once for each server and user."""
+        key = (address.server.casefold(), address.port, address.user, address.domain)
+        if key not in self._known:
+            self._known[key] = self.account.credentials(address)
+        return self._known[key]
 
     def beside(self, place: Place, location: str) -> str:
         """The path of another location in the file system of *place*. Raises Error when it is in another."""
