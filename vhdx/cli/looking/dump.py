@@ -11,6 +11,7 @@ from vhdx.cli.exits import Exit, Stop
 from vhdx.cli.kinds import image_format
 from vhdx.cli.looking.check import finding_json
 from vhdx.cli.options import format_option, image_argument, json_option, subcommand
+from vhdx.cli.plain import escaped
 from vhdx.cli.printing import print_line, print_list
 from vhdx.cli.reach import Reach
 from vhdx.dump import Field, Part, Structure, dump_storage
@@ -47,6 +48,7 @@ def command(reach: Reach, *, image: str, parts: tuple[str, ...], format_name: st
     """
     wanted = list(Part) if not parts or _ALL in parts else [Part(part) for part in dict.fromkeys(parts)]
     with reach.place(image) as place:
+        name = place.files.describe(place.path)
         storage = place.files.open(place.path, Access.INSPECT)
         try:
             tally = _Tally(dump_storage(storage, wanted, format=image_format(format_name)))
@@ -58,7 +60,7 @@ def command(reach: Reach, *, image: str, parts: tuple[str, ...], format_name: st
         finally:
             storage.close()
     if tally.damaged:
-        raise Stop(Exit.DAMAGED)
+        raise Stop(Exit.DAMAGED, f"{escaped(name)}: something in it is damaged; what and where is said above")
 
 
 class _Tally:

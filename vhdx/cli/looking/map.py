@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
+from uuid import uuid4
 
 import click
 
@@ -17,6 +18,10 @@ from vhdx.cli.printing import print_line, print_list
 from vhdx.cli.reach import Reach
 from vhdx.extents import Extent, Presence
 from vhdx.image.base import DiskType, ImageFormat, ImageInfo
+from vhdx.image.open import open_image
+from vhdx.location import Place
+from vhdx.parents import Layer
+from vhdx.storage.base import Access
 
 _KEYS = ("start", "length", "depth", "present", "zero", "data")
 
@@ -67,19 +72,24 @@ def command(
     The JSON has the shape of qemu-img map --output=json: depth counts the layers from IMAGE (0) down, offset is the
     place in the file of that layer. Pictures show every layer.
     """
-    with reach.place(image) as place:
-        engine = reach.engine(place)
-        with engine.open_chain(place.files, place.path, format=image_format(format_name)) as chain:
-            names = [place.files.describe(one.path) for one in chain.layers]
-            if svg or png or heat:
-                _draw(chain, names, svg, png, heat=heat, force=force)
-                return
-            shown = Chain(chain.layers[:1]) if layer else chain
-            found = joined(mapped(shown))
-            if as_json:
-                print_list(_record(one, names) for one in found)
-            else:
-                _print(found, names)
+    with reach.place(image) as place, _opened(reach, place, image_format(format_name), alone=layer) as chain:
+        names = [place.files.describe(one.path) for one in chain.layers]
+        if svg or png or heat:
+            _draw(chain, names, svg, png, heat=heat, force=force)
+            return
+        found = joined(mapped(chain))
+        if as_json:
+            print_list(_record(one, names) for one in found)
+        else:
+            _print(found, names)
+
+
+def _opened(reach: Reach, place: Place, format: ImageFormat | None, *, alone: bool) -> Chain:
+    """The disk, or its uppermost layer, for which no parent has to be there."""
+    if not alone:
+        return reach.engine(place).open_chain(place.files, place.path, format=format)
+    storage = place.files.open(place.path, Access.READ)
+    return Chain([Layer(place.path, open_image(storage, new_id=uuid4, format=format))])
 
 
 def mapped(chain: Chain) -> Iterator[Mapped]:
