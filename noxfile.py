@@ -31,6 +31,7 @@ SYSTEM_PATH = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", 
 
 SAMBA = {"smbd": "samba", "pdbedit": "samba-common-bin"}
 DISK_TOOLS = {"qemu-img": "qemu-utils", "mke2fs": "e2fsprogs", "mkfs.fat": "dosfstools"}
+CLOUD = {"mariadbd": "mariadb-server", "memcached": "memcached", "rabbitmq-server": "rabbitmq-server", "sudo": "sudo"}
 BROWSER = {"chromium": "chromium"}
 """Programs, and the Debian packages that hold them."""
 
@@ -89,6 +90,25 @@ def soak(session: nox.Session) -> None:
 
 
 @nox.session
+def cinder(session: nox.Session) -> None:
+    """The driver in a real Cinder with its services, as root: a life of volumes; arguments go to pytest."""
+    in_a_cloud(session, "test")
+
+
+@nox.session
+def tempest(session: nox.Session) -> None:
+    """Cinder's own integration tests against the driver, as root; an argument says which: a regular expression."""
+    in_a_cloud(session, "tempest")
+
+
+def in_a_cloud(session: nox.Session, verb: str) -> None:
+    """Run ``python -m tests.cinder`` with what its services need."""
+    provide(session, "without them no Cinder can run", CLOUD)
+    install(session, PRODUCT, groups=["test"])
+    session.run("python", "-m", "tests.cinder", verb, *session.posargs, env={"PATH": SYSTEM_PATH})
+
+
+@nox.session
 def bench(session: nox.Session) -> None:
     """Side by side with other software; arguments go to ``python -m benchmarks``."""
     provide(session, "what needs them is left out")
@@ -106,9 +126,10 @@ def install(session: nox.Session, *what: str, groups: Sequence[str] = ()) -> Non
     stamp.write_text(wanted)
 
 
-def provide(session: nox.Session, otherwise: str) -> None:
+def provide(session: nox.Session, otherwise: str, more: dict[str, str] | None = None) -> None:
     """Fetch the programs that are missing, quietly, where that is allowed; say which are not there after all."""
     wanted = DISK_TOOLS if os.environ.get("VHDX_NO_SAMBA") else {**SAMBA, **DISK_TOOLS}
+    wanted = {**wanted, **(more or {})}
     if os.environ.get("VHDX_BROWSER"):
         wanted = {**wanted, **BROWSER}
     if missing(wanted) and may_fetch():

@@ -401,7 +401,9 @@ class SmbfsDriver(driver.VolumeDriver):  # type: ignore[misc]  # Cinder is not t
 
     # Attaching.
 
-    def initialize_connection(self, volume: Any, connector: Any, **_: Any) -> dict[str, Any]:  # noqa: ARG002
+    def initialize_connection(
+        self, volume: Any, connector: Any, initiator_data: Any = None, **_: Any  # noqa: ARG002
+    ) -> dict[str, Any]:
         """Where the volume's file is; the account of the share only where the operator says so."""
         with _told_to_cinder():
             pool = self._pool_of(volume)
