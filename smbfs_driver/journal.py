@@ -30,7 +30,7 @@ from enum import Enum
 
 from smbfs_driver.names import FileKind, VolumeNames, parse
 from smbfs_driver.plans import Plan
-from smbfs_driver.steps import Remove, Site, Step, decode, encode
+from smbfs_driver.steps import Moving, Remove, Site, Step, decode, encode
 from vhdx.errors import Error, InUse, OutOfSpace
 from vhdx.storage.base import Access, Storage
 
@@ -77,14 +77,30 @@ class Operation:
         """Promise the plan's recovery, then run its steps. The last thing done in an operation."""
         try:
             if plan.recovery:
-                self._hold.write([(0, dump(plan.recovery))])
-                self._hold.flush()
+                self._promise(plan.recovery)
         except OutOfSpace:
             # A full share must not keep anyone from making room; stopped, a removal has to be asked for again.
             if not all(isinstance(step, Remove) for step in plan.steps):
                 raise
         self._undo = plan.undo
         _run(plan.steps, self._names, self._site, self._hold)
+
+    def mark(self, step: Step) -> None:
+        """Leave *step* for whoever comes next, if this operation fails from here on."""
+        self._promise([step])
+        self._undo = None
+
+    def unmark(self) -> None:
+        """Nothing is left to be done if this operation fails."""
+        self._undo = ()
+
+    def carry_out(self, steps: Sequence[Step]) -> None:
+        """Run *steps* under the mark."""
+        _run(steps, self._names, self._site, self._hold)
+
+    def _promise(self, steps: Sequence[Step]) -> None:
+        self._hold.write([(0, dump(steps))])
+        self._hold.flush()
 
     def finish(self) -> None:
         """Give the volume free. Raises OSError where the hold was lost on the way."""
@@ -120,6 +136,29 @@ def operation(names: VolumeNames, site: Site, *, supersede: bool = False) -> Ite
         held.abandon()
         raise
     held.finish()
+
+
+@contextlib.contextmanager
+def marked(names: VolumeNames, site: Site) -> Iterator[tuple[Operation, Moving] | None]:
+    """Hold a volume whose move was stopped, to settle it; None where no move is marked.
+
+    Raises InUse while the move is running.
+    """
+    try:
+        hold = site.files.open(names.intent, Access.WRITE)
+    except FileNotFoundError:
+        yield None
+        return
+    held = Operation(names, site, hold)
+    try:
+        steps = _read(hold, names)
+        if not steps or not isinstance(steps[0], Moving):
+            yield None
+            return
+        yield held, steps[0]
+        held.finish()
+    finally:
+        hold.close()
 
 
 def _begin(names: VolumeNames, site: Site, *, supersede: bool) -> Storage:
@@ -164,7 +203,7 @@ class Outcome(Enum):
 
 
 def settle(names: VolumeNames, site: Site, *, supersede: bool = False) -> Outcome:
-    """Run what a stopped operation left, and remove its intent; *supersede* leaves its steps out.
+    """Run what a stopped operation left, and remove its intent; *supersede* leaves its steps out, unless it is a move.
 
     Raises what stops a step; the intent stays then.
     """
@@ -175,13 +214,22 @@ def settle(names: VolumeNames, site: Site, *, supersede: bool = False) -> Outcom
     except InUse:
         return Outcome.RUNNING
     try:
-        if not supersede:
+        if not supersede or _is_move(hold, names):
             _run(_read(hold, names), names, site, hold)
         hold.truncate(0)
     finally:
         hold.close()
     _remove_intent(names, site)
     return Outcome.SETTLED
+
+
+def _is_move(hold: Storage, names: VolumeNames) -> bool:
+    """Whether half of the volume may be on another share, where nobody would look for it again."""
+    try:
+        steps = _read(hold, names)
+    except Error:  # not for this version to read, and to be dropped
+        return False
+    return any(isinstance(step, Moving) for step in steps)
 
 
 def _read(hold: Storage, names: VolumeNames) -> list[Step]:

@@ -136,7 +136,7 @@ def parse(file: str) -> FileName | None:
     built = _TEMPORARY.fullmatch(file)
     if built:
         final = parse(built["final"])
-        if final is None or final.kind in (FileKind.INTENT, FileKind.TEMPORARY):
+        if final is None or final.kind is FileKind.INTENT:
             return None
         return FileName(final.names, FileKind.TEMPORARY)
     stem, _, extension = file.rpartition(".")

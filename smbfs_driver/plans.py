@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from smbfs_driver.info import Info
 from smbfs_driver.names import DiskFormat, FileKind, VolumeNames
-from smbfs_driver.steps import CreateChild, Discard, Merge, Relink, Remove, Resize, Step, WriteInfo
+from smbfs_driver.steps import Convert, CreateChild, Discard, Merge, Relink, Remove, Resize, Step, Succeed, WriteInfo
 from vhdx.errors import Error
 
 SECTOR = 512
@@ -136,6 +136,20 @@ def revert_to_latest(state: State, snapshot_id: str) -> Plan:
     if file != state.info.active:
         raise Error(f"{state.names.volume}: {snapshot_id} is not the latest snapshot; delete the later ones first")
     return Plan([CreateChild(file, state.parent_of(file), replace=True)], undo=[])
+
+
+def check_lone(state: State) -> str:
+    """The volume's only image. Raises Error for a volume with snapshots."""
+    if len(state.chain) > 1 or state.info.snapshots:
+        raise Error(f"{state.names.volume}: it has snapshots, so it can be neither moved nor given another format")
+    return state.names.base
+
+
+def reformat(state: State, heir: VolumeNames, *, fixed: bool) -> Plan:
+    """An image in another format takes the place of the volume's only one."""
+    base = check_lone(state)
+    over = Succeed(base, heir.base)
+    return Plan([Convert(heir.base, base, fixed), over], undo=[over])
 
 
 def delete_volume(names: VolumeNames, listing: Sequence[str], chain: Sequence[str] = ()) -> Plan:

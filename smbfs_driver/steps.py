@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from smbfs_driver import info as info_file
-from smbfs_driver.names import FileKind, VolumeNames
+from smbfs_driver.names import DiskFormat, FileKind, VolumeNames, parse
+from smbfs_driver.shape import Shape
 from vhdx.engine import Engine
 from vhdx.errors import Error
 from vhdx.image.base import NewId
@@ -123,13 +124,72 @@ class Resize:
         site.engine.resize(site.files, self.path, self.size)
 
 
+@dataclass(frozen=True, slots=True)
+class Convert:
+    """Make *path*, which is not there, an image of its own format with what the lone image *source* holds."""
+
+    path: str
+    source: str
+    fixed: bool
+
+    def run(self, names: VolumeNames, site: Site) -> None:  # noqa: ARG002
+        """Atomic; not for repeating: what follows it looks whether it came to pass."""
+        shape = Shape(DiskFormat(self.path.rpartition(".")[2]), self.fixed)
+        site.engine.convert(site.files, self.source, site.files, self.path, options=shape.options)
+
+
+@dataclass(frozen=True, slots=True)
+class Succeed:
+    """Remove the volume's *base* and its .info, if *heir*, the base of the volume in another format, is there."""
+
+    base: str
+    heir: str
+
+    def run(self, names: VolumeNames, site: Site) -> None:
+        """Doing it again changes nothing."""
+        try:
+            site.files.stat(self.heir)
+        except FileNotFoundError:
+            return
+        _remove(site.files, names.info)
+        _remove(site.files, self.base)
+
+
+class MoveStopped(Error):
+    """A volume was on its way to *destination*, and only the catalogue of *owner* knows whether it has arrived."""
+
+    def __init__(self, message: str, owner: str = "", destination: str = "", volume: str = "") -> None:
+        super().__init__(message)
+        self.owner = owner
+        self.destination = destination
+        self.volume = volume
+
+
+@dataclass(frozen=True, slots=True)
+class Moving:
+    """The mark of a volume that is being moved to the share at *destination*; *owner* is its id in the catalogue."""
+
+    owner: str
+    destination: str
+
+    def run(self, names: VolumeNames, site: Site) -> None:
+        """Raises MoveStopped: see `smbfs_driver.moving`."""
+        where = site.files.describe(names.base)
+        raise MoveStopped(
+            f"{where}: its move to {self.destination} was stopped and is still to be settled",
+            self.owner,
+            self.destination,
+            names.volume,
+        )
+
+
 def _remove(files: FileSystem, path: str) -> None:
     with contextlib.suppress(FileNotFoundError):
         files.remove(path)
     files.sync_directory("")
 
 
-Step = CreateChild | Merge | Relink | WriteInfo | Discard | Remove | Resize
+Step = CreateChild | Merge | Relink | WriteInfo | Discard | Remove | Resize | Convert | Succeed | Moving
 """One change to the files of a volume: ``run`` does what is left of it, durably."""
 
 RECORDED: Mapping[str, type[Step]] = {
@@ -138,6 +198,8 @@ RECORDED: Mapping[str, type[Step]] = {
     "write_info": WriteInfo,
     "discard": Discard,
     "remove": Remove,
+    "succeed": Succeed,
+    "moving": Moving,
 }
 """The steps that may lie on a share, by the name they have there."""
 
@@ -165,7 +227,23 @@ def _decode(entry: object, names: VolumeNames, source: str) -> Step:
         raise Error(f"{source}: holds a step that this version does not know; finish it with the one that began it")
     if kind is WriteInfo:
         return WriteInfo(info_file.check(fields["document"], names, source).document())
-    for file in fields.values():
+    if kind is Moving:
+        return _decode_moving(fields, source)
+    heir = fields.get("heir")
+    if heir is not None and not _is_base_of(heir, names.volume):
+        raise Error(f"{source}: a step names {heir!r}, which is no base of volume {names.volume}")
+    for file in (value for key, value in fields.items() if key != "heir"):
         if not isinstance(file, str) or names.kind(file) in (None, FileKind.INTENT):
             raise Error(f"{source}: a step names {file!r}, which is no file of volume {names.volume}")
     return kind(**fields)
+
+
+def _decode_moving(fields: Mapping[str, Any], source: str) -> Moving:
+    if not all(isinstance(value, str) for value in fields.values()):
+        raise Error(f"{source}: the mark of a move is not made of texts")
+    return Moving(**fields)
+
+
+def _is_base_of(file: object, volume: str) -> bool:
+    parsed = parse(file) if isinstance(file, str) else None
+    return parsed is not None and parsed.kind is FileKind.BASE and parsed.names.volume == volume

@@ -13,18 +13,18 @@ undone, what deletes is finished. Sizes are in bytes.
 """
 
 import contextlib
-from collections.abc import Iterator, Sequence
 from contextlib import closing
 from typing import NamedTuple
 from uuid import uuid4
 
 from smbfs_driver import info as info_file
 from smbfs_driver import journal, plans
-from smbfs_driver.journal import Operation, Outcome, Recovery
+from smbfs_driver.journal import Recovery
 from smbfs_driver.names import DiskFormat, FileKind, VolumeNames, check_snapshot, parse
-from smbfs_driver.plans import Plan, State
+from smbfs_driver.plans import Plan
 from smbfs_driver.receiving import Announced, Sink, check_sound
 from smbfs_driver.shape import DYNAMIC_VHDX, Shape
+from smbfs_driver.shelf import Shelf
 from smbfs_driver.steps import Site
 from vhdx.engine import Engine, temporary_name
 from vhdx.errors import Error, InUse
@@ -45,11 +45,12 @@ class Volumes:
 
     def __init__(self, files: FileSystem, engine: Engine, ids: NewId = uuid4) -> None:
         self._site = Site(files, engine, ids)
+        self.shelf = Shelf(self._site)
 
     def create(self, name: str, size: int, shape: Shape = DYNAMIC_VHDX) -> None:
         """Make an empty volume. Raises Error where files of one with this name are there."""
         plans.check_size(size)
-        with self._creation(name, shape.format) as names:
+        with self.shelf.creation(name, shape.format) as names:
             self._site.engine.create(self._site.files, names.base, size, shape.options)
 
     def load(self, name: str, image: Foreign, size: int, shape: Shape) -> None:
@@ -59,9 +60,9 @@ class Volumes:
         or one that is larger.
         """
         plans.check_size(size)
-        with self._operation(name) as (held, state):
+        with self.shelf.operation(name) as (held, state):
             plans.check_loadable(state, shape.format)
-            self._check_idle([state.info.active], Access.WRITE)
+            self.shelf.check_idle([state.info.active], Access.WRITE)
             held.run(Plan([], undo=[]))
             self._take(image, state.names.base, size, shape)
 
@@ -73,7 +74,7 @@ class Volumes:
         """
         plans.check_size(size)
         site, format = self._site, ImageFormat(image.format.value)
-        with self._creation(name, shape.format) as names:
+        with self.shelf.creation(name, shape.format) as names:
             received = temporary_name(names.base, site.token())
             with closing(site.files.create(received)) as storage:
                 sink = Sink(storage, image.digest)
@@ -96,7 +97,7 @@ class Volumes:
 
         Raises Error for an image with a parent, or with children beside it.
         """
-        with self._creation(name, format) as names:
+        with self.shelf.creation(name, format) as names:
             info = self._site.engine.info(self._site.files, path, format=ImageFormat(format.value))
             self._check_alone(path, info)
             if children := self._site.engine.children(self._site.files, path):
@@ -111,7 +112,7 @@ class Volumes:
 
         Raises InUse while somebody writes to the volume.
         """
-        content = self._content(self._settled(name), None)
+        content = self._content(self.shelf.settled(name), None)
         self._site.engine.convert(self._site.files, content, files, path, options=options)
 
     def size(self, name: str) -> int:
@@ -120,43 +121,40 @@ class Volumes:
 
     def format(self, name: str) -> DiskFormat:
         """The format of the volume's files."""
-        return self._find(name).format
+        return self.shelf.find(name).format
 
     def delete(self, name: str) -> None:
         """Remove every file of a volume, and no other; one that is not there is fine."""
-        for disk_format in DiskFormat:
-            names = VolumeNames(name, disk_format)
-            if self._files_of(names):
-                self._delete(names)
+        self.shelf.delete(name)
 
     def create_snapshot(self, name: str, snapshot_id: str) -> None:
         """Keep what the volume holds now as a snapshot. Raises InUse while somebody writes to the volume."""
         check_snapshot(snapshot_id)
-        with self._operation(name) as (held, state):
+        with self.shelf.operation(name) as (held, state):
             plan = plans.create_snapshot(state, snapshot_id)
-            self._check_idle([state.info.active], Access.READ)
+            self.shelf.check_idle([state.info.active], Access.READ)
             held.run(plan)
 
     def delete_snapshot(self, name: str, snapshot_id: str) -> None:
         """Forget a snapshot, merging what was written after it down; one that is not there is fine."""
         check_snapshot(snapshot_id)
-        with self._operation(name) as (held, state):
+        with self.shelf.operation(name) as (held, state):
             plan = plans.delete_snapshot(state, snapshot_id)
             if plan.steps:
                 file = state.info.snapshots[snapshot_id]
                 place = state.chain.index(file)
-                self._check_idle(state.chain[max(place - 1, 0) : place + 2], Access.WRITE)
+                self.shelf.check_idle(state.chain[max(place - 1, 0) : place + 2], Access.WRITE)
             held.run(plan)
 
     def rename_snapshot(self, name: str, old: str, new: str) -> None:
         """Give a snapshot another id."""
         check_snapshot(new)
-        with self._operation(name) as (held, state):
+        with self.shelf.operation(name) as (held, state):
             held.run(plans.rename_snapshot(state, old, new))
 
     def snapshot_size(self, name: str, snapshot_id: str) -> int:
         """Bytes that the volume had at a snapshot."""
-        content = self._state(self._settled(name)).content_of(snapshot_id)
+        content = self.shelf.state(self.shelf.settled(name)).content_of(snapshot_id)
         return self._site.engine.info(self._site.files, content).virtual_size
 
     def snapshots(self) -> dict[str, list[str]]:
@@ -195,23 +193,23 @@ class Volumes:
 
     def extend(self, name: str, size: int) -> None:
         """Make a volume larger; the new part reads as zeros. Raises Error where it would become smaller."""
-        with self._operation(name) as (held, state):
+        with self.shelf.operation(name) as (held, state):
             present = self._site.engine.info(self._site.files, state.info.active).virtual_size
             held.run(plans.extend(state, present, size))
 
     def revert(self, name: str, snapshot_id: str) -> None:
         """Give a volume the content, and the size, that it had at its latest snapshot, which stays."""
         check_snapshot(snapshot_id)
-        with self._operation(name) as (held, state):
+        with self.shelf.operation(name) as (held, state):
             held.run(plans.revert_to_latest(state, snapshot_id))
 
     def active(self, name: str) -> str:
         """The path of the file that takes the volume's writes; opens no image, so it works while one is in use."""
-        return info_file.load(self._site.files, self._settled(name)).active
+        return info_file.load(self._site.files, self.shelf.settled(name)).active
 
     def chain(self, name: str) -> list[str]:
         """The paths of the verified chain under the active file, that one first."""
-        return list(self._state(self._settled(name)).chain)
+        return list(self.shelf.state(self.shelf.settled(name)).chain)
 
     def recover(self) -> Recovery:
         """Set right what was stopped on this share, on whichever machine; leaves alone what is running."""
@@ -219,78 +217,8 @@ class Volumes:
 
     # What the operations share.
 
-    def _files_of(self, names: VolumeNames) -> list[str]:
-        return [file for file in self._site.files.list("") if names.kind(file) is not None]
-
-    def _find(self, name: str) -> VolumeNames:
-        """The names of a volume that is there. Raises Error where there is none, or one in each format."""
-        found = [names for form in DiskFormat if self._exists((names := VolumeNames(name, form)).base)]
-        if len(found) > 1:
-            raise Error(f"{self._site.files.describe(name)}: there are a VHD and a VHDX file of this volume")
-        if not found:
-            raise Error(f"{self._site.files.describe(name)}: there is no such volume")
-        return found[0]
-
-    def _exists(self, path: str) -> bool:
-        try:
-            self._site.files.stat(path)
-        except FileNotFoundError:
-            return False
-        return True
-
-    def _state(self, names: VolumeNames) -> State:
-        info = info_file.load(self._site.files, names)
-        try:
-            chain = self._site.engine.layers(self._site.files, info.active)
-        except FileNotFoundError as error:
-            where = self._site.files.describe(info.active)
-            raise Error(f"{where}: the active file of {names.volume} is gone; restore it from a backup") from error
-        return State(names, info, chain)
-
-    def _settled(self, name: str) -> VolumeNames:
-        """The names of a volume on which nothing is under way. Raises InUse."""
-        names = self._find(name)
-        if journal.settle(names, self._site) is Outcome.RUNNING:
-            raise InUse(f"{self._site.files.describe(names.base)}: an operation on this volume is running")
-        return names
-
-    def _check_idle(self, paths: Sequence[str], access: Access) -> None:
-        """Raise InUse now, while nothing has begun, where somebody has a file open that is about to change."""
-        for path in paths:
-            # What is missing is for the operation to say, or a temporary that `recover` has just removed elsewhere.
-            with contextlib.suppress(FileNotFoundError):
-                self._site.files.open(path, access).close()
-
-    @contextlib.contextmanager
-    def _operation(self, name: str) -> Iterator[tuple[Operation, State]]:
-        names = self._find(name)
-        with journal.operation(names, self._site) as held:
-            yield held, self._state(names)
-
-    @contextlib.contextmanager
-    def _creation(self, name: str, format: DiskFormat) -> Iterator[VolumeNames]:
-        names = VolumeNames(name, format)
-        with journal.operation(names, self._site):
-            there = [file for form in DiskFormat for file in self._files_of(VolumeNames(name, form))]
-            there.remove(names.intent)
-            if there:
-                where = self._site.files.describe(there[0])
-                raise Error(f"{where}: a file of a volume of this name is there; delete that volume first")
-            yield names
-
-    def _delete(self, names: VolumeNames) -> None:
-        with journal.operation(names, self._site, supersede=True) as held:
-            listing = self._files_of(names)
-            chain: list[str] = []
-            # The chain only gives the order; a volume whose chain is broken is deleted all the same.
-            with contextlib.suppress(Error):
-                chain.extend(self._state(names).chain)
-            kept = (FileKind.INFO, FileKind.INTENT)
-            self._check_idle([file for file in listing if names.kind(file) not in kept], Access.WRITE)
-            held.run(plans.delete_volume(names, listing, chain))
-
     def _content(self, names: VolumeNames, snapshot_id: str | None) -> str:
-        state = self._state(names)
+        state = self.shelf.state(names)
         return state.info.active if snapshot_id is None else state.content_of(snapshot_id)
 
     def _take(self, image: Foreign, base: str, size: int, shape: Shape) -> None:
@@ -318,9 +246,9 @@ class Volumes:
         self, source: str, snapshot_id: str | None, target: "Volumes", name: str, *, size: int, shape: Shape
     ) -> None:
         files, engine = self._site.files, self._site.engine
-        content = self._content(self._settled(source), snapshot_id)
+        content = self._content(self.shelf.settled(source), snapshot_id)
         plans.check_growth(source, engine.info(files, content).virtual_size, size)
-        with target._creation(name, shape.format) as names:
+        with target.shelf.creation(name, shape.format) as names:
             engine.convert(files, content, target._site.files, names.base, options=shape.options, size=size)
             if snapshot_id is not None:
                 try:
@@ -336,6 +264,6 @@ class Volumes:
         read, but the deletion of the snapshot may have come first. (The active file shows the volume at some moment
         of the copy's, whatever else is done to the volume.)
         """
-        if self._content(self._settled(source), snapshot_id) != content:
+        if self._content(self.shelf.settled(source), snapshot_id) != content:
             where = self._site.files.describe(content)
             raise InUse(f"{where}: {source} was changed while it was copied; try again")

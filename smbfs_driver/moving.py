@@ -1,0 +1,128 @@
+"""A volume on its way to another share, or into another shape.
+
+A move goes over two shares and the catalogue of whoever owns the volume (Cinder's database), which says where the
+volume is. It is made so that either place is right at any time:
+
+1. the volume is held, and its intent marked with where it goes;
+2. a copy is made on the other share, whole and durable;
+3. the owner enters the new place in the catalogue: this is when the volume has moved;
+4. the files on the first share are removed, and then the mark.
+
+Stopped before 3, the copy is one too many; after it, the first files are. Only the catalogue can tell, so nothing but
+`settle` touches a marked volume: everything else raises MoveStopped, with the owner's id for the volume.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from smbfs_driver import journal, plans
+from smbfs_driver.journal import Operation
+from smbfs_driver.names import DiskFormat, VolumeNames
+from smbfs_driver.plans import Plan
+from smbfs_driver.shape import Shape
+from smbfs_driver.shelf import Shelf
+from smbfs_driver.steps import Moving
+from vhdx.engine import temporary_name
+from vhdx.errors import Error
+from vhdx.image.base import DiskType
+from vhdx.storage.base import Access
+
+
+@dataclass(frozen=True, slots=True)
+class Destination:
+    """The share at *address*, and the volumes on it."""
+
+    address: str
+    shelf: Shelf
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """How a volume is kept: the shape of its base, and whether snapshots are on it."""
+
+    shape: Shape
+    has_snapshots: bool
+
+
+def kept(shelf: Shelf, name: str) -> Kept:
+    """How the volume is kept now."""
+    names = shelf.settled(name)
+    state = shelf.state(names)
+    info = shelf.site.engine.info(shelf.site.files, names.base)
+    shape = Shape(names.format, info.type is DiskType.FIXED)
+    return Kept(shape, has_snapshots=len(state.chain) > 1 or bool(state.info.snapshots))
+
+
+def reshape(shelf: Shelf, name: str, shape: Shape) -> None:
+    """Give a volume without snapshots another format, or another way to take its space. Done or not done when stopped.
+
+    Raises InUse while somebody has the volume open.
+    """
+    with shelf.operation(name) as (held, state):
+        base = plans.check_lone(state)
+        shelf.check_idle([base], Access.WRITE)
+        site = shelf.site
+        if state.names.format is shape.format:
+            held.run(Plan([], undo=[]))
+            building = temporary_name(base, site.token())
+            site.engine.convert(site.files, base, site.files, building, options=shape.options)
+            site.files.rename(building, base, replace=True)
+            site.files.sync_directory("")
+            return
+        heir = VolumeNames(name, shape.format)
+        # Held as well, so that nobody takes what is under construction for a leftover.
+        with journal.operation(heir, site):
+            held.run(plans.reformat(state, heir, fixed=shape.fixed))
+
+
+def move(shelf: Shelf, name: str, onto: Destination, *, owner: str, shape: Shape, entered: Callable[[], None]) -> None:
+    """Move a volume without snapshots; *entered* returns when the catalogue says that it is there.
+
+    Raises InUse while somebody has the volume open, Error where files of the volume are there already. Where *entered*
+    raises, the catalogue has to be asked, by whoever calls `settle`.
+    """
+    with shelf.operation(name) as (held, state):
+        base = plans.check_lone(state)
+        shelf.check_idle([base], Access.WRITE)
+        held.mark(Moving(owner, onto.address))
+        begun = False
+        try:
+            with onto.shelf.creation(name, shape.format) as copy:
+                begun = True
+                files, there = shelf.site.files, onto.shelf.site.files
+                shelf.site.engine.convert(files, base, there, copy.base, options=shape.options)
+        except BaseException:
+            if begun:
+                onto.shelf.delete(name)
+            held.unmark()
+            raise
+        entered()
+        _remove(held, state.names, shelf)
+
+
+def settle(shelf: Shelf, name: str, onto: Destination, *, has_moved: bool) -> bool:
+    """Settle a move that was stopped as the catalogue says; whether there was one.
+
+    Raises InUse while the move is running, Error where the volume is not where it should be by now.
+    """
+    return any(_settle(shelf, VolumeNames(name, format), onto, has_moved=has_moved) for format in DiskFormat)
+
+
+def _settle(shelf: Shelf, names: VolumeNames, onto: Destination, *, has_moved: bool) -> bool:
+    with journal.marked(names, shelf.site) as found:
+        if found is None:
+            return False
+        held, mark = found
+        if mark.destination != onto.address:
+            raise Error(f"{shelf.site.files.describe(names.base)}: it is on its way to {mark.destination}")
+        # What stays is looked at before the other is removed.
+        (onto.shelf if has_moved else shelf).find(names.volume)
+        if has_moved:
+            _remove(held, names, shelf)
+        else:
+            onto.shelf.delete(names.volume)
+        return True
+
+
+def _remove(held: Operation, names: VolumeNames, shelf: Shelf) -> None:
+    held.carry_out(plans.delete_volume(names, shelf.files_of(names)).steps)
