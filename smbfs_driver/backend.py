@@ -1,20 +1,33 @@
 """The shares of one backend and every operation on them, in values that can cross from one process to another."""
 
 from collections.abc import Callable, Collection, Sequence
+from contextlib import ExitStack, suppress
 from pathlib import Path
+from typing import NamedTuple
 
+from smbfs_driver import moving
 from smbfs_driver.connections import Connect, ShareConnections
-from smbfs_driver.journal import Recovery
 from smbfs_driver.managing import Candidate, Reference, candidates
+from smbfs_driver.moving import Destination, Kept
 from smbfs_driver.names import DiskFormat
 from smbfs_driver.receiving import Announced, Digest, Sink
 from smbfs_driver.shape import Shape
 from smbfs_driver.shares import Share
 from smbfs_driver.volumes import Foreign, Volumes
 from vhdx.engine import NativeEngine
+from vhdx.errors import Error
 from vhdx.image.base import CreateOptions, ImageFormat
 from vhdx.storage.base import FileSystem, Space
 from vhdx.storage.local import LocalFileSystem
+
+
+class Member(NamedTuple):
+    """A volume of a group, and the snapshot that is to be made of it."""
+
+    address: str
+    name: str
+    snapshot_id: str
+
 
 Feed = Callable[[], bytes]
 """Gives the next bytes of an image, and none at its end."""
@@ -34,9 +47,16 @@ class Backend:
         """Total and free bytes of a share."""
         return self._connections.capacity(self._connections.find(address))
 
-    def recover(self, address: str) -> Recovery:
-        """Set right what was stopped on a share."""
-        return self._on(address).recover()
+    def unsettled(self, address: str) -> list[str]:
+        """The volumes on a share on which something was stopped, or is running."""
+        return self._on(address).unsettled()
+
+    def recover(self, address: str, name: str) -> bool:
+        """Set right what was stopped on a volume; whether there was something. Raises what keeps it from being done."""
+        report = self._on(address).recover(name)
+        for failure in report.failed.values():
+            raise failure
+        return bool(report.settled or report.removed)
 
     def create(self, address: str, name: str, size: int, shape: Shape) -> None:
         """Make an empty volume."""
@@ -58,6 +78,22 @@ class Backend:
         """Forget a snapshot."""
         self._on(address).delete_snapshot(name, snapshot_id)
 
+    def create_group_snapshot(self, members: Sequence[Member]) -> None:
+        """Keep what several volumes hold now, at one moment for all of them. Where one fails, none is kept."""
+        try:
+            with ExitStack() as held:
+                for create in [self._held(member, held) for member in sorted(members)]:
+                    create()
+        except BaseException:
+            for member in members:
+                # What cannot be taken back now is there to be deleted like any other snapshot.
+                with suppress(Error, OSError):
+                    self.delete_snapshot(*member)
+            raise
+
+    def _held(self, member: Member, held: ExitStack) -> Callable[[], None]:
+        return held.enter_context(self._on(member.address).held_for_snapshot(member.name, member.snapshot_id))
+
     def revert(self, address: str, name: str, snapshot_id: str) -> None:
         """Give a volume back what it held at its latest snapshot."""
         self._on(address).revert(name, snapshot_id)
@@ -71,6 +107,32 @@ class Backend:
             here.clone(name, source, size, target=there, shape=shape)
         else:
             here.create_from_snapshot(name, source, snapshot_id, size, target=there, shape=shape)
+
+    def kept(self, address: str, name: str) -> Kept:
+        """How a volume is kept."""
+        return moving.kept(self._on(address).shelf, name)
+
+    def reshape(self, address: str, name: str, shape: Shape) -> None:
+        """Keep a volume in another way."""
+        moving.reshape(self._on(address).shelf, name, shape)
+
+    def move(self, feed: Feed, address: str, name: str, *, onto: str, owner: str, shape: Shape) -> None:
+        """Move a volume to the share *onto*: takes a piece of *feed* when it is there, and its end once that counts."""
+
+        def entered() -> None:
+            while feed():
+                pass
+
+        destination, shelf = self._destination(onto), self._on(address).shelf
+        moving.move(shelf, name, destination, owner=owner, shape=shape, entered=entered)
+
+    def settle_move(self, address: str, name: str, *, onto: str, has_moved: bool) -> bool:
+        """Settle a move from a share that was stopped, as the catalogue says."""
+        return moving.settle(self._on(address).shelf, name, self._destination(onto), has_moved=has_moved)
+
+    def rename(self, address: str, name: str, to: str) -> None:
+        """Give a volume without snapshots another name."""
+        self._on(address).rename(name, to)
 
     def load(self, address: str, name: str, path: str, format: ImageFormat, *, size: int, fixed: bool) -> None:
         """Fill a new volume with the content of an image on this machine."""
@@ -97,6 +159,10 @@ class Backend:
         """Give a snapshot another id."""
         self._on(address).rename_snapshot(name, old, new)
 
+    def has_snapshot(self, address: str, name: str, snapshot_id: str) -> bool:
+        """Whether a volume has a snapshot."""
+        return self._on(address).has_snapshot(name, snapshot_id)
+
     def snapshot_size(self, address: str, name: str, snapshot_id: str) -> int:
         """Bytes that a volume had at a snapshot."""
         return self._on(address).snapshot_size(name, snapshot_id)
@@ -114,13 +180,16 @@ class Backend:
         format = ImageFormat(reference.format.value)
         return self._engine.info(self._files(reference.address), reference.path, format=format).virtual_size
 
-    def adopt(self, name: str, reference: Reference) -> int:
-        """Make an image on a share a volume there; its size in bytes."""
-        return self._on(reference.address).adopt(name, reference.path, reference.format)
+    def adopt(self, name: str, reference: Reference, unit: int) -> None:
+        """Make an image on a share a volume there, of a whole number of *unit* bytes."""
+        self._on(reference.address).adopt(name, reference.path, reference.format, unit)
 
     def candidates(self, address: str, managed: Collection[str]) -> list[Candidate]:
         """The images on a share that are, or could become, volumes."""
         return list(candidates(self._files(address), address, self._engine, managed))
+
+    def _destination(self, address: str) -> Destination:
+        return Destination(address, self._on(address).shelf)
 
     def _files(self, address: str) -> FileSystem:
         return self._connections.files(self._connections.find(address))

@@ -53,9 +53,12 @@ def by_smb(pool: "SmbPool") -> Connect:
     from vhdx.storage.smb import SmbSettings  # noqa: PLC0415
 
     def connect(share: Share) -> FileSystem:
-        settings = SmbSettings(encrypt=share.encrypt)
-        return pool.share(
-            share.server, share.share, port=share.port, credentials=share.credentials, settings=settings
-        )
+        settings = SmbSettings(encrypt=share.encrypt, minimum=share.minimum, maximum=share.maximum)
+        try:
+            return pool.share(
+                share.server, share.share, port=share.port, credentials=share.credentials, settings=settings
+            )
+        except ModuleNotFoundError as error:
+            raise Error(f"{share.address}: {error}") from error
 
     return connect

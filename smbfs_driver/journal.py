@@ -267,13 +267,26 @@ class Recovery:
     removed: list[str] = field(default_factory=list)  # temporaries, by file name
 
 
-def recover(site: Site) -> Recovery:
+def unsettled(site: Site) -> list[str]:
+    """The volumes on the share for which `recover` has something to do, or to leave alone because it runs."""
+    return sorted({names.volume for names in _left(site)})
+
+
+def recover(site: Site, volume: str | None = None) -> Recovery:
     """Settle every operation on the share that was stopped, and remove the temporaries of all that are over.
 
     Touches nothing of an operation that runs, here or elsewhere. What cannot be settled now stays for the next time
-    and is reported; it does not keep the rest from being settled.
+    and is reported; it does not keep the rest from being settled. With *volume* that one only.
     """
     report = Recovery()
+    for names, temporaries in _left(site).items():
+        if volume in (None, names.volume):
+            _recover_volume(names, temporaries, site, report)
+    return report
+
+
+def _left(site: Site) -> dict[VolumeNames, list[str]]:
+    """The volumes with an intent or with temporaries, which are listed before anybody looks at the intents."""
     found: dict[VolumeNames, list[str]] = {}
     for file in site.files.list(""):
         parsed = parse(file)
@@ -281,9 +294,7 @@ def recover(site: Site) -> Recovery:
             temporaries = found.setdefault(parsed.names, [])
             if parsed.kind is FileKind.TEMPORARY:
                 temporaries.append(file)
-    for names, temporaries in found.items():
-        _recover_volume(names, temporaries, site, report)
-    return report
+    return found
 
 
 def _recover_volume(names: VolumeNames, temporaries: list[str], site: Site, report: Recovery) -> None:

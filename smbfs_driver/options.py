@@ -14,6 +14,12 @@ OPTIONS: list[cfg.Opt] = [
         "holds passwords must be readable by its owner only.",
     ),
     cfg.StrOpt(
+        "smbfs_smb_conf",
+        help="Samba configuration file, such as /etc/samba/smb.conf, from whose global section come defaults for the "
+        "shares: workgroup, realm, client signing, client smb encrypt, client use kerberos, client min protocol and "
+        "client max protocol. What the list of shares says goes first. Unset, no such file is read.",
+    ),
+    cfg.StrOpt(
         "smbfs_default_volume_format",
         default="vhdx",
         choices=[

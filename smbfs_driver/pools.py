@@ -14,6 +14,11 @@ class Pool:
     name: str
     share: Share
 
+    @property
+    def address(self) -> str:
+        """The address of the share."""
+        return self.share.address
+
 
 class Pools:
     """The pools of a backend. Raises Error for names that do not fit the shares, or that two shares have."""

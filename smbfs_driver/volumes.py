@@ -13,6 +13,7 @@ undone, what deletes is finished. Sizes are in bytes.
 """
 
 import contextlib
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from typing import NamedTuple
 from uuid import uuid4
@@ -92,20 +93,32 @@ class Volumes:
                 self._take(Foreign(site.files, received, format), names.base, size, shape)
                 site.files.remove(received)
 
-    def adopt(self, name: str, path: str, format: DiskFormat) -> int:
-        """Make *path*, an image on this share that is no volume's, a volume: it is renamed. Its size in bytes.
+    def adopt(self, name: str, path: str, format: DiskFormat, unit: int = plans.SECTOR) -> None:
+        """Make *path*, an image on this share that is no volume's, a volume: it is grown to whole *unit*, and renamed.
 
-        Raises Error for an image with a parent, or with children beside it.
+        Raises Error for an image with a parent, or with children beside it, InUse for one that somebody has open.
         """
+        site, kind = self._site, ImageFormat(format.value)
         with self.shelf.creation(name, format) as names:
-            info = self._site.engine.info(self._site.files, path, format=ImageFormat(format.value))
+            info = site.engine.info(site.files, path, format=kind)
             self._check_alone(path, info)
-            if children := self._site.engine.children(self._site.files, path):
-                where = self._site.files.describe(path)
+            if children := site.engine.children(site.files, path):
+                where = site.files.describe(path)
                 raise Error(f"{where}: is the parent of {', '.join(children)}, so it cannot be managed alone")
-            self._site.files.rename(path, names.base, replace=False)
+            self.shelf.check_idle([path], Access.WRITE)
+            size = -(-info.virtual_size // unit) * unit
+            if size != info.virtual_size:
+                site.engine.resize(site.files, path, size, format=kind)
+            site.files.rename(path, names.base, replace=False)
+            site.files.sync_directory("")
+
+    def rename(self, name: str, to: str) -> None:
+        """Give a volume without snapshots another name. Raises Error where files of one with that name are there."""
+        with self.shelf.operation(name) as (held, state), self.shelf.creation(to, state.names.format) as names:
+            base = plans.check_lone(state)
+            held.run(Plan([], undo=[]))
+            self._site.files.rename(base, names.base, replace=False)
             self._site.files.sync_directory("")
-            return info.virtual_size
 
     def export(self, name: str, files: FileSystem, path: str, options: CreateOptions) -> None:
         """Make *path* in another file system an image of what the volume holds now, flattened.
@@ -129,11 +142,17 @@ class Volumes:
 
     def create_snapshot(self, name: str, snapshot_id: str) -> None:
         """Keep what the volume holds now as a snapshot. Raises InUse while somebody writes to the volume."""
+        with self.held_for_snapshot(name, snapshot_id) as create:
+            create()
+
+    @contextlib.contextmanager
+    def held_for_snapshot(self, name: str, snapshot_id: str) -> Iterator[Callable[[], None]]:
+        """Hold a volume for a snapshot, which what is given makes; nobody writes to it meanwhile. Raises InUse."""
         check_snapshot(snapshot_id)
         with self.shelf.operation(name) as (held, state):
             plan = plans.create_snapshot(state, snapshot_id)
-            self.shelf.check_idle([state.info.active], Access.READ)
-            held.run(plan)
+            with closing(self._site.files.open(state.info.active, Access.READ)):
+                yield lambda: held.run(plan)
 
     def delete_snapshot(self, name: str, snapshot_id: str) -> None:
         """Forget a snapshot, merging what was written after it down; one that is not there is fine."""
@@ -156,6 +175,10 @@ class Volumes:
         """Bytes that the volume had at a snapshot."""
         content = self.shelf.state(self.shelf.settled(name)).content_of(snapshot_id)
         return self._site.engine.info(self._site.files, content).virtual_size
+
+    def has_snapshot(self, name: str, snapshot_id: str) -> bool:
+        """Whether the volume has this snapshot; works while it is in use."""
+        return snapshot_id in info_file.load(self._site.files, self.shelf.find(name)).snapshots
 
     def snapshots(self) -> dict[str, list[str]]:
         """The ids of the snapshots on this share, by the names of their volumes; an unreadable document is left out."""
@@ -211,9 +234,16 @@ class Volumes:
         """The paths of the verified chain under the active file, that one first."""
         return list(self.shelf.state(self.shelf.settled(name)).chain)
 
-    def recover(self) -> Recovery:
-        """Set right what was stopped on this share, on whichever machine; leaves alone what is running."""
-        return journal.recover(self._site)
+    def recover(self, name: str | None = None) -> Recovery:
+        """Set right what was stopped on this share, on whichever machine; leaves alone what is running.
+
+        With *name* on that volume only.
+        """
+        return journal.recover(self._site, name)
+
+    def unsettled(self) -> list[str]:
+        """The names of the volumes that `recover` would look at."""
+        return journal.unsettled(self._site)
 
     # What the operations share.
 

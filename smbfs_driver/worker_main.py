@@ -51,7 +51,7 @@ class _Calls:
             data = waiting.get()
             self._frames.send(Taken(number))
             if data is None:
-                raise Error("the image broke off on its way")
+                raise Error("what was on its way broke off")
             return data
 
         return feed

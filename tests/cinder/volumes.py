@@ -72,6 +72,10 @@ class Volumes:
         """Delete a volume that something else made at the end, too."""
         self._made.append(("volumes", volume))
 
+    def forget(self, volume: str) -> None:
+        """Do not delete a volume at the end that is gone by then."""
+        self._made.remove(("volumes", volume))
+
     def _create(self, kind: str, body: Mapping[str, object]) -> str:
         one = kind[:-1]
         return self._added(kind, self._rest.volume("POST", f"/{kind}", {one: {"name": "test", **body}})[one]["id"])
@@ -91,6 +95,18 @@ class Volumes:
         """To so many GiB."""
         self.act(volume, "os-extend", new_size=size)
         self.wait("volumes", volume, "available")
+
+    def migrate(self, volume: str, host: str) -> None:
+        """To another pool, by the driver."""
+        self.act(volume, "os-migrate_volume", host=host, force_host_copy=False, lock_volume=False)
+
+        def over() -> bool:
+            found = self.show(volume)["migration_status"]
+            if found == "error":
+                raise Failed(f"volume {volume} did not migrate to {host}")
+            return bool(found == "success")
+
+        until(over, f"volume {volume} is at {host}", seconds=_PATIENCE)
 
     def set_available(self, volume: str) -> None:
         """What an administrator does after a failure that did no harm."""

@@ -1,0 +1,110 @@
+"""Where volumes are, how they are to be kept, and the way to the core that works on them."""
+
+import contextlib
+from collections.abc import Callable, Iterator
+from typing import Any, Concatenate, ParamSpec, TypeVar
+
+from cinder import context, exception, objects
+from cinder.objects import fields
+from cinder.volume import volume_utils
+from oslo_log import log
+
+from smbfs_driver.backend import Backend, Feed
+from smbfs_driver.names import DiskFormat
+from smbfs_driver.pools import Pool, Pools
+from smbfs_driver.shape import Shape
+from smbfs_driver.steps import MoveStopped
+from smbfs_driver.worker import Fed, Worker
+from vhdx.errors import Error
+
+LOG = log.getLogger(__name__)
+P = ParamSpec("P")
+R = TypeVar("R")
+
+FORMATS = {"vhd": DiskFormat.VHD, "vpc": DiskFormat.VHD, "vhdx": DiskFormat.VHDX}
+_FORMAT_SPECS = ("smbfs:volume_format", "volume_format")
+_PROVISIONING = {"thin": False, "thick": True}
+
+
+@contextlib.contextmanager
+def told_to_cinder() -> Iterator[None]:
+    """What the core raises, as the exception that Cinder's manager expects."""
+    try:
+        yield
+    except (Error, OSError) as error:
+        raise exception.VolumeBackendAPIException(data=str(error)) from error
+
+
+def refuse_attached(volume: Any, what: str) -> None:
+    """Raises InvalidVolume for a volume that somebody has attached: *what* says what cannot be done to it then."""
+    if is_attached(volume):
+        reason = f"it is attached, and cannot be {what} under a running guest; detach it first"
+        raise exception.InvalidVolume(reason=f"{volume.name}: {reason}")
+
+
+def is_attached(volume: Any) -> bool:
+    """Whether somebody has the volume."""
+    attached = fields.VolumeAttachStatus.ATTACHED
+    return any(attachment.attach_status == attached for attachment in volume.volume_attachment or ())
+
+
+class Reach:
+    """The pools of a backend and the worker that reaches their shares. Raises Cinder's exceptions, but from `run`."""
+
+    def __init__(self, configuration: Any, pools: Pools, worker: Worker) -> None:
+        self.configuration = configuration
+        self.pools = pools
+        self._worker = worker
+
+    def run(self, method: Callable[Concatenate[Backend, P], R], *arguments: P.args, **named: P.kwargs) -> R:
+        """Run a method of `Backend`, once a stopped move that is in its way is settled. Raises what it raises."""
+        try:
+            return self._worker.call(method, *arguments, **named)
+        except MoveStopped as stopped:
+            self.settle_move(stopped)
+            return self._worker.call(method, *arguments, **named)
+
+    def feed(self, method: Callable[Concatenate[Backend, Feed, P], R], *arguments: P.args, **named: P.kwargs) -> Fed:
+        """Begin a method that takes data."""
+        return self._worker.feed(method, *arguments, **named)
+
+    def settle_move(self, stopped: MoveStopped) -> None:
+        """Finish or undo a move, as Cinder's database says: it knows whether the volume has moved. Raises Error."""
+        try:
+            volume = objects.Volume.get_by_id(context.get_admin_context(), stopped.owner)
+        except exception.VolumeNotFound as error:
+            known = f"{stopped}; Cinder does not know the volume any more: look at both files and remove them by hand"
+            raise Error(known) from error
+        onto = self.pools.at(stopped.destination)
+        has_moved = self.pools.at(volume.provider_location) == onto
+        origins = [pool for pool in self.pools if pool != onto] if has_moved else [self.pool_of(volume)]
+        for pool in origins:
+            settled = self._worker.call(
+                Backend.settle_move, pool.address, stopped.volume, onto=onto.address, has_moved=has_moved
+            )
+            if settled:
+                done = "finished" if has_moved else "undone"
+                LOG.info("%s: the stopped move to %s is %s", stopped.volume, onto.address, done)
+
+    def pool_of(self, volume: Any) -> Pool:
+        """Where a volume is, or is to be."""
+        with told_to_cinder():
+            if volume.provider_location:
+                return self.pools.at(volume.provider_location)
+            return self.pools.named(volume_utils.extract_host(volume.host, level="pool"))
+
+    def address(self, volume: Any) -> str:
+        """The share on which a volume is."""
+        return self.pool_of(volume).address
+
+    def shape(self, volume_type: Any) -> Shape:
+        """By a volume's type, else by the backend; metadata, which a tenant sets, has no say."""
+        specs = (volume_type.extra_specs or {}) if volume_type else {}
+        named = next((specs[key] for key in _FORMAT_SPECS if key in specs), None)
+        named = named or self.configuration.smbfs_default_volume_format
+        if named.lower() not in FORMATS:
+            raise exception.InvalidVolumeType(reason=f"{named} is no format of volumes; there are vhdx and vhd")
+        provisioning = specs.get("provisioning:type") or self.configuration.nas_volume_prov_type
+        if provisioning not in _PROVISIONING:
+            raise exception.InvalidVolumeType(reason=f"provisioning:type can be thin or thick, not {provisioning}")
+        return Shape(FORMATS[named.lower()], fixed=_PROVISIONING[provisioning])
