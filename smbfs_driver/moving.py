@@ -21,7 +21,7 @@ from smbfs_driver.names import DiskFormat, VolumeNames
 from smbfs_driver.plans import Plan
 from smbfs_driver.shape import Shape
 from smbfs_driver.shelf import Shelf
-from smbfs_driver.steps import Moving
+from smbfs_driver.steps import Moving, Site
 from vhdx.engine import temporary_name
 from vhdx.errors import Error
 from vhdx.image.base import DiskType
@@ -48,8 +48,7 @@ def kept(shelf: Shelf, name: str) -> Kept:
     """How the volume is kept now."""
     names = shelf.settled(name)
     state = shelf.state(names)
-    info = shelf.site.engine.info(shelf.site.files, names.base)
-    shape = Shape(names.format, info.type is DiskType.FIXED)
+    shape = Shape(names.format, _is_fixed(shelf.site, names.base))
     return Kept(shape, has_snapshots=len(state.chain) > 1 or bool(state.info.snapshots))
 
 
@@ -65,14 +64,18 @@ def reshape(shelf: Shelf, name: str, shape: Shape) -> None:
         if state.names.format is shape.format:
             held.run(Plan([], undo=[]))
             building = temporary_name(base, site.token())
+            was_fixed = _is_fixed(site, base)
             site.engine.convert(site.files, base, site.files, building, options=shape.options)
+            _thin_out(site, building, was_fixed=was_fixed, shape=shape)
             site.files.rename(building, base, replace=True)
             site.files.sync_directory("")
             return
         heir = VolumeNames(name, shape.format)
         # Held as well, so that nobody takes what is under construction for a leftover.
         with journal.operation(heir, site):
+            was_fixed = _is_fixed(site, base)
             held.run(plans.reformat(state, heir, fixed=shape.fixed))
+            _thin_out(site, heir.base, was_fixed=was_fixed, shape=shape)
 
 
 def move(shelf: Shelf, name: str, onto: Destination, *, owner: str, shape: Shape, entered: Callable[[], None]) -> None:
@@ -91,6 +94,7 @@ def move(shelf: Shelf, name: str, onto: Destination, *, owner: str, shape: Shape
                 begun = True
                 files, there = shelf.site.files, onto.shelf.site.files
                 shelf.site.engine.convert(files, base, there, copy.base, options=shape.options)
+                _thin_out(onto.shelf.site, copy.base, was_fixed=_is_fixed(shelf.site, base), shape=shape)
         except BaseException:
             if begun:
                 onto.shelf.delete(name)
@@ -122,6 +126,16 @@ def _settle(shelf: Shelf, names: VolumeNames, onto: Destination, *, has_moved: b
         else:
             onto.shelf.delete(names.volume)
         return True
+
+
+def _is_fixed(site: Site, base: str) -> bool:
+    return site.engine.info(site.files, base).type is DiskType.FIXED
+
+
+def _thin_out(site: Site, path: str, *, was_fixed: bool, shape: Shape) -> None:
+    """Give back the zeros that a fixed disk was made of. The disk reads the same throughout."""
+    if was_fixed and not shape.fixed:
+        site.engine.compact(site.files, path)
 
 
 def _remove(held: Operation, names: VolumeNames, shelf: Shelf) -> None:

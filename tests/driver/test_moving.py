@@ -35,10 +35,11 @@ def volumes_on(files: FileSystem, start: int) -> Volumes:
 class Two:
     """Two shares, a volume on the first one, and what the catalogue says of its place."""
 
-    def __init__(self, shape: Shape = DYNAMIC_VHDX) -> None:
+    def __init__(self, shape: Shape = DYNAMIC_VHDX, size: int = SIZE) -> None:
+        self.size = size
         self.shares = MemoryFileSystem(), MemoryFileSystem()
         first = volumes_on(self.shares[0], 1)
-        first.create(VOLUME, SIZE, shape)
+        first.create(VOLUME, size, shape)
         engine = NativeEngine()
         with closing(engine.open_chain(self.shares[0], first.active(VOLUME), writable=1)) as chain:
             chain.write(0, CONTENT)
@@ -67,15 +68,15 @@ class Two:
         """One volume, where the catalogue says, with its content; no other file anywhere."""
         here, elsewhere = self.shares if self.place == GROUP[0] else reversed(self.shares)
         assert elsewhere.list("") == []
-        assert content(here) == CONTENT
+        assert content(here, self.size) == CONTENT
         assert len(here.list("")) == 1
 
 
-def content(files: FileSystem) -> bytes:
+def content(files: FileSystem, size: int = SIZE) -> bytes:
     engine, volumes = NativeEngine(), volumes_on(files, 1 << 24)
     assert not [finding for finding in engine.check(files, volumes.active(VOLUME)) if finding.severity.value == "error"]
     with closing(engine.open_chain(files, volumes.active(VOLUME))) as chain:
-        assert chain.size == SIZE
+        assert chain.size == size
         return chain.read(0, 512)
 
 
@@ -86,6 +87,19 @@ def test_a_moved_volume_is_there_and_nowhere_else(shape: Shape) -> None:
     assert two.place == GROUP[1]
     two.check()
     assert moving.kept(volumes_on(two.shares[1], 9).shelf, VOLUME).shape == shape
+
+
+@pytest.mark.parametrize("change", ["as it is", "to VHD", "on the other share"])
+def test_a_volume_that_becomes_thin_gives_back_what_it_does_not_hold(change: str) -> None:
+    two = Two(FIXED, size=64 << 20)
+    shelf = volumes_on(two.shares[0], 3).shelf
+    if change == "on the other share":
+        two.move()
+        shelf = volumes_on(two.shares[1], 4).shelf
+    else:
+        moving.reshape(shelf, VOLUME, VHD if change == "to VHD" else DYNAMIC_VHDX)
+    assert shelf.site.files.stat(shelf.find(VOLUME).base).size < 40 << 20
+    two.check()
 
 
 @pytest.mark.parametrize("lasting", [True, False], ids=["the process dies", "one call fails"])
