@@ -16,7 +16,7 @@ from oslo_config import cfg
 from oslo_log import log
 from oslo_utils import units
 
-from smbfs_driver import adoption, groups, images, migration, shares, statistics
+from smbfs_driver import adoption, groups, images, migration, samba_config, shares, statistics
 from smbfs_driver.backend import Backend
 from smbfs_driver.options import OPTIONS
 from smbfs_driver.pools import Pools
@@ -70,10 +70,10 @@ class SmbfsDriver(driver.VolumeDriver):  # type: ignore[misc]  # Cinder is not t
         statistics.check_ratios(self.configuration)
         self._check_coordination()
         with told_to_cinder():
-            listed = shares.load(Path(self.configuration.smbfs_shares_config))
-            for share in listed:
-                if share.ignored:
-                    LOG.warning("%s: options without a meaning here: %s", share.address, ", ".join(share.ignored))
+            defaults = samba_config.of(self.configuration.smbfs_smb_conf)
+            listed = shares.load(Path(self.configuration.smbfs_shares_config), defaults)
+            for warning in (*defaults.warnings, *(told for share in listed for told in share.warnings)):
+                LOG.warning("%s", warning)
             pools = Pools(listed, self.configuration.smbfs_pool_mappings)
         self._reach = Reach(self.configuration, pools, Worker(listed))
         self._recovery = Recovery(self._reach)

@@ -27,13 +27,25 @@ class Encryption(Enum):
     REQUIRED = "required"
 
 
+class Signing(Enum):
+    """What a file says of signatures, which are made in any case."""
+
+    OFF = "off"
+    UNSAID = "unsaid"
+    REQUIRED = "required"
+
+
 @dataclass(frozen=True, slots=True)
 class ClientDefaults:
-    """What holds where the list of shares says nothing. *realm* is for Kerberos names without one."""
+    """What holds where the list of shares says nothing. *realm* is for Kerberos names without one.
+
+    With *must_sign* or where encryption is required, no guest may log on.
+    """
 
     source: str = ""
     domain: str = ""
     realm: str = ""
+    must_sign: bool = False
     encryption: Encryption = Encryption.OFF
     kerberos: bool | None = None  # a ticket and nothing else; False: none; None: what both sides know
     minimum: Dialect = OLDEST_BY_DEFAULT
@@ -59,7 +71,11 @@ _ENCRYPTION = {
     "desired": Encryption.DESIRED,
     **dict.fromkeys(_MUST, Encryption.REQUIRED),
 }
-_SIGNS = {**dict.fromkeys(_OFF, False), **dict.fromkeys((*_MAYBE, "desired", *_MUST), True)}
+_SIGNING = {
+    **dict.fromkeys(_OFF, Signing.OFF),
+    **dict.fromkeys((*_MAYBE, "desired"), Signing.UNSAID),
+    **dict.fromkeys(_MUST, Signing.REQUIRED),
+}
 _KERBEROS: dict[str, bool | None] = {
     **dict.fromkeys(("no", "off", "disabled"), False),
     **dict.fromkeys(("desired", "auto"), None),
@@ -78,6 +94,11 @@ _SMB_1 = frozenset({"core", "coreplus", "core+", "lanman1", "lanman2", "lanman",
 _ELSEWHERE = ("include", "configfile")
 
 
+def of(name: str | None) -> ClientDefaults:
+    """What the file of this name says; nothing where none is named. Raises as `load` does."""
+    return load(Path(name)) if name else NOTHING_SAID
+
+
 def load(path: Path) -> ClientDefaults:
     """What a file says. Raises Error naming file and line, OSError where it cannot be read."""
     try:
@@ -90,7 +111,8 @@ def load(path: Path) -> ClientDefaults:
         for key in _ELSEWHERE
         if key in values
     ]
-    if not _chosen(values, "clientsigning", _SIGNS, unset=True):
+    signing = _chosen(values, "clientsigning", _SIGNING, unset=Signing.UNSAID)
+    if signing is Signing.OFF:
         where = values["clientsigning"].where
         warnings.append(f"{where}: client signing is not turned off: messages are always signed or encrypted")
     minimum, maximum = _bounds(values, warnings)
@@ -98,6 +120,7 @@ def load(path: Path) -> ClientDefaults:
         source=str(path),
         domain=_text(values, "workgroup"),
         realm=_text(values, "realm").upper(),
+        must_sign=signing is Signing.REQUIRED,
         encryption=_chosen(values, "clientsmbencrypt", _ENCRYPTION, unset=Encryption.OFF),
         kerberos=_chosen(values, "clientusekerberos", _KERBEROS, unset=None),
         minimum=minimum,
@@ -161,8 +184,8 @@ def _bounds(values: Mapping[str, _Value], warnings: list[str]) -> tuple[Dialect,
     maximum = _dialect(newest) or NEWEST if newest else NEWEST
     if newest and newest.text.casefold() in _SMB_1:
         raise Error(
-            f"{newest.where}: client max protocol = {newest.text} leaves nothing to speak: SMB 1 is not supported, since "
-            "it can be tampered with and servers have given it up; allow SMB2_02 or newer"
+            f"{newest.where}: client max protocol = {newest.text} leaves nothing to speak: SMB 1 is not supported, "
+            "since it can be tampered with and servers have given it up; allow SMB2_02 or newer"
         )
     unset = min(OLDEST_BY_DEFAULT, maximum)
     minimum = _dialect(oldest) or unset if oldest else unset

@@ -13,15 +13,15 @@ stand there. A file that holds passwords and that its group or others can read i
 
 Options, as people know them from mount.cifs:
 
-- ``username``, ``password``, ``domain``, ``credentials``: who logs on. ``username=`` may be ``name@REALM`` for Kerberos.
-- ``sec``: ``ntlmssp`` (or ``ntlmsspi``) takes NTLM and nothing else. ``krb5`` (or ``krb5i``) takes a Kerberos ticket and
-  nothing else: that of the service's credential cache, or of *username* in it; no account is needed then, and with a
-  password a ticket is fetched. Without ``sec``, what both sides know.
+- ``username``, ``password``, ``domain``, ``credentials``: who logs on. For Kerberos a name may be ``name@REALM``.
+- ``sec``: ``ntlmssp`` (or ``ntlmsspi``) takes NTLM and nothing else. ``krb5`` (or ``krb5i``) takes a Kerberos ticket
+  and nothing else: that of the service's credential cache, or of *username* in it; no account is needed then, and
+  with a password a ticket is fetched. Without ``sec``, what both sides know.
 - ``guest``: logs on as nobody in particular. Such a session has no key: nothing is signed or encrypted, and
   `Share.warnings` says so. Nothing else makes a session that is not signed.
 - ``seal`` encrypts; ``sign`` is always on.
-- ``vers``: ``3`` is SMB 3.0 or newer, which is spoken by default; ``3.0``, ``3.0.2``, ``3.1.1``, ``2.1`` and ``2.0`` are
-  that dialect and no other. SMB 1 is not spoken.
+- ``vers``: ``3`` is SMB 3.0 or newer, which is spoken by default; ``3.0``, ``3.0.2``, ``3.1.1``, ``2.1`` and ``2.0``
+  are that dialect and no other. SMB 1 is not spoken.
 - ``port``.
 
 Options that only concern a mount are accepted and listed in `Share.ignored`. What is not said here can be said for all
@@ -65,8 +65,11 @@ _DIALECTS = {
 }
 _KERBEROS = {"ntlmssp": False, "ntlmsspi": False, "krb5": True, "krb5i": True}
 _REFUSED = {
-    ("vers", "1.0"): "SMB 1 is not supported: it can be tampered with, and servers have given it up; have the server "
-    "speak SMB 2.0.2 or newer, and leave vers out or say which",
+    **dict.fromkeys(
+        (("vers", "1.0"), ("vers", "1")),
+        "SMB 1 is not supported: it can be tampered with, and servers have given it up; have the server "
+        "speak SMB 2.0.2 or newer, and leave vers out or say which",
+    ),
     **dict.fromkeys(
         (("sec", name) for name in ("ntlm", "ntlmi", "ntlmv2", "ntlmv2i", "lanman")),
         "sec can be ntlmssp or krb5 here: the bare hashes of old can only be used with SMB 1; ntlmssp is NTLMv2",
@@ -106,8 +109,8 @@ class Share:
             found.append(f"{self.address}: options without a meaning here: {', '.join(self.ignored)}")
         if self.credentials.guest:
             found.append(
-                f"{self.address}: logs on as a guest, so nothing is signed or encrypted: whoever is in between can read "
-                "and change volumes"
+                f"{self.address}: logs on as a guest, so nothing is signed or encrypted: whoever is in between can "
+                "read and change volumes"
             )
         return tuple(found)
 
@@ -221,7 +224,7 @@ def _share(entry: _Entry, directory: Path, defaults: ClientDefaults) -> Share:
     return Share(
         entry.server,
         entry.share,
-        _guest(entry) if "guest" in options else _credentials(entry, directory, defaults),
+        _guest(entry, defaults) if "guest" in options else _credentials(entry, directory, defaults),
         int(port),
         _encrypts(entry, defaults, maximum),
         entry.ignored,
@@ -251,19 +254,21 @@ def _encrypts(entry: _Entry, defaults: ClientDefaults, maximum: Dialect) -> bool
         raise Error(f"{entry.where}: guest and {asked} exclude each other: a guest has no key to encrypt with")
     if asked and not maximum.encrypts:
         raise Error(
-            f"{entry.where}: {asked} needs SMB 3.0 or newer, and SMB {maximum.label} is the newest that is allowed here; "
-            "allow a newer one, or do without encryption"
+            f"{entry.where}: {asked} needs SMB 3.0 or newer, and SMB {maximum.label} is the newest that is allowed "
+            "here; allow a newer one, or do without encryption"
         )
     desired = defaults.encryption is Encryption.DESIRED and maximum.encrypts and "guest" not in entry.options
     return bool(asked) or desired
 
 
-def _guest(entry: _Entry) -> Credentials:
+def _guest(entry: _Entry, defaults: ClientDefaults) -> Credentials:
     """Nobody in particular. Raises Error beside options that say otherwise."""
     for name in ("sign", "sec", *sorted(_ACCOUNT)):
         if name in entry.options:
             reason = "a guest has no key to sign with" if name == "sign" else "a guest has no account"
             raise Error(f"{entry.where}: guest and {name} exclude each other: {reason}; leave one of them out")
+    if defaults.must_sign:
+        raise Error(f"{entry.where}: a guest has no key to sign with, and client signing in {defaults.source} wants it")
     return Credentials.of_guest()
 
 

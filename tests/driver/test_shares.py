@@ -1,6 +1,7 @@
 """The list of shares: what is accepted, what is refused, and that no password is ever told."""
 
 import traceback
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -8,10 +9,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from smbfs_driver.connections import ShareConnections
+from smbfs_driver.samba_config import NOTHING_SAID, ClientDefaults, Encryption
 from smbfs_driver.shares import Credentials, Share, load, split_address
 from tests.support.memory import MemoryFileSystem
 from vhdx.errors import Error
 from vhdx.storage.base import FileSystem, Space
+from vhdx.storage.dialect import Dialect
 
 SECRET = "Tr0ub4dor"
 LOG_ON = f"username=cinder,password={SECRET}"
@@ -36,10 +39,99 @@ def test_a_list_is_read(tmp_path: Path) -> None:
     """
     first, second, third = load(listed(tmp_path, text))
     assert first == Share("server", "share", CINDER)
-    assert second == Share("server", "with a space", Credentials("cinder", SECRET, "EXAMPLE"), 1445, encrypt=True)
+    account, only = Credentials("cinder", SECRET, "EXAMPLE", kerberos=False), Dialect.SMB_3_0
+    assert second == Share("server", "with a space", account, 1445, encrypt=True, minimum=only, maximum=only)
     assert second.address == "//server/with a space"
     log_on = Credentials("cinder", f"{SECRET},x=#1", "EXAMPLE")
     assert third == Share("host.example", "third", log_on, ignored=("noperm", "uid", "file_mode"))
+
+
+def only(tmp_path: Path, options: str, defaults: ClientDefaults = NOTHING_SAID) -> Share:
+    (share,) = load(listed(tmp_path, f"//server/share -o {options}"), defaults)
+    return share
+
+
+VERSIONS = {
+    "3": (Dialect.SMB_3_0, Dialect.SMB_3_1_1),
+    "default": (Dialect.SMB_3_0, Dialect.SMB_3_1_1),
+    "3.0": (Dialect.SMB_3_0, Dialect.SMB_3_0),
+    "3.02": (Dialect.SMB_3_0_2, Dialect.SMB_3_0_2),
+    "3.0.2": (Dialect.SMB_3_0_2, Dialect.SMB_3_0_2),
+    "3.1.1": (Dialect.SMB_3_1_1, Dialect.SMB_3_1_1),
+    "2.0": (Dialect.SMB_2_0_2, Dialect.SMB_2_0_2),
+    "2.0.2": (Dialect.SMB_2_0_2, Dialect.SMB_2_0_2),
+    "2.1": (Dialect.SMB_2_1, Dialect.SMB_2_1),
+}
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_versions_are_those_of_mount(tmp_path: Path, version: str) -> None:
+    share = only(tmp_path, f"{LOG_ON},vers={version}")
+    assert (share.minimum, share.maximum) == VERSIONS[version]
+
+
+LOG_ONS = {
+    LOG_ON: CINDER,
+    f"{LOG_ON},sec=ntlmssp": Credentials("cinder", SECRET, kerberos=False),
+    "sec=krb5": Credentials("", "", kerberos=True),
+    "sec=krb5i,username=cinder": Credentials("cinder", "", kerberos=True),
+    "sec=krb5,username=cinder,domain=EXAMPLE.ORG": Credentials("cinder@EXAMPLE.ORG", "", kerberos=True),
+    f"sec=krb5,{LOG_ON}": Credentials("cinder", SECRET, kerberos=True),
+    "guest": Credentials("", "", guest=True),
+}
+
+
+@pytest.mark.parametrize("options", LOG_ONS)
+def test_who_logs_on_and_how(tmp_path: Path, options: str) -> None:
+    assert only(tmp_path, options).credentials == LOG_ONS[options]
+
+
+def test_only_a_guest_is_warned_of(tmp_path: Path) -> None:
+    assert only(tmp_path, LOG_ON).warnings == ()
+    (warning,) = only(tmp_path, "guest").warnings
+    assert warning.startswith("//server/share: logs on as a guest")
+    (warning,) = only(tmp_path, f"uid=1000,{LOG_ON},noperm").warnings
+    assert warning == "//server/share: options without a meaning here: uid, noperm"
+
+
+SAMBA = ClientDefaults("smb.conf", "WORK", "EXAMPLE.ORG", maximum=Dialect.SMB_3_0_2)
+
+
+def test_what_the_list_does_not_say_a_samba_file_may(tmp_path: Path) -> None:
+    share = only(tmp_path, LOG_ON, replace(SAMBA, kerberos=False))
+    assert share.credentials == Credentials("cinder", SECRET, "WORK", kerberos=False)
+    assert (share.minimum, share.maximum, share.encrypt) == (Dialect.SMB_3_0, Dialect.SMB_3_0_2, False)
+    assert only(tmp_path, "username=cinder", replace(SAMBA, kerberos=True)).credentials == Credentials(
+        "cinder@EXAMPLE.ORG", "", kerberos=True
+    )
+    for encryption in (Encryption.REQUIRED, Encryption.DESIRED):
+        assert only(tmp_path, LOG_ON, replace(SAMBA, encryption=encryption)).encrypt
+    old = replace(SAMBA, minimum=Dialect.SMB_2_1, maximum=Dialect.SMB_2_1, encryption=Encryption.DESIRED)
+    assert not only(tmp_path, LOG_ON, old).encrypt
+
+
+def test_the_list_goes_before_a_samba_file(tmp_path: Path) -> None:
+    share = only(tmp_path, f"{LOG_ON},domain=OWN,sec=ntlmssp,vers=3.1.1", replace(SAMBA, kerberos=True))
+    assert share.credentials == Credentials("cinder", SECRET, "OWN", kerberos=False)
+    assert (share.minimum, share.maximum) == (Dialect.SMB_3_1_1, Dialect.SMB_3_1_1)
+    assert only(tmp_path, f"{LOG_ON},domain=", SAMBA).credentials == CINDER
+    assert only(tmp_path, f"username=cinder@OWN,password={SECRET}", SAMBA).credentials.domain == ""
+    assert only(tmp_path, "guest", replace(SAMBA, kerberos=True)).credentials.guest
+
+
+@pytest.mark.parametrize(
+    ("options", "defaults"),
+    [
+        ("guest", replace(SAMBA, encryption=Encryption.REQUIRED)),
+        ("guest", replace(SAMBA, must_sign=True)),
+        (f"{LOG_ON},vers=2.1", replace(SAMBA, encryption=Encryption.REQUIRED)),
+    ],
+)
+def test_what_list_and_samba_file_make_impossible_is_refused(
+    tmp_path: Path, options: str, defaults: ClientDefaults
+) -> None:
+    with pytest.raises(Error, match=r"line 1: .* in smb\.conf"):
+        only(tmp_path, options, defaults)
 
 
 def test_other_names_of_options_are_known(tmp_path: Path) -> None:
@@ -61,8 +153,19 @@ REFUSED = {
     "a flag with a value": ("//server/share -o seal=yes," + LOG_ON, "seal takes no value"),
     "an option without its value": ("//server/share -o username,password=x", "username needs a value"),
     "an option twice": (f"//server/share -o {LOG_ON},username=x", "username is there twice"),
-    "an old dialect": (f"//server/share -o {LOG_ON},vers=1.0", "vers can only be"),
-    "kerberos": (f"//server/share -o {LOG_ON},sec=krb5", "sec can only be"),
+    "SMB 1": (f"//server/share -o {LOG_ON},vers=1.0", "SMB 1 is not supported: it can be tampered with"),
+    "an unknown dialect": (f"//server/share -o {LOG_ON},vers={SECRET}", "vers can only be one of 3, 3.0"),
+    "a bare hash": (f"//server/share -o {LOG_ON},sec=ntlmv2", "ntlmssp is NTLMv2"),
+    "nobody": ("//server/share -o sec=none", "write guest for it"),
+    "an unknown kind of log-on": (f"//server/share -o {LOG_ON},sec={SECRET}", "sec can only be one of ntlmssp"),
+    "encryption in SMB 2": (f"//server/share -o {LOG_ON},vers=2.1,seal", r"seal needs SMB 3.0 or newer, and SMB 2.1"),
+    "a guest with an account": (f"//server/share -o guest,{LOG_ON}", "guest and password exclude each other"),
+    "a guest with a domain": ("//server/share -o guest,domain=x", "guest and domain exclude each other"),
+    "a guest with a file": ("//server/share -o guest,credentials=x", "guest and credentials exclude each other"),
+    "a guest with a ticket": ("//server/share -o guest,sec=krb5", "guest and sec exclude each other"),
+    "a guest who signs": ("//server/share -o guest,sign", "guest and sign exclude each other: a guest has no key"),
+    "a guest who encrypts": ("//server/share -o guest,seal", "guest and seal exclude each other: a guest has no key"),
+    "a ticket of nobody's password": (f"//server/share -o sec=krb5,password={SECRET}", "a password without a username"),
     "no port": (f"//server/share -o {LOG_ON},port={SECRET}", "the port is not a number"),
     "port 0": (f"//server/share -o {LOG_ON},port=0", "the port is not a number"),
     "a huge port": (f"//server/share -o {LOG_ON},port=4450000000", "the port is not a number"),

@@ -13,6 +13,7 @@ import socket
 import subprocess
 import tempfile
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Self
 
@@ -69,13 +70,14 @@ def unavailable() -> str | None:
 class Smbd:
     """A running server. Use it in a ``with``; leaving that ends it and removes all that was its own."""
 
-    def __init__(self, *, extra: str = "") -> None:
+    def __init__(self, *, extra: str = "", environment: Mapping[str, str] | None = None) -> None:
         self.user = pwd.getpwuid(os.geteuid()).pw_name
         self.password = secrets.token_hex(16)
         self.host = "127.0.0.1"
-        self.port = _free_port()
+        self.port = free_port()
         self.home = Path(tempfile.mkdtemp(prefix="smbd-"))
-        self._extra = extra
+        self.extra = extra
+        self._environment = {**os.environ, **(environment or {})}
         self._shares: dict[str, str] = {}
         self._process: subprocess.Popen[bytes] | None = None
         for name in ("private", "lock", "state", "cache", "pid", "ncalrpc", "log"):
@@ -105,13 +107,13 @@ class Smbd:
 
     def configure(self, extra: str) -> None:
         """Start again with these lines in the global section."""
-        self._extra = extra
+        self.extra = extra
         self.kill()
         self._write_configuration()
         self.restart()
 
     def _write_configuration(self) -> None:
-        text = _GLOBAL.format(port=self.port, home=self.home, extra=self._extra) + "".join(self._shares.values())
+        text = _GLOBAL.format(port=self.port, home=self.home, extra=self.extra) + "".join(self._shares.values())
         (self.home / "smb.conf").write_text(text)
 
     def start(self) -> None:
@@ -144,6 +146,7 @@ class Smbd:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
+                env=self._environment,
             )
         deadline = time.monotonic() + _START_SECONDS
         while not self._accepts():
@@ -180,9 +183,14 @@ class Smbd:
         self._signal(signal.SIGCONT)
 
     def kill(self) -> None:
-        """End the server without a chance to tidy up."""
-        self._signal(signal.SIGKILL)
+        """End the server without a chance to tidy up; nothing of it listens any more."""
+        if self._process is not None:
+            # All at once: a process that is made meanwhile would be missed one by one, and keep the port.
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
         self._wait()
+        while self._accepts():
+            time.sleep(0.02)
 
     def restart(self) -> None:
         """Start again after `kill`, on the same port with the same shares."""
@@ -223,7 +231,8 @@ class Smbd:
         shutil.rmtree(self.home, ignore_errors=True)
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port of this machine that nobody listens on."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]

@@ -12,7 +12,18 @@ import threading
 from vhdx.storage.base import Buffer
 from vhdx.storage.smb import header, messages, wire
 from vhdx.storage.smb.handshake import Established
-from vhdx.storage.smb.header import FROM_SERVER, LENGTH, NO_SIGNATURE, PROTOCOL, SIGNATURE, SIGNED, UNASKED, Header
+from vhdx.storage.smb.header import (
+    CHARGE,
+    FROM_SERVER,
+    LENGTH,
+    NO_CHARGE,
+    NO_SIGNATURE,
+    PROTOCOL,
+    SIGNATURE,
+    SIGNED,
+    UNASKED,
+    Header,
+)
 from vhdx.storage.smb.messages import HEADER_LENGTH, READ_HEAD_LENGTH, Answer, Command, Message
 from vhdx.storage.smb.protection import ENCRYPTED, TRANSFORM, Forged, Protection, Room
 from vhdx.storage.smb.pulse import SLICES, Pulse, Verdict
@@ -54,7 +65,9 @@ class Channel:
         self._socket = established.socket
         self._session = established.keys.session
         self._encrypted = established.encrypted
+        self._charges = established.charges
         self._protection = Protection(established.keys)
+        self._signs = self._protection.signs
         self._sending = threading.Lock()
         self._changed = threading.Condition()  # guards all that follows
         self._next, self._end = established.numbers
@@ -128,12 +141,14 @@ class Channel:
             raise
 
     def _protect(self, request: Request, number: int, wanted: int, tree: int) -> list[Buffer]:
-        message, signed = request.message, not request.encrypted
+        message, signed = request.message, self._signs and not request.encrypted
         head = header.build(message, number=number, wanted=wanted, tree=tree, session=self._session, signed=signed)
+        if not self._charges:
+            head[CHARGE] = NO_CHARGE
         parts: list[Buffer] = [head, message.body, message.payload]
         if signed:
             head[SIGNATURE] = self._protection.signature(number, parts)
-        else:
+        elif request.encrypted:
             parts = self._protection.encrypt(parts)
         return [LENGTH.pack(sum(map(len, parts))), *parts]
 
@@ -210,7 +225,9 @@ class Channel:
         """Take the payload of a read straight into the reader's buffer, where that can be done."""
         with self._changed:
             request = self._flying.get(head.number)
-        if request is None or request.encrypted or head.status or head.following or not head.flags & SIGNED:
+        if request is None or request.encrypted or head.status or head.following:
+            return False
+        if self._signs and not head.flags & SIGNED:
             return False
         into = request.message.into
         if into is None or head.command != Command.READ or len(data) != _HEAD:
@@ -220,8 +237,9 @@ class Channel:
             return False
         payload = into[:size]
         self._fill(payload)
-        data[SIGNATURE] = NO_SIGNATURE
-        self._protection.check(head.number, head.signature, [data, payload])
+        if self._signs:
+            data[SIGNATURE] = NO_SIGNATURE
+            self._protection.check(head.number, head.signature, [data, payload])
         self._settle(head, Answer(head.tree, memoryview(data)[HEADER_LENGTH:], size))
         return True
 
@@ -261,7 +279,9 @@ class Channel:
         self._settle(head, Answer(head.tree, memoryview(bytes(body)), placed))
 
     def _check(self, request: Request, head: Header, part: memoryview) -> None:
-        """Let nothing through that the server did not sign."""
+        """Let nothing through that the server did not sign, unless for a guest."""
+        if not self._signs and not request.encrypted:
+            return
         if request.encrypted or not head.flags & SIGNED:
             raise _Broken("an answer is neither signed nor encrypted; somebody may be tampering with the connection")
         parts: list[Buffer] = [part[: SIGNATURE.start], NO_SIGNATURE, part[SIGNATURE.stop :]]

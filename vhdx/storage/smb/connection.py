@@ -38,7 +38,8 @@ def url(server: str, port: int) -> str:
 class SmbConnection:
     """A connection and its session. Safe to use from several threads.
 
-    Messages are always signed or encrypted, and answers that are neither end the connection.
+    Messages are always signed or encrypted, and answers that are neither end the connection. Only what a guest does
+    is neither, since the log-on of a guest gives no key.
     """
 
     def __init__(self, server: str, port: int, credentials: Credentials, settings: SmbSettings) -> None:

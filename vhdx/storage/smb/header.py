@@ -7,6 +7,7 @@ from vhdx.storage.smb.messages import HEADER_LENGTH, Message
 
 PROTOCOL = b"\xfeSMB"
 LENGTH = struct.Struct(">I")
+CHARGE, NO_CHARGE = slice(6, 8), bytes(2)
 SIGNATURE = slice(48, 64)
 NO_SIGNATURE = bytes(16)
 FROM_SERVER, SIGNED = 0x1, 0x8

@@ -47,7 +47,7 @@ class SmbPool:
         """The files of a share; log-on and share are tried at once.
 
         Raises ConnectionError, PermissionError for a wrong account, FileNotFoundError for a share that is not there,
-        UnsupportedFeature for a server without SMB 3.
+        UnsupportedFeature for a server without a dialect that the settings allow.
         """
         key = _Key(server.casefold(), port, credentials, settings)
         files = SmbFileSystem(lambda: self._connection(key), url(server, port), share)

@@ -3,12 +3,13 @@
 The keys come from the log-on. A message that does not pass here was not made by the server that knows the account.
 """
 
+import hashlib
+import hmac
 import itertools
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
-from hmac import compare_digest
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers import Cipher as Encryption
@@ -30,8 +31,9 @@ _SLACK = 16  # room that the encryption wants beyond what it writes
 
 
 class Signing(IntEnum):
-    """Algorithms for signatures; older servers know only the first."""
+    """Algorithms for signatures: that of SMB 2, that of SMB 3.0, and one that SMB 3.1.1 may agree on."""
 
+    HMAC_SHA256 = 0
     AES_CMAC = 1
     AES_GMAC = 2
 
@@ -47,10 +49,10 @@ class Cipher(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Keys:
-    """What a log-on agreed on."""
+    """What a log-on agreed on. Only the session of a guest has no *signing*, since it has no keys at all."""
 
     session: int
-    signing: Signing
+    signing: Signing | None
     cipher: Cipher | None
     signing_key: bytes = field(repr=False)
     encryption_key: bytes = field(repr=False)
@@ -79,7 +81,6 @@ class Protection:
 
     def __init__(self, keys: Keys) -> None:
         self._keys = keys
-        self._signing = algorithms.AES(keys.signing_key)
         self._streams = keys.cipher in (Cipher.AES_128_GCM, Cipher.AES_256_GCM)
         self._nonce_length = 12 if self._streams else 11
         self._outgoing, self._incoming = Room(), Room()
@@ -91,22 +92,34 @@ class Protection:
         """Whether the server can encrypt."""
         return self._keys.cipher is not None
 
+    @property
+    def signs(self) -> bool:
+        """Whether what is not encrypted is signed: always, but for a guest. Fixed with the log-on."""
+        return self._keys.signing is not None
+
     def signature(self, number: int, parts: Sequence[Buffer]) -> bytes:
         """The signature of our message *number*, whose header holds zeros in its place."""
         return self._sign(number, 0, parts)
 
     def check(self, number: int, signature: Buffer, parts: Sequence[Buffer]) -> None:
         """Check the server's message *number*, with zeros where *signature* was. Raises Forged."""
-        if not compare_digest(self._sign(number, _SERVER, parts), bytes(signature)):
+        if not hmac.compare_digest(self._sign(number, _SERVER, parts), bytes(signature)):
             raise Forged("an answer of the server is signed wrongly")
 
     def _sign(self, number: int, sender: int, parts: Sequence[Buffer]) -> bytes:
+        key = self._keys.signing_key
+        if self._keys.signing is Signing.HMAC_SHA256:
+            digest = hmac.new(key, digestmod=hashlib.sha256)
+            for part in parts:
+                digest.update(part)
+            return digest.digest()[:SIGNATURE_LENGTH]
         if self._keys.signing is Signing.AES_CMAC:
-            code = CMAC(self._signing)
+            code = CMAC(algorithms.AES(key))
             for part in parts:
                 code.update(part)  # type: ignore[arg-type]  # it takes any buffer
             return code.finalize()
-        encryptor = Encryption(self._signing, modes.GCM(struct.pack("<QI", number, sender))).encryptor()
+        # Without a key, as for a guest, there is no cipher to be made here: nothing passes by mistake.
+        encryptor = Encryption(algorithms.AES(key), modes.GCM(struct.pack("<QI", number, sender))).encryptor()
         for part in parts:
             encryptor.authenticate_additional_data(part)
         encryptor.finalize()
