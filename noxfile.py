@@ -32,6 +32,14 @@ SYSTEM_PATH = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", 
 SAMBA = {"smbd": "samba", "pdbedit": "samba-common-bin"}
 DISK_TOOLS = {"qemu-img": "qemu-utils", "mke2fs": "e2fsprogs", "mkfs.fat": "dosfstools"}
 CLOUD = {"mariadbd": "mariadb-server", "memcached": "memcached", "rabbitmq-server": "rabbitmq-server", "sudo": "sudo"}
+REALM = {
+    "krb5kdc": "krb5-kdc",
+    "kadmin.local": "krb5-admin-server",
+    "kinit": "krb5-user",
+    "krb5-config": "libkrb5-dev",
+    "python3-config": "python3-dev",
+    "gcc": "gcc",
+}
 BROWSER = {"chromium": "chromium"}
 """Programs, and the Debian packages that hold them."""
 
@@ -87,6 +95,14 @@ def soak(session: nox.Session) -> None:
     environment = {"PATH": SYSTEM_PATH, "VHDX_RANDOM_IMAGES": "500"}
     session.run("pytest", "-q", "tests/interop/test_random_images.py", env=environment)
     session.run("python", "-m", "tests.crash.soak", *(session.posargs or ["10"]), env=environment)
+
+
+@nox.session
+def kerberos(session: nox.Session) -> None:
+    """The tests of logging on, with a Kerberos realm of their own; as root it fetches what builds and runs one."""
+    provide(session, "without them the tests are skipped", REALM)
+    install(session, f"{PRODUCT.removesuffix(']')},kerberos]", groups=["test"])
+    session.run("pytest", *(session.posargs or ["tests/driver/test_log_on.py"]), env={"PATH": SYSTEM_PATH})
 
 
 @nox.session

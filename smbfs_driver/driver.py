@@ -329,8 +329,7 @@ class SmbfsDriver(driver.VolumeDriver):  # type: ignore[misc]  # Cinder is not t
             active = self._reach.run(Backend.active, pool.address, volume.name)
         data = {"export": pool.address, "name": active, "format": active.rpartition(".")[2]}
         if self.configuration.smbfs_expose_credentials:
-            account = pool.share.credentials
-            data["options"] = f"-o username={account.username},password={account.password},domain={account.domain}"
+            data["options"] = f"-o {pool.share.mount_options}"
         return {"driver_volume_type": "smbfs", "data": data}
 
     def terminate_connection(self, volume: Any, connector: Any, **_: Any) -> None:

@@ -102,6 +102,16 @@ class Share:
         return f"//{self.server}/{self.share}"
 
     @property
+    def mount_options(self) -> str:
+        """How somebody else would log on, in the words of mount.cifs: it holds the password."""
+        account = self.credentials
+        if account.guest:
+            return "guest"
+        if account.kerberos:
+            return f"sec=krb5,username={account.account}" if account.account else "sec=krb5"
+        return f"username={account.username},password={account.password},domain={account.domain}"
+
+    @property
     def warnings(self) -> tuple[str, ...]:
         """What an operator should know, a sentence each."""
         found = []

@@ -285,3 +285,20 @@ def test_a_share_that_could_not_be_connected_is_tried_again() -> None:
 def test_a_share_that_is_not_listed_is_refused(address: str) -> None:
     with pytest.raises(Error, match="not in the list"):
         ShareConnections([Share("server", "share", CINDER)], Server()).find(address)
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ("username=u,password=p,domain=d", "username=u,password=p,domain=d"),
+        ("guest", "guest"),
+        ("sec=krb5", "sec=krb5"),
+        ("sec=krb5,username=u@REALM", "sec=krb5,username=u@REALM"),
+    ],
+)
+def test_whoever_mounts_a_share_is_told_how(tmp_path: Path, options: str, told: str) -> None:
+    path = tmp_path / "shares"
+    path.touch(mode=0o600)
+    path.write_text(f"//server/share -o {options}\n")
+    (share,) = load(path)
+    assert share.mount_options == told
