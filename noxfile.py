@@ -76,7 +76,7 @@ def tests(session: nox.Session) -> None:
     """The whole suite; arguments after ``--`` go to pytest."""
     provide(session, "tests that need them are skipped")
     install(session, PRODUCT, groups=["test"])
-    session.run("pytest", *session.posargs, env={"PATH": SYSTEM_PATH})
+    session.run("pytest", "-n", "auto", "--maxprocesses", "4", *session.posargs, env={"PATH": SYSTEM_PATH})
 
 
 @nox.session

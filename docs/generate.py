@@ -1,4 +1,4 @@
-"""Writes the reference pages of the commands, docs/commands/*.md, from what their --help says.
+"""Writes the reference pages: docs/commands/*.md from what --help says, docs/operator/options.md from the driver.
 
 Run it after a change of any option or help text: ``python docs/generate.py``. A test fails while a page is out of date.
 """
@@ -7,6 +7,7 @@ import re
 import textwrap
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -15,6 +16,7 @@ from vhdx.cli.inspect import program as inspect
 from vhdx.cli.program import CONTEXT
 
 PLACE = Path(__file__).parent / "commands"
+OPTIONS_PAGE = Path(__file__).parent / "operator" / "options.md"
 _WIDTH = 120
 _MARKS = re.compile(r"([\\*<`])")
 _ALL = "Options of all commands"
@@ -22,8 +24,32 @@ _NOTE = "<!-- Written by docs/generate.py from the help of the command. Change t
 
 
 def pages() -> dict[Path, str]:
-    """The text of every page."""
+    """The text of every page of a command."""
     return {PLACE / f"{program.name}.md": page(program) for program in (inspect, img)}
+
+
+def options_page() -> str:
+    """The table of the driver's options."""
+    from smbfs_driver.options import OPTIONS  # noqa: PLC0415  oslo.config is not needed for the other pages
+
+    rows = [f"| `{one.name}` | {_default(one)} | {_cell(one)} |" for one in OPTIONS]
+    head = [
+        "# Options of the driver",
+        "<!-- Written by docs/generate.py from smbfs_driver/options.py. Change that, and run it again. -->",
+        "For the section of a backend in cinder.conf. `nas_volume_prov_type`, `max_over_subscription_ratio` and "
+        "`reserved_percentage` are Cinder's own; [the guide](guide.md) says how they matter here.",
+    ]
+    return "\n\n".join([*map(_folded, head), "\n".join(["| option | default | |", "|---|---|---|", *rows])]) + "\n"
+
+
+def _default(option: Any) -> str:
+    return "" if option.default in (None, {}) else f"`{option.default}`"
+
+
+def _cell(option: Any) -> str:
+    choices = getattr(option.type, "choices", None) or {}
+    told = [f"`{name}`: {text}" for name, text in choices.items() if text]
+    return " ".join([_plain(option.help), *told])
 
 
 def page(program: click.Group) -> str:
@@ -86,7 +112,7 @@ def _folded(part: str) -> str:
 def main() -> None:
     """Write the pages that are not what they should be."""
     PLACE.mkdir(exist_ok=True)
-    for path, text in pages().items():
+    for path, text in {**pages(), OPTIONS_PAGE: options_page()}.items():
         if not path.exists() or path.read_text() != text:
             path.write_text(text)
             click.echo(f"{path}: written")

@@ -1,9 +1,14 @@
-"""Fixtures that need a real server; without Samba what uses them is skipped, and says so."""
+"""Fixtures that need a real server, without Samba what uses them is skipped, and says so; what a run is to tell.
+
+The suite can run in several processes (pytest-xdist): a file is one's, and the crash tests, which are counted
+together, are one's.
+"""
 
 import itertools
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,6 +17,45 @@ from vhdx.storage.smb import Credentials, SmbFileSystem, SmbPool, SmbSettings
 
 SETTINGS = SmbSettings(timeout=6)
 _numbers = itertools.count()
+_FIGURES = pytest.StashKey[list[str]]()
+_TOGETHER = "tests/crash/"
+
+
+@pytest.fixture(scope="session")
+def tell(request: pytest.FixtureRequest) -> Callable[[str], None]:
+    """Have a line told when all tests are over."""
+    return request.config.stash.setdefault(_FIGURES, []).append
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """A process that runs some of the tests hands over what it has to tell."""
+    output = getattr(session.config, "workeroutput", None)
+    if output is not None:
+        output["figures"] = session.config.stash.get(_FIGURES, [])
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """Take what such a process has to tell."""
+    node.config.stash.setdefault(_FIGURES, []).extend(getattr(node, "workeroutput", {}).get("figures", []))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Which process runs what."""
+    from xdist.scheduler import LoadFileScheduling
+
+    class ByFile(LoadFileScheduling):  # type: ignore[misc]
+        def _split_scope(self, nodeid: str) -> str:
+            return _TOGETHER if nodeid.startswith(_TOGETHER) else str(super()._split_scope(nodeid))
+
+    return ByFile(config, log)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """The figures, a line each."""
+    for line in sorted(config.stash.get(_FIGURES, [])):
+        terminalreporter.write_line(line)
 
 
 @pytest.fixture(scope="session")

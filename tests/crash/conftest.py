@@ -1,6 +1,6 @@
 """The count of crash states: what each verb was put through, told at the end of the run."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -8,15 +8,16 @@ import pytest
 from tests.crash.judging import Tally
 from tests.crash.remembering import remembered_parses
 
-_TALLY = pytest.StashKey[Tally]()
 _HERE = Path(__file__).parent
 _LAST = "test_enough_states_were_tried"
 
 
 @pytest.fixture(scope="session")
-def tally(request: pytest.FixtureRequest) -> Tally:
+def tally(tell: Callable[[str], None]) -> Iterator[Tally]:
     """The count of the whole run."""
-    return request.config.stash.setdefault(_TALLY, Tally())
+    count = Tally()
+    yield count
+    tell(count.summary())
 
 
 @pytest.fixture(autouse=True, scope="package")
@@ -34,10 +35,3 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if chosen or not set(_HERE.glob("test_*.py")) <= modules:
         for item in last:
             item.add_marker(pytest.mark.skip(reason="only some of the crash tests run, so their count says nothing"))
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    """One line: how many distinct states, by verb."""
-    tally = config.stash.get(_TALLY, None)
-    if tally is not None and tally.total:
-        terminalreporter.write_line(tally.summary())

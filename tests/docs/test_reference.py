@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 import vhdx
-from docs.generate import pages
+from docs.generate import OPTIONS_PAGE, options_page, pages
 from vhdx.cli.account import AUTH_FILE_VARIABLE
 from vhdx.cli.exits import Exit
 from vhdx.cli.img import COMMANDS as CHANGING
@@ -27,6 +27,11 @@ def test_the_pages_are_what_the_help_says() -> None:
     for path, text in pages().items():
         now = path.read_text() if path.exists() else ""
         assert now == text, f"{path} is out of date; run: python docs/generate.py"
+
+
+def test_the_table_of_options_is_what_the_driver_has() -> None:
+    pytest.importorskip("oslo_config", reason="oslo.config is not installed")
+    assert OPTIONS_PAGE.read_text() == options_page(), "it is out of date; run: python docs/generate.py"
 
 
 def test_every_command_has_a_chapter() -> None:

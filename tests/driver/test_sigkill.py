@@ -109,10 +109,9 @@ def check(files: FileSystem, snapshot: str, content: bytes) -> None:
             assert disk.read(0, disk.size) == content
 
 
-def told(hits: Counter[str], title: str, capsys: pytest.CaptureFixture[str]) -> None:
-    with capsys.disabled():
-        listed = ", ".join(f"{verb} {count}" for verb, count in hits.most_common())
-        print(f"\n{title}: {hits.total()} kills ({listed})", end=" ", flush=True)
+def told(hits: Counter[str], title: str, tell: Callable[[str], None]) -> None:
+    listed = ", ".join(f"{verb} {count}" for verb, count in hits.most_common())
+    tell(f"{title}: {hits.total()} kills ({listed})")
 
 
 @pytest.fixture
@@ -133,7 +132,7 @@ def test_killed_at_each_storage_operation(
     address: Address,
     prepared: Prepared,
     looking: Callable[[], FileSystem],
-    capsys: pytest.CaptureFixture[str],
+    tell: Callable[[str], None],
 ) -> None:
     """Locally at every call; on a server at every call that changes something there."""
     kinds = CHANGES if address.credentials else frozenset()
@@ -150,14 +149,14 @@ def test_killed_at_each_storage_operation(
             break
         hits[doing] += 1
         check(looking(), snapshot, prepared.content)
-    told(hits, f"deleting the {'middle' if snapshot == A else 'latest'} snapshot", capsys)
+    told(hits, f"deleting the {'middle' if snapshot == A else 'latest'} snapshot", tell)
     assert hits["merge"] > 20
     assert hits["driver"] > 5
 
 
 @pytest.mark.timeout(900)
 def test_killed_at_random(
-    address: Address, prepared: Prepared, looking: Callable[[], FileSystem], capsys: pytest.CaptureFixture[str]
+    address: Address, prepared: Prepared, looking: Callable[[], FileSystem], tell: Callable[[str], None]
 ) -> None:
     chance = random.Random(11)
     hits: Counter[str] = Counter()
@@ -182,5 +181,5 @@ def test_killed_at_random(
         victim.join()
         hits[doing] += 1
         check(looking(), snapshot, prepared.content)
-    told(hits, "deleting snapshots, at random", capsys)
+    told(hits, "deleting snapshots, at random", tell)
     assert hits.total() == RANDOM_KILLS
