@@ -16,7 +16,7 @@ from oslo_config import cfg
 from oslo_log import log
 from oslo_utils import units
 
-from smbfs_driver import adoption, groups, images, migration, samba_config, shares, statistics
+from smbfs_driver import adoption, groups, images, migration, neighbours, samba_config, shares, statistics
 from smbfs_driver.backend import Backend
 from smbfs_driver.options import OPTIONS
 from smbfs_driver.pools import Pools
@@ -75,7 +75,9 @@ class SmbfsDriver(driver.VolumeDriver):  # type: ignore[misc]  # Cinder is not t
             for warning in (*defaults.warnings, *(told for share in listed for told in share.warnings)):
                 LOG.warning("%s", warning)
             pools = Pools(listed, self.configuration.smbfs_pool_mappings)
-        self._reach = Reach(self.configuration, pools, Worker(listed))
+        others = neighbours.shares_beside(self.configuration.config_group, listed)
+        beside = Pools(others, {share.address: share.address for share in others})
+        self._reach = Reach(self.configuration, pools, Worker([*listed, *others]), beside)
         self._recovery = Recovery(self._reach)
 
     def check_for_setup_error(self) -> None:

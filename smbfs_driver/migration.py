@@ -36,7 +36,7 @@ def migrate(reach: Reach, volume: Any, host: Any) -> tuple[bool, dict[str, Any] 
 def retype(reach: Reach, volume: Any, new_type: Any, host: Any) -> tuple[bool, dict[str, Any] | None]:
     """Keep a volume as *new_type* says, in the pool *host*; declined where that cannot be done here and now."""
     onto = _pool_at(reach, host)
-    if onto is None:
+    if onto is None or onto not in reach.pools:
         return _DECLINED
     shape, home = reach.shape(new_type), reach.pool_of(volume)
     with told_to_cinder():
@@ -70,12 +70,12 @@ def rename_migrated(reach: Reach, volume: Any, new_volume: Any) -> dict[str, Any
 
 
 def _pool_at(reach: Reach, host: Any) -> Pool | None:
-    """The pool that is meant by what the scheduler says of it; another backend's where we have its share, too."""
+    """The pool that is meant by what the scheduler says of it; another backend's where this service has that, too."""
     kind, _, address = str((host.get("capabilities") or {}).get("location_info")).partition(":")
     if kind != "smbfs":
         return None
     with contextlib.suppress(Error):
-        return reach.pools.at(address)
+        return reach.known(address)
     return None
 
 

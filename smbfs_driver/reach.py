@@ -51,10 +51,19 @@ def is_attached(volume: Any) -> bool:
 class Reach:
     """The pools of a backend and the worker that reaches their shares. Raises Cinder's exceptions, but from `run`."""
 
-    def __init__(self, configuration: Any, pools: Pools, worker: Worker) -> None:
+    def __init__(self, configuration: Any, pools: Pools, worker: Worker, neighbours: Pools | None = None) -> None:
+        """*neighbours* are the pools of other backends of this service, which *worker* reaches, too."""
         self.configuration = configuration
         self.pools = pools
+        self._known: list[Pool] = [*pools, *(neighbours or ())]
         self._worker = worker
+
+    def known(self, address: str) -> Pool:
+        """The pool at an address, of this backend or of another one of this service. Raises Error."""
+        for pool in self._known:
+            if pool.address.casefold() == address.casefold():
+                return pool
+        return self.pools.at(address)
 
     def run(self, method: Callable[Concatenate[Backend, P], R], *arguments: P.args, **named: P.kwargs) -> R:
         """Run a method of `Backend`, once a stopped move that is in its way is settled. Raises what it raises."""
@@ -75,10 +84,9 @@ class Reach:
         except exception.VolumeNotFound as error:
             known = f"{stopped}; Cinder does not know the volume any more: look at both files and remove them by hand"
             raise Error(known) from error
-        onto = self.pools.at(stopped.destination)
-        has_moved = self.pools.at(volume.provider_location) == onto
-        origins = [pool for pool in self.pools if pool != onto] if has_moved else [self.pool_of(volume)]
-        for pool in origins:
+        onto, home = self.known(stopped.destination), self.known(volume.provider_location)
+        has_moved = home == onto
+        for pool in (pool for pool in self._known if pool != onto) if has_moved else (home,):
             settled = self._worker.call(
                 Backend.settle_move, pool.address, stopped.volume, onto=onto.address, has_moved=has_moved
             )

@@ -123,6 +123,25 @@ def test_a_volume_migrates_to_the_other_pool_and_back(
     assert shares.read(volume, 0, 512) == ONE
 
 
+def test_a_volume_migrates_to_another_backend_and_back(rest: Rest, volumes: Volumes, shares: Shares) -> None:
+    volume = filled(volumes, shares)
+    here = volumes.host(volume)
+    pools = [pool["name"] for pool in rest.volume("GET", "/scheduler-stats/get_pools")["pools"]]
+    elsewhere = next(name for name in pools if f"@{volumes.backend}#" not in name)
+    # A migration goes by the type, and that of a test asks for the backend.
+    name = f"type-{uuid4()}"
+    kind = rest.volume("POST", "/types", {"volume_type": {"name": name}})["volume_type"]["id"]
+    retype(volumes, volume, name)
+    suffix = file_of(shares, volume).suffix
+    for host in (elsewhere, here):
+        volumes.migrate(volume, host)
+        assert volumes.host(volume) == host
+        assert file_of(shares, volume).suffix == suffix
+        check(volumes, shares, volume)
+    volumes.delete(volume)
+    rest.volume("DELETE", f"/types/{kind}")
+
+
 def test_a_migrated_volume_lives_on(volumes: Volumes, shares: Shares, pair: tuple[str, str]) -> None:
     volume = filled(volumes, shares)
     volumes.migrate(volume, pair[1 - pair.index(volumes.host(volume))])
