@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from cinder.volume import configuration
-from cinder.volume.manager import volume_backend_opts
 from oslo_config import cfg
 from oslo_log import log
 
@@ -19,6 +18,9 @@ _DRIVER = "smbfs_driver.driver.SmbfsDriver"
 
 def shares_beside(section: str, own: Sequence[Share]) -> list[Share]:
     """The shares that other backends with this driver list, besides *own*; *section* is that of the backend itself."""
+    # It is the manager that loads a driver, so it cannot be needed for loading one.
+    from cinder.volume.manager import volume_backend_opts  # noqa: PLC0415
+
     found: dict[str, Share] = {}
     for name in cfg.CONF.enabled_backends or ():
         settings = configuration.Configuration([*OPTIONS, *volume_backend_opts], config_group=name)
