@@ -107,7 +107,10 @@ def kerberos(session: nox.Session) -> None:
 
 @nox.session
 def cinder(session: nox.Session) -> None:
-    """The driver in a real Cinder with its services, as root: a life of volumes; arguments go to pytest."""
+    """The driver in a real Cinder with its services, as root: a life of volumes; arguments go to pytest.
+
+    With VHDX_CINDER_THREADS=1 in native threads instead of under eventlet.
+    """
     in_a_cloud(session, "test")
 
 

@@ -15,6 +15,10 @@ _DATABASES = ("cinder", "keystone", "glance")
 _LOOPBACK = "-kernel inet_dist_use_interface {127,0,0,1}"
 
 
+THREADS = "VHDX_CINDER_THREADS"
+"""Set in the environment, Cinder's volume service runs in native threads, not under eventlet."""
+
+
 def environment(place: Workplace, **more: str) -> dict[str, str]:
     """That of every process: nothing of the user's own configuration."""
     return {

@@ -1,11 +1,13 @@
 """Images that become volumes, volumes that become images, and the cache of images."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 import vhdx
+from tests.cinder.infrastructure import THREADS
 from tests.cinder.rest import Refused, Rest
 from tests.cinder.sample_images import DATA, FORMATS, OFFSET, convert, make, upload
 from tests.cinder.shares import Shares
@@ -14,6 +16,9 @@ from tests.cinder.waiting import until
 
 GIB = 1 << 30
 SIZE = 32 << 20
+# Of Cinder itself, whatever the driver: its download waits in a hub that does not run then.
+_HANGS = "Cinder 29 cannot fetch an image in native threads"
+pytestmark = pytest.mark.skipif(bool(os.environ.get(THREADS)), reason=_HANGS)
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 
 from tests.cinder.environments import Environments
-from tests.cinder.infrastructure import SYSTEM_PATH, environment
+from tests.cinder.infrastructure import SYSTEM_PATH, THREADS, environment
 from tests.cinder.processes import Processes
 from tests.cinder.rest import Rest
 from tests.cinder.waiting import until, until_answers
@@ -82,7 +82,9 @@ class VolumeService:
         settings = [f"cinder_internal_tenant_{what}_id = {value}\n" for what, value in lines.items()]
         self._tenant.write_text("[DEFAULT]\n" + "".join(settings))
         for program in _SERVICES:
-            self._processes.start(program, self._command(program), self._settings(), turn=1)
+            threads = program == "cinder-volume" and bool(os.environ.get(THREADS))
+            settings = self._settings() | ({"OS_CINDER_DISABLE_EVENTLET_PATCHING": "1"} if threads else {})
+            self._processes.start(program, self._command(program), settings, turn=1)
 
     def wait(self, rest: Rest) -> None:
         """Until every service is up and the scheduler knows every pool."""
