@@ -34,3 +34,21 @@ def test_an_attached_volume_keeps_its_files(volumes: Volumes, shares: Shares) ->
         volumes.delete(volume)
     assert shares.files_of(volume) == files
     volumes.detach(volume, attachment)
+
+
+def test_an_attached_volume_is_neither_cloned_nor_reverted(volumes: Volumes, shares: Shares) -> None:
+    volume = volumes.create()
+    snapshot = volumes.snapshot(volume)
+    shares.write(volume, 0, b"1" * 512)
+    attachment, _ = volumes.attach(volume)
+    before = shares.files()
+    with pytest.raises(Failed):
+        volumes.create(source_volid=volume)
+    with pytest.raises(Refused):
+        volumes.revert(volume, snapshot)
+    assert shares.files() == before
+    assert shares.read(volume, 0, 512) == b"1" * 512
+    # A snapshot shows what does not change any more.
+    made = volumes.create(snapshot_id=snapshot)
+    assert shares.read(made, 0, 512) == bytes(512)
+    volumes.detach(volume, attachment)

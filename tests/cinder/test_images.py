@@ -16,6 +16,7 @@ from tests.cinder.waiting import until
 
 GIB = 1 << 30
 SIZE = 32 << 20
+_REGION_TABLES = slice(192 << 10, 320 << 10)
 # Of Cinder itself, whatever the driver: its download waits in a hub that does not run then.
 _HANGS = "Cinder 29 cannot fetch an image in native threads"
 pytestmark = pytest.mark.skipif(bool(os.environ.get(THREADS)), reason=_HANGS)
@@ -110,6 +111,23 @@ def test_an_image_with_a_parent_is_refused(
     vhdx.create(base, SIZE, options=options)
     vhdx.create(child, parent=base)
     image = upload(rest, child, volumes.backend)
+    images.append(image)
+    before = shares.files()
+    with pytest.raises((Failed, Refused)):
+        volumes.create(1, imageRef=image)
+    volumes.force_clear()
+    assert shares.files() == before
+
+
+def test_a_damaged_image_is_refused(
+    rest: Rest, volumes: Volumes, shares: Shares, images: list[str], tmp_path: Path
+) -> None:
+    """One that Glance took; content of another kind than it is said to be does not even get that far."""
+    path = make(tmp_path, "vhdx", SIZE)
+    content = bytearray(path.read_bytes())
+    content[_REGION_TABLES] = bytes(len(range(*_REGION_TABLES.indices(len(content)))))
+    path.write_bytes(content)
+    image = upload(rest, path, "vhdx")
     images.append(image)
     before = shares.files()
     with pytest.raises((Failed, Refused)):

@@ -62,6 +62,13 @@ def test_the_type_of_a_volume_says_its_format(rest: Rest, volumes: Volumes, shar
     rest.volume("DELETE", f"/types/{kind['volume_type']['id']}")
 
 
+def test_a_tenant_has_no_say_in_the_format(volumes: Volumes, shares: Shares) -> None:
+    other = {"vhd": "vhdx", "vhdx": "vhd"}[volumes.backend]
+    said = {"volume_format": other, "smbfs:volume_format": other}
+    volume = volumes.create(metadata=said)
+    assert shares.active(volume).endswith(f"volume-{volume}.{volumes.backend}")
+
+
 def test_a_volume_that_is_too_large_is_refused_and_leaves_nothing(volumes: Volumes, shares: Shares) -> None:
     before = shares.files()
     with pytest.raises((Failed, Refused)):
