@@ -9,7 +9,7 @@ from smbfs_driver import moving
 from smbfs_driver.connections import Connect, ShareConnections
 from smbfs_driver.managing import Candidate, Reference, candidates
 from smbfs_driver.moving import Destination, Kept
-from smbfs_driver.names import DiskFormat
+from smbfs_driver.names import DiskFormat, may_be_related
 from smbfs_driver.receiving import Announced, Digest, Sink
 from smbfs_driver.shape import Shape
 from smbfs_driver.shares import Share
@@ -17,6 +17,7 @@ from smbfs_driver.volumes import Foreign, Volumes
 from vhdx.engine import NativeEngine
 from vhdx.errors import Error
 from vhdx.image.base import CreateOptions, ImageFormat
+from vhdx.parents import ParentPolicy
 from vhdx.storage.base import FileSystem, Space
 from vhdx.storage.local import LocalFileSystem
 
@@ -41,7 +42,7 @@ class Backend:
 
     def __init__(self, shares: Sequence[Share], connect: Connect) -> None:
         self._connections = ShareConnections(shares, connect)
-        self._engine = NativeEngine()
+        self._engine = NativeEngine(policy=ParentPolicy(related=may_be_related))
 
     def capacity(self, address: str) -> Space:
         """Total and free bytes of a share."""

@@ -147,3 +147,19 @@ def parse(file: str) -> FileName | None:
     if dot and is_identifier(last):
         return FileName.of(volume, extension, FileKind.SNAPSHOT)
     return FileName.of(stem, extension, FileKind.BASE)
+
+
+def may_be_related(path: str, file: str) -> bool:
+    """Whether *file* may depend on the image at *path* beside it: not where both are volumes', and not of one.
+
+    A share holds many volumes. To look into the files of others would take long, and would keep their operations from
+    replacing what is open for the moment. What is a volume's ends in the volume's id; anything else is looked into.
+    """
+    image, other = _owner(path), _owner(file)
+    return image is None or other is None or image == other
+
+
+def _owner(file: str) -> str | None:
+    """The volume with an id in its name that *file* belongs to."""
+    parsed = parse(file)
+    return parsed.names.volume if parsed is not None and is_identifier(parsed.names.volume[-36:]) else None

@@ -1,10 +1,12 @@
 """Names of files: exactly the retired driver's, and read back as what they are."""
 
+from uuid import UUID
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from smbfs_driver.names import DiskFormat, FileKind, VolumeNames, parse
+from smbfs_driver.names import DiskFormat, FileKind, VolumeNames, may_be_related, parse
 from tests.driver.kits import VOLUME, A
 from vhdx.engine import temporary_name
 from vhdx.errors import Error
@@ -124,3 +126,13 @@ def test_what_is_no_uuid_is_no_snapshot(snapshot: str) -> None:
 )
 def test_other_files_are_nobodys(file: str) -> None:
     assert parse(file) is None
+
+
+def test_only_files_of_other_volumes_cannot_be_related() -> None:
+    base, other = VolumeNames(f"volume-{UUID(int=1)}"), VolumeNames(f"volume-{UUID(int=2)}")
+    snapshot = str(UUID(int=3))
+    assert may_be_related(base.base, base.snapshot(snapshot))
+    assert may_be_related(base.base, "somebody-elses.vhdx")
+    assert may_be_related("somebody-elses.vhdx", other.base)
+    assert not may_be_related(base.base, other.base)
+    assert not may_be_related(base.base, other.snapshot(snapshot))

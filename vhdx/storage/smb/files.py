@@ -3,6 +3,7 @@
 import errno
 import posixpath
 import struct
+import time
 from collections.abc import Callable, Iterator
 
 from vhdx.errors import Error
@@ -30,6 +31,7 @@ _NUMBER = struct.Struct("<Q")
 _FULL_SIZE = struct.Struct("<QQQII")  # total, free for the account, free, sectors in a unit, bytes in a sector
 _ENTRY = struct.Struct("<I52xII")  # next entry, index and times and sizes, attributes, length of the name
 
+_ATTEMPTS, _PAUSE = 20, 0.05  # seconds
 _MODES = {
     Access.INSPECT: (h.READ_DATA | h.READ_ATTRIBUTES, h.SHARE_ALL),
     Access.READ: (h.READ_DATA | h.READ_ATTRIBUTES, h.SHARE_READ),
@@ -79,25 +81,38 @@ class SmbFileSystem:
         """Rename in one step on the server; see `FileSystem.rename`.
 
         The target is looked at first: Samba would replace a file that somebody else holds. A file that is being
-        inspected cannot be replaced over the connection that inspects it: that is InUse.
+        inspected cannot be replaced over the connection that inspects it: that takes a moment and is waited for, and
+        is InUse where it does not end.
         """
-        if replace:
-            self._check_unheld(target, beside=h.SHARE_ALL)
         new_name = _checked(target).replace("/", "\\").encode("utf-16-le")
+        command = struct.pack("<B7xQI", replace, 0, len(new_name)) + new_name
         handle = self._handle(source, access=h.DELETE | h.READ_ATTRIBUTES)
         try:
-            handle.set(_RENAME_INFORMATION, struct.pack("<B7xQI", replace, 0, len(new_name)) + new_name)
+            attempts = _ATTEMPTS if replace else 1
+            while not self._renamed(handle, command, target, replace=replace, last=attempts == 1):
+                attempts -= 1
+                time.sleep(_PAUSE)
+        finally:
+            handle.close()
+
+    def _renamed(self, handle: Handle, command: bytes, target: str, *, replace: bool, last: bool) -> bool:
+        """Try to; False where the target is being inspected, and it is not the last time that it is tried."""
+        if replace:
+            self._check_unheld(target, beside=h.SHARE_ALL)
+        try:
+            handle.set(_RENAME_INFORMATION, command)
         except FileExistsError:
             raise FileExistsError(errno.EEXIST, "it exists already", self.describe(target)) from None
         except FileNotFoundError:
             # The source is open already.
             raise FileNotFoundError(errno.ENOENT, "no such directory", self.describe(target)) from None
         except PermissionError:
+            if not last:
+                return False
             if replace:
                 self._check_unheld(target, beside=h.SHARE_NONE)
             raise
-        finally:
-            handle.close()
+        return True
 
     def _check_unheld(self, path: str, *, beside: int) -> None:
         """Raise InUse where somebody has the file open in a way that goes not with *beside*."""
