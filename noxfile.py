@@ -120,6 +120,12 @@ def tempest(session: nox.Session) -> None:
     in_a_cloud(session, "tempest")
 
 
+@nox.session
+def load(session: nox.Session) -> None:
+    """Four clients of a real Cinder for so many MINUTES, as root, each byte known: ``nox -s load -- 10 --seed 1``."""
+    in_a_cloud(session, "load")
+
+
 def in_a_cloud(session: nox.Session, verb: str) -> None:
     """Run ``python -m tests.cinder`` with what its services need."""
     provide(session, "without them no Cinder can run", CLOUD)

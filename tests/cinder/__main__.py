@@ -1,4 +1,4 @@
-"""``python -m tests.cinder test|tempest|stay``: start a cloud, use it, end it."""
+"""``python -m tests.cinder test|tempest|load|stay``: start a cloud, use it, end it."""
 
 import os
 import shutil
@@ -24,7 +24,7 @@ _PROGRAMS = ("mariadbd", "mariadb-install-db", "epmd", RABBIT, "memcached", "smb
 def main() -> int:
     """The exit status of what was run; 2 where nothing could be."""
     verb, *arguments = sys.argv[1:] or ["stay"]
-    runs = {"test": _test, "tempest": _tempest, "stay": _stay}
+    runs = {"test": _test, "tempest": _tempest, "load": _load, "stay": _stay}
     if verb not in runs:
         print(f"usage: python -m tests.cinder {'|'.join(runs)}", file=sys.stderr)
         return 2
@@ -64,6 +64,12 @@ def _tempest(arguments: Sequence[str], environments: Environments, place: Workpl
     from tests.cinder.tempest_run import TempestRun
 
     return TempestRun(Cloud.load(description), environments, place).run(arguments)
+
+
+def _load(arguments: Sequence[str], _: Environments, __: Workplace, description: Path) -> int:
+    from tests.cinder import load
+
+    return load.run(arguments, Cloud.load(description))
 
 
 def _stay(_: Sequence[str], __: Environments, ___: Workplace, description: Path) -> int:
