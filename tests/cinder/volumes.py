@@ -72,9 +72,21 @@ class Volumes:
         """Delete a volume that something else made at the end, too."""
         self._made.append(("volumes", volume))
 
+    def adopt_any(self, kind: str, ident: str) -> None:
+        """Delete something at the end that something else made."""
+        self._made.append((kind, ident))
+
+    def made(self) -> list[tuple[str, str]]:
+        """The kinds and ids of what is to be deleted at the end."""
+        return list(self._made)
+
     def forget(self, volume: str) -> None:
         """Do not delete a volume at the end that is gone by then."""
-        self._made.remove(("volumes", volume))
+        self.forget_any("volumes", volume)
+
+    def forget_any(self, kind: str, ident: str) -> None:
+        """Do not delete something at the end that is gone by then."""
+        self._made.remove((kind, ident))
 
     def _create(self, kind: str, body: Mapping[str, object]) -> str:
         one = kind[:-1]
