@@ -2,7 +2,7 @@
 
 import posixpath
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from smbfs_driver.names import DiskFormat, parse
 from smbfs_driver.shares import split_address
@@ -62,6 +62,8 @@ class Candidate:
 
 def candidates(files: FileSystem, address: str, engine: Engine, managed: Collection[str]) -> Iterator[Candidate]:
     """The images in the root of a share; *managed* are the names of the volumes that Cinder has."""
+    lone: list[Candidate] = []
+    has_children = False
     for name in files.list(""):
         reference = Reference(address, name)
         parsed = parse(name)
@@ -78,5 +80,13 @@ def candidates(files: FileSystem, address: str, engine: Engine, managed: Collect
         except (Error, OSError) as error:
             yield Candidate(reference, 0, None, f"cannot be opened: {error}")
             continue
-        reason = "has a parent" if info.parent is not None else ""
-        yield Candidate(reference, -(-info.virtual_size // GIB), None, reason)
+        size = -(-info.virtual_size // GIB)
+        if info.parent is not None:
+            has_children = True
+            yield Candidate(reference, size, None, "has a parent")
+        else:
+            lone.append(Candidate(reference, size, None))
+    for candidate in lone:
+        # Whose children there are takes a look at every file, which most shares can do without.
+        children = engine.children(files, candidate.reference.path) if has_children else []
+        yield replace(candidate, reason=f"is the parent of {', '.join(children)}" if children else "")

@@ -110,6 +110,11 @@ class Volumes:
             if size != info.virtual_size:
                 site.engine.resize(site.files, path, size, format=kind)
             site.files.rename(path, names.base, replace=False)
+            # Without children the document of the volume that it may have been says nothing any more.
+            was = parse(path)
+            if was is not None and was.kind is FileKind.BASE:
+                with contextlib.suppress(FileNotFoundError):
+                    site.files.remove(was.names.info)
             site.files.sync_directory("")
 
     def rename(self, name: str, to: str) -> None:
