@@ -8,7 +8,7 @@ from oslo_utils import units
 
 from smbfs_driver.backend import Backend
 from smbfs_driver.pools import Pool
-from smbfs_driver.reach import Reach
+from smbfs_driver.reach import FORMATS, Reach
 from vhdx.errors import Error
 
 LOG = log.getLogger(__name__)
@@ -52,6 +52,8 @@ def pool_stats(reach: Reach, db: Any, host: str, cluster: str | None, pool: Pool
         "thick_provisioning_support": True,
         "consistent_group_snapshot_enabled": True,
         "location_info": location(pool),
+        # For types with the extra spec of this name: without a scope the scheduler asks every pool for it.
+        "volume_format": sorted(FORMATS),
         "multiattach": False,
         "online_extend_support": False,
         "QoS_support": False,

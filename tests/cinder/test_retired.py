@@ -62,12 +62,7 @@ def other(volumes: Volumes) -> str:
     return {"vhd": "vhdx", "vhdx": "vhd"}[volumes.backend]
 
 
-_UNSCOPED = pytest.mark.xfail(
-    strict=True, raises=Failed, reason="the scheduler takes volume_format for a capability, and no pool tells it"
-)
-
-
-@pytest.mark.parametrize("spec", ["smbfs__volume_format", pytest.param("volume_format", marks=_UNSCOPED)])
+@pytest.mark.parametrize("spec", ["smbfs__volume_format", "volume_format"])
 def test_a_type_chooses_the_format(volumes: Volumes, shares: Shares, types: Types, spec: str) -> None:
     volume = volumes.create(volume_type=types.create(**{spec: other(volumes)}))
     assert shares.active(volume).endswith(f"/volume-{volume}.{other(volumes)}")
