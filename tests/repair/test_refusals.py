@@ -167,9 +167,9 @@ def test_a_footer_in_a_disk_is_believed_only_when_the_caller_says_so() -> None:
     disk = vhd(fixed=True)
     made = leaf(disk)
     made.truncate(made.size + MIB)
-    refused(files_of(disk), disk.paths[0], "if it is that, say that it is a VHD")
+    refused(files_of(disk), disk.paths[0], "if it is that, give the format: vhd")
     made.write(0, b"conectix")
-    refused(files_of(disk), disk.paths[0], "if it is that, say that it is a VHD")
+    refused(files_of(disk), disk.paths[0], "if it is that, give the format: vhd")
     assert [fix.code for fix in plan(files_of(disk), disk.paths[0], ImageFormat.VHD)] == ["vhd-footer-none"]
 
 

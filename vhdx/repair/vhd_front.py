@@ -181,7 +181,7 @@ def _lost(storage: Storage, end: _Copy, case: Case) -> Fix | None:
         raise FormatError("footer", end.offset, reason, _SECTION)
     if not case.told:
         # A guest can write a footer anywhere into its raw disk.
-        reason = "it is where that of a fixed VHD is whose growing was cut short; if it is that, say that it is a VHD"
+        reason = "it is where that of a fixed VHD is whose growing was cut short; if it is that, give the format: vhd"
         raise FormatError("footer", footer.current_size, reason, _SECTION)
     rest = storage.size() - footer.current_size - SIZE
     message = (
