@@ -31,7 +31,13 @@ SYSTEM_PATH = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", 
 
 SAMBA = {"smbd": "samba", "pdbedit": "samba-common-bin"}
 DISK_TOOLS = {"qemu-img": "qemu-utils", "mke2fs": "e2fsprogs", "mkfs.fat": "dosfstools"}
-CLOUD = {"mariadbd": "mariadb-server", "memcached": "memcached", "rabbitmq-server": "rabbitmq-server", "sudo": "sudo"}
+CLOUD = {
+    "mariadbd": "mariadb-server",
+    "memcached": "memcached",
+    "rabbitmq-server": "rabbitmq-server",
+    "redis-server": "redis-server",
+    "sudo": "sudo",
+}
 REALM = {
     "krb5kdc": "krb5-kdc",
     "kadmin.local": "krb5-admin-server",

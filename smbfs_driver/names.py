@@ -112,6 +112,14 @@ class VolumeNames:
         parsed = parse(file)
         return parsed.kind if parsed is not None and parsed.names == self else None
 
+    def spelled(self, file: str) -> str | None:
+        """The image of this volume whose name differs from *file* in capitals at most; None where there is none."""
+        if file.lower() == self.base.lower():
+            return self.base
+        ident = file.lower().removeprefix(f"{self.volume.lower()}.").removesuffix(f".{self.format.value}")
+        own = f"{self.volume}.{ident}.{self.format.value}"
+        return own if own.lower() == file.lower() and self.is_image(own) else None
+
     def is_image(self, file: str) -> bool:
         """Whether *file* is this volume's base or one of its snapshot files, by name."""
         return self.kind(file) in IMAGES

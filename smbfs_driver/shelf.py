@@ -52,7 +52,7 @@ class Shelf:
         """A volume as it is. Raises Error for a chain that is broken or leaves the volume's files."""
         info = info_file.load(self.site.files, names)
         try:
-            chain = self.site.engine.layers(self.site.files, info.active)
+            chain = self.site.chain(names, info.active)
         except FileNotFoundError as error:
             where = self.site.files.describe(info.active)
             raise Error(f"{where}: the active file of {names.volume} is gone; restore it from a backup") from error

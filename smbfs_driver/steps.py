@@ -31,6 +31,22 @@ class Site:
         """A fresh one, for `vhdx.engine.temporary_name`."""
         return self.ids().hex[:8]
 
+    def chain(self, names: VolumeNames, active: str) -> list[str]:
+        """The verified chain under *active*, that first, each file under the name that the volume has for it.
+
+        A server finds a parent also by a recorded path in other capitals. Raises as `Engine.layers` does.
+        """
+        return [self._own_name(names, file) for file in self.engine.layers(self.files, active)]
+
+    def _own_name(self, names: VolumeNames, file: str) -> str:
+        own = names.spelled(file)
+        if own is None or own == file:
+            return file
+        with contextlib.suppress(FileNotFoundError):
+            if self.files.stat(own).identity == self.files.stat(file).identity:
+                return own
+        return file
+
 
 @dataclass(frozen=True, slots=True)
 class CreateChild:
@@ -60,7 +76,7 @@ class Merge:
         if info is None:
             where = site.files.describe(names.info)
             raise Error(f"{where}: gone while a snapshot is being deleted; restore it from a backup, then try again")
-        if self.top in site.engine.layers(site.files, info.active):
+        if self.top in site.chain(names, info.active):
             site.engine.merge(site.files, self.top, self.target)
 
 

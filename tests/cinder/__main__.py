@@ -18,7 +18,8 @@ ENVIRONMENTS = "VHDX_CINDER_ENVIRONMENTS"
 """Names the directory for the environments, if it is not to be in .nox."""
 
 _SECONDS = 7200.0
-_PROGRAMS = ("mariadbd", "mariadb-install-db", "epmd", RABBIT, "memcached", "smbd", "pdbedit", "qemu-img")
+_SERVERS = ("mariadbd", "mariadb-install-db", "epmd", RABBIT, "memcached", "redis-server", "smbd")
+_PROGRAMS = (*_SERVERS, "pdbedit", "qemu-img")
 
 
 def main() -> int:

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from tests.cinder.cloud import VARIABLE, Cloud
+from tests.cinder.nodes import BACKENDS
 from tests.cinder.rest import Rest
 from tests.cinder.shares import Shares
-from tests.cinder.volume_service import BACKENDS
 from tests.cinder.volumes import Volumes
 from vhdx import SmbPool
 

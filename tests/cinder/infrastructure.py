@@ -1,4 +1,7 @@
-"""What every OpenStack stands on: MariaDB, RabbitMQ and memcached, on loopback ports and in the work directory."""
+"""What every OpenStack stands on: MariaDB, RabbitMQ, memcached and, for a cluster, Redis.
+
+All of it on loopback ports and in the work directory.
+"""
 
 import os
 import subprocess
@@ -63,6 +66,14 @@ def start_cache(place: Workplace, processes: Processes) -> None:
     port = str(place.ports["cache"])
     command = ["memcached", "-u", "nobody", "-l", "127.0.0.1", "-p", port, "-U", "0", "-m", "64"]
     processes.start("memcached", command, environment(place))
+
+
+def start_locks(place: Workplace, processes: Processes) -> None:
+    """Redis, for the locks of a cluster."""
+    port = str(place.ports["locks"])
+    command = ["redis-server", "--bind", "127.0.0.1", "--port", port, "--save", "", "--dir", str(place.state)]
+    processes.start("redis", command, environment(place))
+    until_connected(processes, "redis", place.ports["locks"])
 
 
 def start_database(place: Workplace, processes: Processes) -> None:

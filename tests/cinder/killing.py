@@ -1,4 +1,4 @@
-"""The volume service of a cloud that runs, to be killed and started again as it was."""
+"""A volume service of a cloud that runs, to be killed and started again as it was."""
 
 import json
 import os
@@ -9,24 +9,26 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from tests.cinder.cloud import Cloud
+from tests.cinder.nodes import BACKENDS, NODE
 from tests.cinder.processes import MARK, Record, _began
 from tests.cinder.rest import Rest
-from tests.cinder.volume_service import BACKENDS
 from tests.cinder.waiting import until
 
 _WORKER = b"smbfs_driver.worker_main"
 
 
 class Service:
-    """cinder-volume, by its record."""
+    """cinder-volume of one host, by its record."""
 
-    def __init__(self, cloud: Cloud, rest: Rest) -> None:
+    def __init__(self, cloud: Cloud, rest: Rest, host: str) -> None:
+        self.host = host
         self._rest = rest
-        self._record = Path(cloud.home, "run", "cinder-volume.json")
-        self._log = Path(cloud.home, "log", "cinder-volume.log")
+        self._record = Path(cloud.home, "run", f"cinder-volume-{host}.json")
+        self._log = Path(cloud.home, "log", f"cinder-volume-{host}.log")
         self._pid = int(json.loads(self._record.read_text())["pid"])
         self._command, self._environment = self._read("cmdline"), self._read("environ")
-        self._mark = next(entry for entry in self._environment if entry.startswith(f"{MARK}=".encode()))
+        marks = tuple(f"{name}=".encode() for name in (MARK, NODE))
+        self._marks = {entry for entry in self._environment if entry.startswith(marks)}
 
     def _read(self, what: str) -> list[bytes]:
         return Path(f"/proc/{self._pid}/{what}").read_bytes().rstrip(b"\0").split(b"\0")
@@ -42,11 +44,16 @@ class Service:
         for entry in Path("/proc").iterdir():
             try:
                 command = (entry / "cmdline").read_bytes()
-                if _WORKER in command and self._mark in (entry / "environ").read_bytes().split(b"\0"):
+                if _WORKER in command and self._marks <= set((entry / "environ").read_bytes().split(b"\0")):
                     found.append(int(entry.name))
             except (OSError, ValueError):
                 continue
         return found
+
+    def work(self) -> int:
+        """The bytes that its workers have moved since they started."""
+        accounts = [Path(f"/proc/{pid}/io").read_text().split() for pid in self.workers()]
+        return sum(int(account[1]) + int(account[3]) for account in accounts)
 
     def start(self) -> None:
         """Start it again, and wait until it has told of itself."""
@@ -60,13 +67,17 @@ class Service:
                 start_new_session=True,
             )
         self._pid = child.pid
-        record = Record("cinder-volume", child.pid, _began(child.pid) or "", 1)
+        record = Record(self._record.stem, child.pid, _began(child.pid) or "", 1)
         self._record.write_text(json.dumps(asdict(record)))
         began = datetime.now(UTC).replace(tzinfo=None).isoformat(timespec="seconds")
+        until(lambda: min(self._beats("up"), default="") > began, "the service is up again")
 
-        def up() -> bool:
-            services = self._rest.volume("GET", "/os-services?binary=cinder-volume")["services"]
-            beats = {one["host"]: one["updated_at"] or "" for one in services if one["state"] == "up"}
-            return all(beats.get(f"host-1@{backend}", "") > began for backend in BACKENDS)
+    def wait_until_known_as_down(self) -> None:
+        """Until Cinder has missed it."""
+        until(lambda: len(self._beats("down")) == len(BACKENDS), "the service is known as down")
 
-        until(up, "the service is up again")
+    def _beats(self, state: str) -> list[str]:
+        """When its parts last told of themselves, if all of them are in that state."""
+        services = self._rest.volume("GET", "/os-services?binary=cinder-volume")["services"]
+        ours = [one for one in services if one["host"].partition("@")[0] == self.host]
+        return [one["updated_at"] or "" for one in ours] if {one["state"] for one in ours} == {state} else []

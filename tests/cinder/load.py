@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager
 
 from tests.cinder.cloud import Cloud
+from tests.cinder.nodes import BACKENDS
 from tests.cinder.rest import Rest
 from tests.cinder.shares import Shares
-from tests.cinder.volume_service import BACKENDS
 from tests.cinder.volumes import Volumes
 from tests.cinder.waiting import until as wait_until
 from tests.support.load import Load, Open, until
@@ -77,7 +77,7 @@ class CinderGround:
         return self._backends[volume] != "vhd" or not snapshots
 
     def migrate(self, volume: str) -> None:
-        here = self._of(volume).host(volume)
+        here = self._of(volume).pool(volume)
         self._of(volume).migrate(volume, random.choice([pool for pool in self._all(volume) if pool != here]))
 
     def can_migrate(self, volume: str) -> bool:

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from tests.cinder import infrastructure, samba
+from tests.cinder import infrastructure, nodes, samba
 from tests.cinder.cloud import Cloud
 from tests.cinder.environments import Environments
 from tests.cinder.identity_service import IdentityService
@@ -63,6 +63,8 @@ def _start(place: Workplace, processes: Processes, environments: Environments, s
     infrastructure.start_broker(place, processes)
     infrastructure.start_cache(place, processes)
     infrastructure.start_database(place, processes)
+    if nodes.clustered():
+        infrastructure.start_locks(place, processes)
     with ThreadPoolExecutor() as threads:
         for filling in [threads.submit(service.fill) for service in (identity, images, volumes)]:
             filling.result()

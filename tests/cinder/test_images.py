@@ -144,7 +144,7 @@ def test_no_pool_fetches_an_image_twice(
     image = upload(rest, make(tmp_path, "raw", SIZE), "raw")
     images.append(image)
     made = [volumes.create(imageRef=image) for _ in range(3)]
-    hosts = [volumes.host(volume) for volume in cached(rest, image)]
-    assert sorted(hosts) == sorted({volumes.host(volume) for volume in made})
+    hosts = [volumes.pool(volume) for volume in cached(rest, image)]
+    assert sorted(hosts) == sorted({volumes.pool(volume) for volume in made})
     assert all(shares.read(volume, OFFSET, len(DATA)) == DATA for volume in made)
     keep(rest, volumes, image)

@@ -13,11 +13,11 @@ DATA, LATER = b"mine" * 128, b"late" * 128
 def test_a_volume_that_was_forgotten_can_be_taken_up(volumes: Volumes, shares: Shares) -> None:
     volume, keeper = volumes.create(), volumes.create()
     shares.write(volume, OFFSET, DATA)
-    host, share = volumes.host(volume), shares.share_of(volume)
+    pool, share = volumes.pool(volume), shares.share_of(volume)
     volumes.unmanage(volume)
     found = [one for one in volumes.manageable("volumes", keeper) if volume in str(one["reference"])]
     assert [(one["size"], one["safe_to_manage"]) for one in found] == [(1, True)]
-    again = volumes.manage(host, found[0]["reference"])
+    again = volumes.manage(pool, found[0]["reference"])
     assert volumes.show(again)["size"] == 1
     assert shares.files_of(again) == {f"{share}/volume-{again}.{volumes.backend}"}
     assert not shares.files_of(volume)
@@ -50,7 +50,7 @@ def test_what_is_not_there_is_not_taken_up(volumes: Volumes, shares: Shares, nam
     keeper = volumes.create()
     before = shares.files()
     with pytest.raises((Refused, Failed)):
-        volumes.manage(volumes.host(keeper), {"source-name": name})
+        volumes.manage(volumes.pool(keeper), {"source-name": name})
     assert shares.files() == before
     volumes.delete(keeper)
     volumes.force_clear()

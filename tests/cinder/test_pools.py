@@ -20,7 +20,7 @@ def pool(rest: Rest, name: str) -> Any:
 
 def test_a_pool_has_the_room_of_its_share(rest: Rest, volumes: Volumes, shares: Shares) -> None:
     volume = volumes.create(3)
-    name = volumes.host(volume).rpartition("#")[2]
+    name = volumes.pool(volume).rpartition("#")[2]
     until(lambda: pool(rest, name)["provisioned_capacity_gb"] >= 3, f"{name} has promised 3 GiB")
     before = pool(rest, name)["provisioned_capacity_gb"]
     volumes.extend(volume, 5)

@@ -47,7 +47,7 @@ def check(volumes: Volumes, shares: Shares, volume: str) -> None:
     assert [shares.read(volume, offset, 512) for offset in OFFSETS] == [ONE] * len(OFFSETS)
     assert shares.size(volume) == GIB
     assert len([file for file in shares.files_of(volume) if not file.endswith(".info")]) == 1
-    pool = volumes.host(volume).rpartition("#")[2]
+    pool = volumes.pool(volume).rpartition("#")[2]
     assert shares.share_of(volume) == pool
     assert volumes.show(volume)["migration_status"] in (None, "success")
 
@@ -114,10 +114,10 @@ def test_a_volume_migrates_to_the_other_pool_and_back(
     volumes: Volumes, shares: Shares, pair: tuple[str, str]
 ) -> None:
     volume = filled(volumes, shares)
-    here = volumes.host(volume)
-    for host in (pair[1 - pair.index(here)], here):
-        volumes.migrate(volume, host)
-        assert volumes.host(volume) == host
+    here = volumes.pool(volume)
+    for pool in (pair[1 - pair.index(here)], here):
+        volumes.migrate(volume, pool)
+        assert volumes.pool(volume) == pool
         check(volumes, shares, volume)
     volumes.extend(volume, 2)
     assert shares.read(volume, 0, 512) == ONE
@@ -125,7 +125,7 @@ def test_a_volume_migrates_to_the_other_pool_and_back(
 
 def test_a_volume_migrates_to_another_backend_and_back(rest: Rest, volumes: Volumes, shares: Shares) -> None:
     volume = filled(volumes, shares)
-    here = volumes.host(volume)
+    here = volumes.pool(volume)
     pools = [pool["name"] for pool in rest.volume("GET", "/scheduler-stats/get_pools")["pools"]]
     elsewhere = next(name for name in pools if f"@{volumes.backend}#" not in name)
     # A migration goes by the type, and that of a test asks for the backend.
@@ -133,9 +133,9 @@ def test_a_volume_migrates_to_another_backend_and_back(rest: Rest, volumes: Volu
     kind = rest.volume("POST", "/types", {"volume_type": {"name": name}})["volume_type"]["id"]
     retype(volumes, volume, name)
     suffix = file_of(shares, volume).suffix
-    for host in (elsewhere, here):
-        volumes.migrate(volume, host)
-        assert volumes.host(volume) == host
+    for pool in (elsewhere, here):
+        volumes.migrate(volume, pool)
+        assert volumes.pool(volume) == pool
         assert file_of(shares, volume).suffix == suffix
         check(volumes, shares, volume)
     volumes.delete(volume)
@@ -144,7 +144,7 @@ def test_a_volume_migrates_to_another_backend_and_back(rest: Rest, volumes: Volu
 
 def test_a_migrated_volume_lives_on(volumes: Volumes, shares: Shares, pair: tuple[str, str]) -> None:
     volume = filled(volumes, shares)
-    volumes.migrate(volume, pair[1 - pair.index(volumes.host(volume))])
+    volumes.migrate(volume, pair[1 - pair.index(volumes.pool(volume))])
     snapshot = volumes.snapshot(volume)
     shares.write(volume, 0, b"2" * 512)
     volumes.revert(volume, snapshot)

@@ -133,17 +133,17 @@ def test_a_volume_without_snapshots_moves_and_is_taken_up_again(
     volume, (only,), _ = left_by_windows(volumes, shares, 1)
     volumes.delete_snapshot(only)
     set_location(cloud, shares, volume, "with backslashes")
-    home = volumes.host(volume)
+    home = volumes.pool(volume)
     others = {one["name"] for one in rest.volume("GET", "/scheduler-stats/get_pools")["pools"]} - {home}
     onto = next((one for one in sorted(others) if one.partition("#")[0] == home.partition("#")[0]), None)
     if onto is not None:
         volumes.migrate(volume, onto)
         assert shares.share_of(volume) == onto.partition("#")[2]
         assert holds(shares, volume, 1)
-    host, share = volumes.host(volume), shares.share_of(volume)
+    pool, share = volumes.pool(volume), shares.share_of(volume)
     volumes.unmanage(volume)
     reference = {"source-name": f"\\\\{cloud.server}\\{share}\\volume-{volume}.{volumes.backend}"}
-    again = volumes.manage(host, reference)
+    again = volumes.manage(pool, reference)
     assert holds(shares, again, 1)
     assert {Path(file).suffix for file in shares.files_of(volume)} <= {".info"}
     (shares.directory(share) / f"volume-{volume}.{volumes.backend}.info").unlink(missing_ok=True)

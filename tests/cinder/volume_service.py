@@ -1,4 +1,4 @@
-"""Cinder: API, scheduler, and one volume service with two backends."""
+"""Cinder: API, scheduler, and the volume services, each with both backends."""
 
 import os
 import re
@@ -7,14 +7,21 @@ from pathlib import Path
 
 from tests.cinder.environments import Environments
 from tests.cinder.infrastructure import SYSTEM_PATH, THREADS, environment
+from tests.cinder.nodes import BACKENDS, CLUSTER, NODE, clustered, hosts, pools, services
 from tests.cinder.processes import Processes
 from tests.cinder.rest import Rest
 from tests.cinder.waiting import until, until_answers
 from tests.cinder.workplace import Workplace
 
-BACKENDS = ("vhdx", "vhd")
-POOLS = {"host-1@vhdx#share1", "host-1@vhdx#share2", "host-1@vhd#encrypted"}
-_SERVICES = ("cinder-api", "cinder-scheduler", "cinder-volume")
+_NODE = """\
+[DEFAULT]
+host = {host}
+{cluster}image_conversion_dir = {state}/conversion
+[oslo_concurrency]
+lock_path = {state}/locks
+"""
+"""What each host has of its own, so that only the coordination can keep one from the other."""
+
 _SUDO = """\
 #!/bin/sh
 # Cinder asks for root by this name, and is root already.
@@ -39,6 +46,7 @@ class VolumeService:
             images=place.url("image"),
             database=place.database("cinder"),
             programs=str(self._programs),
+            locks=f"redis://127.0.0.1:{place.ports['locks']}" if clustered() else f"file://{place.state}/coordination",
         )
         self._copy_files()
 
@@ -62,9 +70,19 @@ class VolumeService:
         sudo.write_text(_SUDO)
         sudo.chmod(0o755)
 
-    def _command(self, program: str) -> list[str | Path]:
-        files = ["--config-file", self._configuration, "--config-file", self._tenant]
-        return [self._programs / program, *files]
+    def _command(self, program: str, *more: Path) -> list[str | Path]:
+        files = [self._configuration, self._tenant, *more]
+        return [self._programs / program, *(f"--config-file={file}" for file in files)]
+
+    def _node(self, host: str) -> Path:
+        """The configuration of one host."""
+        state = self._place.state / host
+        for name in ("conversion", "locks"):
+            (state / name).mkdir(parents=True)
+        cluster = f"cluster = {CLUSTER}\n" if clustered() else ""
+        file = self._place.etc / f"{host}.conf"
+        file.write_text(_NODE.format(host=host, cluster=cluster, state=state))
+        return file
 
     def _settings(self) -> dict[str, str]:
         path = os.pathsep.join([str(self._place.etc / "bin"), str(self._programs), SYSTEM_PATH])
@@ -81,25 +99,26 @@ class VolumeService:
         lines = {"project": project, "user": user}
         settings = [f"cinder_internal_tenant_{what}_id = {value}\n" for what, value in lines.items()]
         self._tenant.write_text("[DEFAULT]\n" + "".join(settings))
-        for program in _SERVICES:
-            threads = program == "cinder-volume" and bool(os.environ.get(THREADS))
-            settings = self._settings() | ({"OS_CINDER_DISABLE_EVENTLET_PATCHING": "1"} if threads else {})
-            self._processes.start(program, self._command(program), settings, turn=1)
+        for program in ("cinder-api", "cinder-scheduler"):
+            self._processes.start(program, self._command(program), self._settings(), turn=1)
+        threads = {"OS_CINDER_DISABLE_EVENTLET_PATCHING": "1"} if os.environ.get(THREADS) else {}
+        for host in hosts():
+            command = self._command("cinder-volume", self._node(host))
+            self._processes.start(f"cinder-volume-{host}", command, self._settings() | threads | {NODE: host}, turn=1)
 
     def wait(self, rest: Rest) -> None:
         """Until every service is up and the scheduler knows every pool."""
         until_answers(self._processes, "cinder-api", f"{self._place.url('volume')}/", 300)
 
         def complete() -> bool:
-            for program in _SERVICES:
+            for program in ("cinder-api", "cinder-scheduler", *(f"cinder-volume-{host}" for host in hosts())):
                 self._processes.check(program)
-            services = rest.volume("GET", "/os-services")["services"]
-            up = {service["host"] for service in services if service["state"] == "up"}
-            if not up >= {f"host-1@{backend}" for backend in BACKENDS}:
+            found = rest.volume("GET", "/os-services")["services"]
+            if not {service["host"] for service in found if service["state"] == "up"} >= services():
                 return False
-            return {pool["name"] for pool in rest.volume("GET", "/scheduler-stats/get_pools")["pools"]} >= POOLS
+            return {pool["name"] for pool in rest.volume("GET", "/scheduler-stats/get_pools")["pools"]} >= pools()
 
-        until(complete, f"the backends are up (see {self._processes.log('cinder-volume')})", pause=0.3)
+        until(complete, f"the backends are up (see {self._processes.log('cinder-volume-host-1')})", pause=0.3)
 
     @staticmethod
     def make_types(rest: Rest) -> None:

@@ -2,8 +2,9 @@
 
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import urlencode
 
+from tests.cinder.nodes import place, pool_of
 from tests.cinder.rest import Refused, Rest
 from tests.cinder.waiting import until
 
@@ -36,14 +37,13 @@ class Volumes:
         """All that Cinder says of a volume."""
         return self._rest.volume("GET", f"/volumes/{volume}")["volume"]
 
-    def host(self, volume: str) -> str:
-        """Host, backend and pool of a volume."""
-        host: str = self.show(volume)["os-vol-host-attr:host"]
-        return host
+    def pool(self, volume: str) -> str:
+        """The pool of a volume, as the scheduler calls it."""
+        return pool_of(self.show(volume))
 
     def manageable(self, kind: str, volume: str) -> list[Any]:
         """What the backend of a volume could be given to manage; *kind* is volumes or snapshots."""
-        found = self._rest.volume("GET", f"/manageable_{kind}/detail?host={quote(self.host(volume))}")
+        found = self._rest.volume("GET", f"/manageable_{kind}/detail?{urlencode(place(self.pool(volume)))}")
         return list(found[f"manageable-{kind}"])
 
     # What is made.
@@ -58,9 +58,9 @@ class Volumes:
         """A snapshot, by its id, when it is available."""
         return self._create("snapshots", {"volume_id": volume})
 
-    def manage(self, host: str, reference: object) -> str:
+    def manage(self, pool: str, reference: object) -> str:
         """A volume of what is there already."""
-        body = {"volume": {"host": host, "ref": reference, "name": "test", "volume_type": self.backend}}
+        body = {"volume": {**place(pool), "ref": reference, "name": "test", "volume_type": self.backend}}
         return self._added("volumes", self._rest.volume("POST", "/manageable_volumes", body)["volume"]["id"])
 
     def manage_snapshot(self, volume: str, reference: object) -> str:
@@ -108,17 +108,17 @@ class Volumes:
         self.act(volume, "os-extend", new_size=size)
         self.wait("volumes", volume, "available")
 
-    def migrate(self, volume: str, host: str) -> None:
+    def migrate(self, volume: str, pool: str) -> None:
         """To another pool, by the driver."""
-        self.act(volume, "os-migrate_volume", host=host, force_host_copy=False, lock_volume=False)
+        self.act(volume, "os-migrate_volume", **place(pool), force_host_copy=False, lock_volume=False)
 
         def over() -> bool:
             found = self.show(volume)["migration_status"]
             if found == "error":
-                raise Failed(f"volume {volume} did not migrate to {host}")
+                raise Failed(f"volume {volume} did not migrate to {pool}")
             return bool(found == "success")
 
-        until(over, f"volume {volume} is at {host}", seconds=_PATIENCE)
+        until(over, f"volume {volume} is at {pool}", seconds=_PATIENCE)
 
     def set_available(self, volume: str) -> None:
         """What an administrator does after a failure that did no harm."""

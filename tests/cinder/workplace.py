@@ -8,7 +8,7 @@ from pathlib import Path
 from string import Template
 
 _TEMPLATES = Path(__file__).parent / "templates"
-_SERVICES = ("volume", "image", "identity", "database", "broker", "distribution", "mapper", "cache")
+_SERVICES = ("volume", "image", "identity", "database", "broker", "distribution", "mapper", "cache", "locks")
 LONGEST_PATH = 80
 """Characters: sockets in it must have names of at most 107."""
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from smbfs_driver.names import DiskFormat, FileKind, VolumeNames, may_be_related, parse
+from smbfs_driver.names import DiskFormat, FileKind, VolumeNames, fault_of, may_be_related, parse
 from tests.driver.kits import VOLUME, A
 from vhdx.engine import temporary_name
 from vhdx.errors import Error
@@ -19,6 +19,10 @@ TOKENS = st.text("0123456789abcdef", min_size=8, max_size=8)
 PIECES = st.sampled_from(
     ["volume-", VOLUME, A, ".", ".vhd", ".vhdx", ".info", ".intent", ".tmp", ".0a1b2c3d", "x", "/"]
 )
+
+
+def is_volume(name: str) -> bool:
+    return fault_of(name) is None
 
 
 def test_names_are_those_of_the_retired_driver() -> None:
@@ -126,6 +130,15 @@ def test_what_is_no_uuid_is_no_snapshot(snapshot: str) -> None:
 )
 def test_other_files_are_nobodys(file: str) -> None:
     assert parse(file) is None
+
+
+@given(VOLUMES.filter(is_volume), FORMATS, UUIDS)
+def test_an_image_is_known_in_other_capitals(volume: str, disk_format: DiskFormat, snapshot: str) -> None:
+    names = VolumeNames(volume, disk_format)
+    for own in (names.base, names.snapshot(snapshot)):
+        assert {names.spelled(other) for other in (own, own.upper(), own.swapcase())} == {own}
+    for other in (names.info, names.intent, f"x{names.base}", f"{names.base}x", names.base.replace(".vhd", ".raw")):
+        assert names.spelled(other) is None
 
 
 def test_only_files_of_other_volumes_cannot_be_related() -> None:

@@ -1,0 +1,105 @@
+"""Two services of one cluster: both work, on the same volumes too, and one takes over when the other is killed."""
+
+import random
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from tests.cinder.cloud import Cloud
+from tests.cinder.killing import Service
+from tests.cinder.nodes import BACKENDS, CLUSTER, clustered, hosts
+from tests.cinder.rest import Rest
+from tests.cinder.shares import Shares
+from tests.cinder.stopping import OPERATIONS, Bed, exists, set_right, under_way
+from tests.cinder.volumes import Volumes
+from tests.cinder.waiting import until
+
+pytestmark = pytest.mark.skipif(not clustered(), reason="one volume service only; VHDX_CINDER_CLUSTER=1 has two")
+
+TAKEN_OVER = set(OPERATIONS) - {"to an image"}
+"""What changes a share."""
+AT_ONCE = 4
+
+
+@pytest.fixture
+def services(cloud: Cloud, rest: Rest) -> list[Service]:
+    """The services of the cluster."""
+    return [Service(cloud, rest, host) for host in hosts()]
+
+
+@pytest.fixture
+def killed(rest: Rest) -> Iterator[list[Service]]:
+    """What the test kills, which runs again afterwards."""
+    dead: list[Service] = []
+    yield dead
+    for service in dead:
+        service.start()
+
+
+def test_both_are_up_in_one_cluster(rest: Rest) -> None:
+    found = rest.volume("GET", "/clusters/detail")["clusters"]
+    assert {(one["name"], one["state"], one["num_hosts"]) for one in found} == {
+        (f"{CLUSTER}@{backend}", "up", len(hosts())) for backend in BACKENDS
+    }
+
+
+def test_both_work(rest: Rest, volumes: Volumes) -> None:
+    made = [volumes.create() for _ in range(6)]
+    assert {volumes.show(volume)["os-vol-host-attr:host"].partition("@")[0] for volume in made} == set(hosts())
+
+
+def test_both_work_on_one_volume_at_the_same_time(rest: Rest, volumes: Volumes, shares: Shares) -> None:
+    """Copies, snapshots and what takes snapshots away again, of one volume, asked for at once."""
+    volume = volumes.create()
+    content = random.Random(5).randbytes(8 << 20)
+    shares.write(volume, 1 << 20, content)
+    old = [volumes.snapshot(volume) for _ in range(AT_ONCE)]
+    with ThreadPoolExecutor() as threads:
+        copies = [threads.submit(volumes.create, 1, source_volid=volume) for _ in range(AT_ONCE)]
+        gone = [threads.submit(volumes.delete_snapshot, snapshot) for snapshot in old]
+        later = [threads.submit(volumes.snapshot, volume) for _ in range(AT_ONCE)]
+        for one in (*gone, *later):
+            one.result()
+        for copy in copies:
+            assert shares.read(copy.result(), 1 << 20, len(content)) == content
+    assert shares.read(volume, 1 << 20, len(content)) == content
+    assert len(shares.files_of(volume)) == 2 + AT_ONCE  # the document, the base, and a file for each snapshot
+
+
+@pytest.mark.parametrize("operation", sorted(TAKEN_OVER))
+def test_the_other_one_takes_over(
+    services: list[Service],
+    killed: list[Service],
+    rest: Rest,
+    shares: Shares,
+    tmp_path: Path,
+    operation: str,
+) -> None:
+    before = shares.files()
+    bed = Bed(rest, shares, tmp_path)
+    prepare, act = OPERATIONS[operation]
+    first = bed.content(bed.volume)
+    prepare(bed)
+    allowed = {bed.content(bed.volume)} | ({first} if operation == "revert" else set())
+    known, idle = shares.files(), {service: service.work() for service in services}
+    act(bed)
+    until(lambda: shares.files() != known, "it has begun", pause=0.005)
+    time.sleep(random.Random(operation).random() * 0.2)
+    dead = max(services, key=lambda service: service.work() - idle[service])
+    dead.kill()
+    killed.append(dead)
+    dead.wait_until_known_as_down()
+    rest.volume("POST", "/workers/cleanup", {"cluster_name": f"{CLUSTER}@vhdx"})
+    set_right(bed)
+    if exists(rest, bed.volume):
+        # Asked for anything, the other one first settles what was stopped.
+        bed.volumes.delete_snapshot(bed.volumes.snapshot(bed.volume))
+        assert bed.content(bed.volume) in allowed
+    else:
+        assert operation == "delete"
+    bed.volumes.clear()
+    until(lambda: not under_way(shares), "what was stopped on the shares is settled")
+    until(lambda: shares.files() == before, f"nothing is left: {shares.files() ^ before}", seconds=30)
