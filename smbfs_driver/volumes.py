@@ -26,7 +26,7 @@ from smbfs_driver.plans import Plan
 from smbfs_driver.receiving import Announced, Sink, check_sound
 from smbfs_driver.shape import DYNAMIC_VHDX, Shape
 from smbfs_driver.shelf import Shelf
-from smbfs_driver.steps import Site
+from smbfs_driver.steps import Remove, Site
 from vhdx.engine import Engine, temporary_name
 from vhdx.errors import Error, InUse
 from vhdx.image.base import CreateOptions, DiskType, ImageFormat, ImageInfo, NewId
@@ -121,7 +121,8 @@ class Volumes:
         """Give a volume without snapshots another name. Raises Error where files of one with that name are there."""
         with self.shelf.operation(name) as (held, state), self.shelf.creation(to, state.names.format) as names:
             base = plans.check_lone(state)
-            held.run(Plan([], undo=[]))
+            # Without snapshots the document says nothing that the base alone does not.
+            held.run(Plan([Remove(state.names.info)], undo=[]))
             self._site.files.rename(base, names.base, replace=False)
             self._site.files.sync_directory("")
 

@@ -202,6 +202,27 @@ def test_an_image_on_the_share_becomes_a_volume_by_its_name(
     assert files.list("") == [VolumeNames(VOLUME, format).base]
 
 
+def test_a_volume_that_gets_another_name_leaves_nothing_under_the_old_one(
+    files: MemoryFileSystem, volumes: Volumes
+) -> None:
+    volumes.create(VOLUME, 4 * MIB)
+    volumes.create_snapshot(VOLUME, A)
+    volumes.delete_snapshot(VOLUME, A)
+    assert files.list("") == [VolumeNames(VOLUME).base, VolumeNames(VOLUME).info]
+    volumes.rename(VOLUME, OTHER)
+    assert files.list("") == [VolumeNames(OTHER).base]
+    assert volumes.chain(OTHER) == files.list("")
+
+
+def test_a_volume_with_snapshots_keeps_its_name(files: MemoryFileSystem, volumes: Volumes) -> None:
+    volumes.create(VOLUME, 4 * MIB)
+    volumes.create_snapshot(VOLUME, A)
+    before = files.list("")
+    with pytest.raises(Error, match="it has snapshots"):
+        volumes.rename(VOLUME, OTHER)
+    assert files.list("") == before
+
+
 def test_an_image_with_relatives_is_not_adopted(files: MemoryFileSystem, volumes: Volumes) -> None:
     engine = NativeEngine()
     engine.create(files, "base.vhdx", MIB)
