@@ -115,7 +115,8 @@ def kerberos(session: nox.Session) -> None:
 def cinder(session: nox.Session) -> None:
     """The driver in a real Cinder with its services, as root: a life of volumes; arguments go to pytest.
 
-    With VHDX_CINDER_THREADS=1 in native threads instead of under eventlet.
+    With VHDX_CINDER_THREADS=1 in native threads instead of under eventlet, with VHDX_CINDER_CLUSTER=1 with two volume
+    services that are one cluster.
     """
     in_a_cloud(session, "test")
 

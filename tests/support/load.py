@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 PIECE = 4096
+ALONE = -1
 _AT_ONCE = 16 << 20
 _MOST_VOLUMES, _MOST_SNAPSHOTS, _MOST_UNITS = 14, 4, 3
 _SPOTS = 24
@@ -77,13 +78,14 @@ class Content:
 
 @dataclass
 class Volume:
-    """A volume as it has to be; who holds *lock* may use it. *snapshots* are in the order in which they were made."""
+    """A volume as it has to be. *snapshots* are in the order in which they were made; *users* is how many clients copy
+    it at the moment, and `ALONE` while one changes it.
+    """
 
     name: str
     now: Content
     snapshots: dict[str, Content] = field(default_factory=dict)
-    lock: threading.Lock = field(default_factory=threading.Lock)
-    gone: bool = False
+    users: int = 0
 
 
 def stamped(stamp: int) -> bytes:
@@ -151,19 +153,22 @@ class Load:
     # What clients do. Each gives whether there was something to do.
 
     @contextmanager
-    def _some(self, choice: random.Random) -> Iterator[Volume | None]:
-        """A volume that nobody else uses at the moment."""
+    def _some(
+        self, choice: random.Random, suits: Callable[[Volume], object] = lambda _: True, *, shared: bool = False
+    ) -> Iterator[Volume | None]:
+        """A volume that *suits* and that nobody else uses at the moment, or if *shared* nobody but who copies it."""
         with self._guard:
-            found = list(self._volumes)
-        choice.shuffle(found)
-        for volume in found:
-            if volume.lock.acquire(blocking=False):
-                try:
-                    yield None if volume.gone else volume
-                finally:
-                    volume.lock.release()
-                return
-        yield None
+            free = [volume for volume in self._volumes if not volume.users or (shared and volume.users > 0)]
+            found = [volume for volume in free if suits(volume)]
+            volume = choice.choice(found) if found else None
+            if volume is not None:
+                volume.users = volume.users + 1 if shared else ALONE
+        try:
+            yield volume
+        finally:
+            with self._guard:
+                if volume is not None:
+                    volume.users = volume.users - 1 if shared else 0
 
     def _add(self, name: str, content: Content) -> None:
         with self._guard:
@@ -202,34 +207,34 @@ class Load:
             return True
 
     def _snapshot(self, choice: random.Random) -> bool:
-        with self._some(choice) as volume:
-            if volume is None or len(volume.snapshots) >= _MOST_SNAPSHOTS:
+        with self._some(choice, lambda volume: len(volume.snapshots) < _MOST_SNAPSHOTS) as volume:
+            if volume is None:
                 return False
             volume.snapshots[self._ground.snapshot(volume.name)] = volume.now.copy()
             return True
 
     def _delete_snapshot(self, choice: random.Random) -> bool:
-        with self._some(choice) as volume:
-            if volume is None or not volume.snapshots:
+        with self._some(choice, lambda volume: volume.snapshots) as volume:
+            if volume is None:
                 return False
-            snapshot = choice.choice(list(volume.snapshots))
-            self._ground.delete_snapshot(volume.name, snapshot)
-            del volume.snapshots[snapshot]
+            self._drop(volume, choice.choice(list(volume.snapshots)))
             return True
 
+    def _drop(self, volume: Volume, snapshot: str) -> None:
+        self._ground.delete_snapshot(volume.name, snapshot)
+        del volume.snapshots[snapshot]
+
     def _revert(self, choice: random.Random) -> bool:
-        with self._some(choice) as volume:
-            if volume is None or not volume.snapshots:
+        with self._some(choice, _can_revert) as volume:
+            if volume is None:
                 return False
             snapshot, content = list(volume.snapshots.items())[-1]
-            if content.size != volume.now.size:
-                return False  # Cinder refuses it after an extension
             self._ground.revert(volume.name, snapshot)
             volume.now = content.copy()
             return True
 
     def _clone(self, choice: random.Random) -> bool:
-        with self._some(choice) as volume:
+        with self._some(choice, shared=True) as volume:
             if volume is None or self._full():
                 return False
             size = choice.randint(volume.now.size, _MOST_UNITS)
@@ -237,8 +242,8 @@ class Load:
             return True
 
     def _from_snapshot(self, choice: random.Random) -> bool:
-        with self._some(choice) as volume:
-            if volume is None or not volume.snapshots or self._full():
+        with self._some(choice, lambda volume: volume.snapshots, shared=True) as volume:
+            if volume is None or self._full():
                 return False
             snapshot, content = choice.choice(list(volume.snapshots.items()))
             size = choice.randint(content.size, _MOST_UNITS)
@@ -246,28 +251,33 @@ class Load:
             return True
 
     def _extend(self, choice: random.Random) -> bool:
-        with self._some(choice) as volume:
-            if volume is None or volume.now.size >= _MOST_UNITS:
-                return False
-            if not self._ground.can_extend(volume.name, len(volume.snapshots)):
+        with self._some(choice, self._can_extend) as volume:
+            if volume is None:
                 return False
             self._ground.extend(volume.name, volume.now.size + 1)
             volume.now.size += 1
             return True
 
+    def _can_extend(self, volume: Volume) -> bool:
+        return volume.now.size < _MOST_UNITS and self._ground.can_extend(volume.name, len(volume.snapshots))
+
     def _migrate(self, choice: random.Random) -> bool:
-        with self._some(choice) as volume:
-            if volume is None or volume.snapshots or not self._ground.can_migrate(volume.name):
+        with self._some(choice, self._can_migrate) as volume:
+            if volume is None:
                 return False
             self._ground.migrate(volume.name)
             return True
 
+    def _can_migrate(self, volume: Volume) -> bool:
+        return not volume.snapshots and self._ground.can_migrate(volume.name)
+
     def _delete(self, choice: random.Random) -> bool:
         with self._some(choice) as volume:
-            if volume is None or volume.snapshots:
+            if volume is None:
                 return False
+            for snapshot in choice.sample(list(volume.snapshots), len(volume.snapshots)):
+                self._drop(volume, snapshot)
             self._ground.delete(volume.name)
-            volume.gone = True
             with self._guard:
                 self._volumes.remove(volume)
             return True
@@ -305,6 +315,11 @@ class Load:
                     f"{name}: at {first * PIECE + place} there is {part[:16].hex()}, "
                     f"and should be {bytes(expected[place : place + 16]).hex()}"
                 )
+
+
+def _can_revert(volume: Volume) -> bool:
+    """Cinder refuses it after an extension."""
+    return bool(volume.snapshots) and list(volume.snapshots.values())[-1].size == volume.now.size
 
 
 _WEIGHED: list[tuple[str, Callable[[Load, random.Random], bool], int]] = [
