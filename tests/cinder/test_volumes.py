@@ -2,6 +2,7 @@
 
 import pytest
 
+from tests.cinder.nodes import pools
 from tests.cinder.rest import Refused, Rest
 from tests.cinder.shares import Shares
 from tests.cinder.volumes import Failed, Volumes
