@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from cinder import exception
+from cinder.volume import volume_utils
 from oslo_log import log
 from oslo_utils import units
 
@@ -28,13 +29,22 @@ def size_of_volume(reach: Reach, volume: Any, existing_ref: dict[str, str]) -> i
 def adopt_volume(reach: Reach, volume: Any, existing_ref: dict[str, str]) -> dict[str, str]:
     """An image on a share grown to whole GiB, and renamed to a volume."""
     reference, pool = _referenced(reach, volume, existing_ref)
+    place: dict[str, str] = {}
     if pool != reach.pool_of(volume):
-        raise exception.ManageExistingInvalidReference(
-            existing_ref=existing_ref, reason=f"it is in the pool {pool.name}, not in that of the volume"
-        )
+        # In a cluster Cinder does not pass on which pool was asked for, and picks one itself.
+        if not volume.cluster_name:
+            raise exception.ManageExistingInvalidReference(
+                existing_ref=existing_ref, reason=f"it is in the pool {pool.name}, not in that of the volume"
+            )
+        place = {"host": _in_pool(volume.host, pool), "cluster_name": _in_pool(volume.cluster_name, pool)}
     with told_to_cinder():
         reach.run(Backend.adopt, volume.name, reference, units.Gi)
-    return {"provider_location": pool.address}
+    return {"provider_location": pool.address, **place}
+
+
+def _in_pool(place: str, pool: Pool) -> str:
+    """A host or a cluster that Cinder names with a pool, with this one."""
+    return str(volume_utils.append_host(volume_utils.extract_host(place, "backend"), pool.name))
 
 
 def volumes(reach: Reach, cinder_volumes: Any) -> list[dict[str, Any]]:

@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from cinder import context, exception
+from cinder import context, exception, objects
+from cinder.common import constants
 from oslo_log import log
 from oslo_utils import units
 
@@ -66,11 +67,9 @@ def location(pool: Pool) -> str:
 
 
 def _provisioned(db: Any, host: str, cluster: str | None, pool: Pool) -> dict[str, int]:
-    """GiB that were promised in a pool: one sum over the database.
-
-    In a cluster volumes bear the names of several hosts; the scheduler then counts what was allocated.
-    """
-    if cluster:
-        return {}
-    _, size = db.volume_data_get_for_host(context.get_admin_context(), f"{host}#{pool.name}")
-    return {"provisioned_capacity_gb": int(size or 0)}
+    """GiB that were promised in a pool: a sum over the database for each host whose name its volumes bear."""
+    admin = context.get_admin_context()
+    filters = {"cluster_name": cluster, "binary": constants.VOLUME_BINARY}
+    hosts = {service.host for service in objects.ServiceList.get_all(admin, filters)} if cluster else {host}
+    sizes = [db.volume_data_get_for_host(admin, f"{one}#{pool.name}")[1] for one in hosts]
+    return {"provisioned_capacity_gb": sum(int(size or 0) for size in sizes)}

@@ -40,6 +40,11 @@ def pool_of(shown: Any) -> str:
     return str(shown["cluster_name"] or shown["os-vol-host-attr:host"])
 
 
+def destination(pool: str) -> str:
+    """As much of a migration's destination as Cinder minds: in a cluster the scheduler chooses the pool itself."""
+    return pool.partition("#")[0] if clustered() else pool
+
+
 def place(pool: str) -> dict[str, str]:
     """How a request names that pool."""
     return {"cluster" if pool.startswith(f"{CLUSTER}@") else "host": pool}

@@ -69,6 +69,22 @@ def test_both_work_on_one_volume_at_the_same_time(rest: Rest, volumes: Volumes, 
     assert len(shares.files_of(volume)) == 2 + AT_ONCE  # the document, the base, and a file for each snapshot
 
 
+def test_a_volume_that_is_taken_up_is_in_the_pool_of_its_file(rest: Rest, shares: Shares) -> None:
+    """Cinder picks any pool of the cluster for it."""
+    volumes = Volumes(rest, "vhdx")
+    for _ in range(4):
+        volume = volumes.create()
+        pool, share = volumes.pool(volume), shares.share_of(volume)
+        keeper = volumes.create()
+        volumes.unmanage(volume)
+        (found,) = (one for one in volumes.manageable("volumes", keeper) if volume in str(one["reference"]))
+        again = volumes.manage(pool, found["reference"])
+        assert (volumes.pool(again), shares.share_of(again)) == (pool, share)
+        assert volumes.show(again)["os-vol-host-attr:host"].partition("#")[2] == share
+        volumes.delete(keeper)
+    volumes.clear()
+
+
 @pytest.mark.parametrize("operation", sorted(TAKEN_OVER))
 def test_the_other_one_takes_over(
     services: list[Service],

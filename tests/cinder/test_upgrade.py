@@ -9,6 +9,7 @@ import pytest
 from smbfs_driver.names import DiskFormat
 from tests.cinder.cloud import Cloud
 from tests.cinder.infrastructure import SYSTEM_PATH
+from tests.cinder.nodes import destination
 from tests.cinder.rest import Refused, Rest
 from tests.cinder.shares import Shares
 from tests.cinder.volumes import Failed, Volumes
@@ -138,7 +139,8 @@ def test_a_volume_without_snapshots_moves_and_is_taken_up_again(
     onto = next((one for one in sorted(others) if one.partition("#")[0] == home.partition("#")[0]), None)
     if onto is not None:
         volumes.migrate(volume, onto)
-        assert shares.share_of(volume) == onto.partition("#")[2]
+        assert volumes.pool(volume).startswith(destination(onto))
+        assert shares.share_of(volume) == volumes.pool(volume).partition("#")[2]
         assert holds(shares, volume, 1)
     pool, share = volumes.pool(volume), shares.share_of(volume)
     volumes.unmanage(volume)
