@@ -13,6 +13,7 @@ from smbfs_driver.names import DiskFormat, may_be_related
 from smbfs_driver.receiving import Announced, Digest, Sink
 from smbfs_driver.shape import Shape
 from smbfs_driver.shares import Share
+from smbfs_driver.shelf import Shelf
 from smbfs_driver.volumes import Foreign, Volumes
 from vhdx.engine import NativeEngine
 from vhdx.errors import Error
@@ -124,12 +125,13 @@ class Backend:
             while feed():
                 pass
 
-        destination, shelf = self._destination(onto), self._on(address).shelf
-        moving.move(shelf, name, destination, owner=owner, shape=shape, entered=entered)
+        destination = Destination(onto, self._shelf(onto))
+        moving.move(self._shelf(address), name, destination, owner=owner, shape=shape, entered=entered)
 
-    def settle_move(self, address: str, name: str, *, onto: str, has_moved: bool) -> bool:
-        """Settle a move from a share that was stopped, as the catalogue says."""
-        return moving.settle(self._on(address).shelf, name, self._destination(onto), has_moved=has_moved)
+    def settle_move(self, address: str, name: str, *, home: str) -> bool:
+        """Settle a move from a share that was stopped; the catalogue says that the volume is at *home*."""
+        elsewhere = None if home == address else self._shelf(home)
+        return moving.settle(self._shelf(address), name, elsewhere, self._shelf)
 
     def rename(self, address: str, name: str, to: str) -> None:
         """Give a volume without snapshots another name."""
@@ -189,8 +191,8 @@ class Backend:
         """The images on a share that are, or could become, volumes."""
         return list(candidates(self._files(address), address, self._engine, managed))
 
-    def _destination(self, address: str) -> Destination:
-        return Destination(address, self._on(address).shelf)
+    def _shelf(self, address: str) -> Shelf:
+        return self._on(address).shelf
 
     def _files(self, address: str) -> FileSystem:
         return self._connections.files(self._connections.find(address))

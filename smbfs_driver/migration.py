@@ -80,9 +80,18 @@ def _pool_at(reach: Reach, host: Any) -> Pool | None:
 
 
 def _move(reach: Reach, volume: Any, onto: Pool, host: Any, shape: Shape) -> None:
-    home = reach.pool_of(volume)
-    if onto == home:
+    if onto == reach.pool_of(volume):
         return
+    try:
+        _carry(reach, volume, onto, host, shape)
+    except MoveStopped as stopped:
+        # What an earlier move left at one of the two places; this one has not begun.
+        reach.settle_move(stopped)
+        _carry(reach, volume, onto, host, shape)
+
+
+def _carry(reach: Reach, volume: Any, onto: Pool, host: Any, shape: Shape) -> None:
+    home = reach.pool_of(volume)
     moved = False
     try:
         with reach.feed(
@@ -90,14 +99,30 @@ def _move(reach: Reach, volume: Any, onto: Pool, host: Any, shape: Shape) -> Non
         ) as moving:
             moving.write(b"-")
             # From here on the volume is there; until here it is where it was.
-            volume.update({"provider_location": onto.address, "host": host["host"]})
-            volume.save()
+            _enter(volume, onto, host)
             moved = True
+    except MoveStopped:
+        raise
     except (Error, OSError, exception.CinderException) as error:
         _settle(reach, volume, onto)
         if not moved:
             raise
         LOG.warning("%s has moved to %s, but not all of it is tidied up: %s", volume.name, onto.address, error)
+
+
+def _enter(volume: Any, onto: Pool, host: Any) -> None:
+    """Tell the database that the volume is there. Where that fails, nothing that is saved later says so."""
+    place = {"provider_location": onto.address, "host": host["host"]}
+    if host.get("cluster_name"):
+        place["cluster_name"] = host["cluster_name"]
+    before = {key: volume[key] for key in place}
+    try:
+        volume.update(place)
+        volume.save()
+    except BaseException:
+        volume.update(before)
+        volume.obj_reset_changes(list(place))
+        raise
 
 
 def _settle(reach: Reach, volume: Any, onto: Pool) -> None:

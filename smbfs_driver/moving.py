@@ -23,7 +23,6 @@ from smbfs_driver.shape import Shape
 from smbfs_driver.shelf import Shelf
 from smbfs_driver.steps import Moving, Site
 from vhdx.engine import temporary_name
-from vhdx.errors import Error
 from vhdx.image.base import DiskType
 from vhdx.storage.base import Access
 
@@ -87,10 +86,11 @@ def move(shelf: Shelf, name: str, onto: Destination, *, owner: str, shape: Shape
     with shelf.operation(name) as (held, state):
         base = plans.check_lone(state)
         shelf.check_idle([base], Access.WRITE)
-        held.mark(Moving(owner, onto.address))
         begun = False
         try:
             with onto.shelf.creation(name, shape.format) as copy:
+                # Not before both places are held: were they one under two names, settling would take the only copy.
+                held.mark(Moving(owner, onto.address))
                 begun = True
                 files, there = shelf.site.files, onto.shelf.site.files
                 shelf.site.engine.convert(files, base, there, copy.base, options=shape.options)
@@ -98,33 +98,32 @@ def move(shelf: Shelf, name: str, onto: Destination, *, owner: str, shape: Shape
         except BaseException:
             if begun:
                 onto.shelf.delete(name)
-            held.unmark()
+                held.unmark()
             raise
         entered()
         _remove(held, state.names, shelf)
 
 
-def settle(shelf: Shelf, name: str, onto: Destination, *, has_moved: bool) -> bool:
-    """Settle a move that was stopped as the catalogue says; whether there was one.
+def settle(shelf: Shelf, name: str, home: Shelf | None, at: Callable[[str], Shelf]) -> bool:
+    """Settle a move from *shelf* that was stopped; whether there was one.
 
-    Raises InUse while the move is running, Error where the volume is not where it should be by now.
+    *home* is where the catalogue has the volume now, None where it still is on *shelf*; *at* gives the shelf at an
+    address. Raises InUse while the move is running, Error where the volume is not where it should be.
     """
-    return any(_settle(shelf, VolumeNames(name, format), onto, has_moved=has_moved) for format in DiskFormat)
+    return any(_settle(shelf, VolumeNames(name, format), home, at) for format in DiskFormat)
 
 
-def _settle(shelf: Shelf, names: VolumeNames, onto: Destination, *, has_moved: bool) -> bool:
+def _settle(shelf: Shelf, names: VolumeNames, home: Shelf | None, at: Callable[[str], Shelf]) -> bool:
     with journal.marked(names, shelf.site) as found:
         if found is None:
             return False
         held, mark = found
-        if mark.destination != onto.address:
-            raise Error(f"{shelf.site.files.describe(names.base)}: it is on its way to {mark.destination}")
         # What stays is looked at before the other is removed.
-        (onto.shelf if has_moved else shelf).find(names.volume)
-        if has_moved:
+        (home or shelf).find(names.volume)
+        if home is not None:
             _remove(held, names, shelf)
         else:
-            onto.shelf.delete(names.volume)
+            at(mark.destination).delete(names.volume)
         return True
 
 

@@ -84,15 +84,17 @@ class Reach:
         except exception.VolumeNotFound as error:
             known = f"{stopped}; Cinder does not know the volume any more: look at both files and remove them by hand"
             raise Error(known) from error
-        onto, home = self.known(stopped.destination), self.known(volume.provider_location)
-        has_moved = home == onto
-        for pool in (pool for pool in self._known if pool != onto) if has_moved else (home,):
-            settled = self._worker.call(
-                Backend.settle_move, pool.address, stopped.volume, onto=onto.address, has_moved=has_moved
-            )
-            if settled:
-                done = "finished" if has_moved else "undone"
-                LOG.info("%s: the stopped move to %s is %s", stopped.volume, onto.address, done)
+        home = self.known(volume.provider_location or "")
+        settled, failure = False, None
+        for pool in self._known:
+            try:
+                settled |= self._worker.call(Backend.settle_move, pool.address, stopped.volume, home=home.address)
+            except (Error, OSError) as error:
+                failure = error
+        if settled:
+            LOG.info("%s: its stopped move is settled, it is at %s", stopped.volume, home.address)
+        elif failure is not None:
+            raise failure
 
     def pool_of(self, volume: Any) -> Pool:
         """Where a volume is, or is to be."""

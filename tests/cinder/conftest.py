@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -43,6 +44,15 @@ def shares(cloud: Cloud) -> Iterator[Shares]:
     """Its shares."""
     with SmbPool() as pool:
         yield Shares(cloud, pool)
+
+
+@pytest.fixture
+def driver(cloud: Cloud, tmp_path: Path) -> Iterator[Any]:
+    """A driver beside those of the services."""
+    from tests.cinder.driving import driving  # imports Cinder, which is there only with a cloud
+
+    with driving(cloud, tmp_path) as made:
+        yield made
 
 
 @pytest.fixture(params=BACKENDS)

@@ -1,42 +1,17 @@
 """The copy that Cinder itself made of a volume, on its way to another backend, takes the volume's name."""
 
 from collections.abc import Iterator
-from pathlib import Path
 from types import SimpleNamespace
 from uuid import uuid4
 
 import pytest
-from cinder import coordination, objects
-from oslo_config import cfg
 
-objects.register_all()
+from smbfs_driver.backend import Backend
+from smbfs_driver.driver import SmbfsDriver
+from smbfs_driver.shape import DYNAMIC_VHDX
+from tests.cinder.shares import Shares
 
-from cinder.volume import configuration  # noqa: E402  its objects have to be there before
-from cinder.volume.manager import volume_backend_opts  # noqa: E402
-
-from smbfs_driver.backend import Backend  # noqa: E402
-from smbfs_driver.driver import SmbfsDriver  # noqa: E402
-from smbfs_driver.shape import DYNAMIC_VHDX  # noqa: E402
-from tests.cinder.cloud import Cloud  # noqa: E402
-from tests.cinder.shares import Shares  # noqa: E402
-
-SECTION = "renaming"
 GIB = 1 << 30
-
-
-@pytest.fixture
-def driver(cloud: Cloud, tmp_path: Path) -> Iterator[SmbfsDriver]:
-    """A driver beside those of the cloud's service, with its list of shares."""
-    settings = configuration.Configuration(volume_backend_opts, config_group=SECTION)
-    made = SmbfsDriver(configuration=settings, host=f"host@{SECTION}")
-    cfg.CONF.set_override("smbfs_shares_config", str(Path(cloud.home, "etc", "shares-vhdx")), SECTION)
-    cfg.CONF.set_override("backend_url", f"file://{tmp_path}", "coordination")
-    coordination.COORDINATOR.start()
-    made.do_setup(None)
-    yield made
-    coordination.COORDINATOR.stop()
-    cfg.CONF.clear_override("smbfs_shares_config", SECTION)
-    cfg.CONF.clear_override("backend_url", "coordination")
 
 
 def volume(address: str) -> SimpleNamespace:

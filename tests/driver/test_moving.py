@@ -61,8 +61,8 @@ class Two:
         for failure in first.recover().failed.values():
             assert isinstance(failure, MoveStopped)
             assert (failure.owner, failure.destination, failure.volume) == (OWNER, GROUP[1], VOLUME)
-            onto = Destination(GROUP[1], second.shelf)
-            assert moving.settle(first.shelf, VOLUME, onto, has_moved=self.place == GROUP[1])
+            home = None if self.place == GROUP[0] else second.shelf
+            assert moving.settle(first.shelf, VOLUME, home, {GROUP[1]: second.shelf}.__getitem__)
 
     def check(self) -> None:
         """One volume, where the catalogue says, with its content; no other file anywhere."""
@@ -182,9 +182,44 @@ def test_nothing_is_removed_before_what_stays_was_looked_at() -> None:
         moving.move(first, VOLUME, Destination(GROUP[1], second), owner=OWNER, shape=DYNAMIC_VHDX, entered=entered)
     two.shares[1].remove(VolumeNames(VOLUME).base)
     with pytest.raises(Error, match="no such volume"):
-        moving.settle(first, VOLUME, Destination(GROUP[1], second), has_moved=True)
-    moving.settle(first, VOLUME, Destination(GROUP[1], second), has_moved=False)
+        moving.settle(first, VOLUME, second, {GROUP[1]: second}.__getitem__)
+    moving.settle(first, VOLUME, None, {GROUP[1]: second}.__getitem__)
     two.check()
+
+
+def test_what_a_stopped_move_left_goes_also_when_the_volume_has_moved_on() -> None:
+    two = Two()
+    third = MemoryFileSystem()
+    first, second, last = (volumes_on(share, at << 16).shelf for at, share in enumerate((*two.shares, third), start=1))
+
+    def stopped() -> None:
+        raise ConnectionError("the process dies after the catalogue was told")
+
+    with pytest.raises(ConnectionError):
+        moving.move(first, VOLUME, Destination(GROUP[1], second), owner=OWNER, shape=DYNAMIC_VHDX, entered=stopped)
+    onto = Destination("//server/third", last)
+    moving.move(second, VOLUME, onto, owner=OWNER, shape=DYNAMIC_VHDX, entered=lambda: None)
+    assert moving.settle(first, VOLUME, last, {GROUP[1]: second, onto.address: last}.__getitem__)
+    assert [share.list("") for share in (*two.shares, third)] == [[], [], [VolumeNames(VOLUME).base]]
+    assert content(third) == CONTENT
+
+
+@pytest.mark.parametrize("shape", [DYNAMIC_VHDX, VHD], ids=["as it is", "to VHD"])
+@pytest.mark.parametrize("lasting", [True, False], ids=["the process dies", "one call fails"])
+def test_a_share_under_two_names_is_no_other_share(shape: Shape, lasting: bool) -> None:
+    for at in range(10_000):
+        two, watch = Two(), Fault(at, ConnectionError("stopped"), lasting)
+        files = WatchedFileSystem(two.shares[0], watch)
+        here, there = (volumes_on(files, start << 16).shelf for start in (1, 2))
+        with pytest.raises((Error, OSError)):
+            moving.move(here, VOLUME, Destination(GROUP[1], there), owner=OWNER, shape=shape, entered=pytest.fail)
+        again = volumes_on(two.shares[0], 3 << 16)
+        for failure in again.recover().failed.values():
+            assert isinstance(failure, MoveStopped)
+            moving.settle(again.shelf, VOLUME, None, {GROUP[1]: again.shelf}.__getitem__)
+        two.check()
+        if not watch.fired:
+            return
 
 
 def test_a_volume_is_not_moved_over_another_one() -> None:
