@@ -107,8 +107,8 @@ class SmbfsDriver(driver.VolumeDriver):  # type: ignore[misc]  # Cinder is not t
     @coordination.synchronized(_VOLUME_LOCK)
     def delete_volume(self, volume: Any) -> None:
         """Every file of the volume."""
-        if not volume.provider_location:
-            LOG.warning("%s: has no place, so there is nothing to delete", volume.name)
+        if not self._reach.may_have_files(volume):
+            LOG.warning("%s: was never made, so there is nothing to delete", volume.name)
             return
         try:
             with told_to_cinder():

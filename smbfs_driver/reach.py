@@ -103,6 +103,17 @@ class Reach:
                 return self.pools.at(volume.provider_location)
             return self.pools.named(volume_utils.extract_host(volume.host, level="pool"))
 
+    @staticmethod
+    def may_have_files(volume: Any) -> bool:
+        """Whether a volume that is to go may be somewhere: also where its service was stopped before it told where.
+
+        An image that was to be managed, and is not, is nobody's to delete.
+        """
+        if volume.provider_location:
+            return True
+        chosen = bool(volume.host) and volume_utils.extract_host(volume.host, level="pool")
+        return bool(chosen) and volume.status != "error_managing_deleting"
+
     def address(self, volume: Any) -> str:
         """The share on which a volume is."""
         return self.pool_of(volume).address

@@ -11,6 +11,9 @@ BACKENDS = ("vhdx", "vhd")
 NODE = "VHDX_CINDER_NODE"
 """Names the host in the environment of a volume service and of what it starts."""
 
+LOCK_SECONDS = 10
+"""How long a lock outlives the service that has it."""
+
 _POOLS = ("vhdx#share1", "vhdx#share2", "vhd#encrypted")
 
 
@@ -28,6 +31,11 @@ def pools() -> set[str]:
     """What the scheduler calls the pools."""
     owner = CLUSTER if clustered() else "host-1"
     return {f"{owner}@{pool}" for pool in _POOLS}
+
+
+def lock_server(port: int) -> str:
+    """How the services of a cluster name the Redis that has their locks."""
+    return f"redis://127.0.0.1:{port}?lock_timeout={LOCK_SECONDS}"
 
 
 def services() -> set[str]:

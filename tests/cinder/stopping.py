@@ -79,6 +79,7 @@ def nothing(_: Bed) -> None:
 
 
 OPERATIONS: dict[str, Operation] = {
+    "create": (nothing, lambda bed: bed.post("volumes", size=1)),
     "create a snapshot": (nothing, lambda bed: bed.post("snapshots", volume_id=bed.volume)),
     "delete a snapshot": (Bed.keep, lambda bed: bed.rest.volume("DELETE", f"/snapshots/{bed.snapshot}")),
     "extend": (Bed.keep, lambda bed: bed.act("os-extend", new_size=3)),

@@ -1,16 +1,18 @@
 """Two services of one cluster: both work, on the same volumes too, and one takes over when the other is killed."""
 
 import random
+import re
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+import redis
 
 from tests.cinder.cloud import Cloud
 from tests.cinder.killing import Service
-from tests.cinder.nodes import BACKENDS, CLUSTER, clustered, hosts
+from tests.cinder.nodes import BACKENDS, CLUSTER, LOCK_SECONDS, clustered, hosts
 from tests.cinder.rest import Rest
 from tests.cinder.shares import Shares
 from tests.cinder.stopping import OPERATIONS, Bed, exists, set_right, under_way
@@ -67,6 +69,29 @@ def test_both_work_on_one_volume_at_the_same_time(rest: Rest, volumes: Volumes, 
             assert shares.read(copy.result(), 1 << 20, len(content)) == content
     assert shares.read(volume, 1 << 20, len(content)) == content
     assert len(shares.files_of(volume)) == 2 + AT_ONCE  # the document, the base, and a file for each snapshot
+
+
+def test_a_lock_lasts_as_long_as_the_work(cloud: Cloud, rest: Rest, shares: Shares) -> None:
+    """Were the service too busy to say that it still works, the other one would get the lock after a while."""
+    (url,) = re.findall("backend_url = (redis:.*)[?]", Path(cloud.home, "etc", "cinder.conf").read_text())
+    volumes = Volumes(rest, "vhdx")
+    volume = volumes.create(3)
+    image = volumes.act(
+        volume, "os-volume_upload_image", image_name="long", disk_format="raw", container_format="bare", force=False
+    )["os-volume_upload_image"]["image_id"]
+    held, began = [], time.monotonic()
+    with redis.Redis.from_url(url) as client:
+        while volumes.show(volume)["status"] == "uploading":
+            held.append(bool(client.keys(f"*smbfs-volume-{volume}*")))
+            time.sleep(0.1)
+    took = time.monotonic() - began
+    rest.image("DELETE", f"/images/{image}")
+    volumes.clear()
+    assert took > 1.5 * LOCK_SECONDS, f"{took:.1f} s say nothing"
+    # Before the work begins and after it has ended there is none.
+    within = held[held.index(True) : len(held) - held[::-1].index(True)]
+    assert all(within)
+    assert len(within) > len(held) / 2
 
 
 def test_a_volume_that_is_taken_up_is_in_the_pool_of_its_file(rest: Rest, shares: Shares) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tests.cinder.environments import Environments
 from tests.cinder.infrastructure import SYSTEM_PATH, THREADS, environment
-from tests.cinder.nodes import BACKENDS, CLUSTER, NODE, clustered, hosts, pools, services
+from tests.cinder.nodes import BACKENDS, CLUSTER, NODE, clustered, hosts, lock_server, pools, services
 from tests.cinder.processes import Processes
 from tests.cinder.rest import Rest
 from tests.cinder.waiting import until, until_answers
@@ -46,7 +46,7 @@ class VolumeService:
             images=place.url("image"),
             database=place.database("cinder"),
             programs=str(self._programs),
-            locks=f"redis://127.0.0.1:{place.ports['locks']}" if clustered() else f"file://{place.state}/coordination",
+            locks=lock_server(place.ports["locks"]) if clustered() else f"file://{place.state}/coordination",
         )
         self._copy_files()
 
