@@ -99,7 +99,7 @@ class SmbfsDriver(driver.VolumeDriver):  # type: ignore[misc]  # Cinder is not t
         """An empty volume in the pool that the scheduler chose."""
         if volume.encryption_key_id:
             raise exception.VolumeDriverException(message="This driver does not encrypt volumes.")
-        address, shape = self._reach.address(volume), self._reach.shape(volume.volume_type)
+        shape, address = self._reach.shape(volume.volume_type), self._reach.announce(volume)
         with told_to_cinder():
             self._reach.run(Backend.create, address, volume.name, volume.size * units.Gi, shape)
         return {"provider_location": address}
@@ -107,8 +107,8 @@ class SmbfsDriver(driver.VolumeDriver):  # type: ignore[misc]  # Cinder is not t
     @coordination.synchronized(_VOLUME_LOCK)
     def delete_volume(self, volume: Any) -> None:
         """Every file of the volume."""
-        if not self._reach.may_have_files(volume):
-            LOG.warning("%s: was never made, so there is nothing to delete", volume.name)
+        if not volume.provider_location:
+            LOG.warning("%s: has no place, so there is nothing to delete", volume.name)
             return
         try:
             with told_to_cinder():
@@ -137,16 +137,17 @@ class SmbfsDriver(driver.VolumeDriver):  # type: ignore[misc]  # Cinder is not t
         return self._clone(volume, snapshot.volume, snapshot.id)
 
     def _clone(self, volume: Any, source: Any, snapshot_id: str | None) -> dict[str, str]:
-        address = self._reach.address(volume)
+        home, shape = self._reach.address(source), self._reach.shape(volume.volume_type)
+        address = self._reach.announce(volume)
         with told_to_cinder():
             self._reach.run(
                 Backend.clone,
-                self._reach.address(source),
+                home,
                 volume.name,
                 source.name,
                 size=volume.size * units.Gi,
                 onto=address,
-                shape=self._reach.shape(volume.volume_type),
+                shape=shape,
                 snapshot_id=snapshot_id,
             )
         return {"provider_location": address}

@@ -33,7 +33,7 @@ def receive(
     plain = image_meta.get("container_format") == "bare"
     if format is None or digest is None or not plain or _wants_a_signature_checked(image_meta):
         return {}, False
-    address = reach.address(volume)
+    shape, address = reach.shape(volume.volume_type), reach.announce(volume)
     with (
         told_to_cinder(),
         reach.feed(
@@ -43,7 +43,7 @@ def receive(
             format=format,
             digest=digest,
             size=volume.size * units.Gi,
-            shape=reach.shape(volume.volume_type),
+            shape=shape,
         ) as sink,
     ):
         image_service.download(context, image_meta["id"], sink)

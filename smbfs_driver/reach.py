@@ -103,16 +103,17 @@ class Reach:
                 return self.pools.at(volume.provider_location)
             return self.pools.named(volume_utils.extract_host(volume.host, level="pool"))
 
-    @staticmethod
-    def may_have_files(volume: Any) -> bool:
-        """Whether a volume that is to go may be somewhere: also where its service was stopped before it told where.
+    def announce(self, volume: Any) -> str:
+        """The share that the scheduler chose for a volume; the database knows it before a file of it is there.
 
-        An image that was to be managed, and is not, is nobody's to delete.
+        So what a service made that was stopped before it could tell is found when the volume is deleted. An image that
+        is to be managed was there before, and is announced to nobody until it is.
         """
-        if volume.provider_location:
-            return True
-        chosen = bool(volume.host) and volume_utils.extract_host(volume.host, level="pool")
-        return bool(chosen) and volume.status != "error_managing_deleting"
+        with told_to_cinder():
+            address = self.pools.named(volume_utils.extract_host(volume.host, level="pool")).address
+        volume.provider_location = address
+        volume.save()
+        return address
 
     def address(self, volume: Any) -> str:
         """The share on which a volume is."""

@@ -12,6 +12,7 @@ from tests.cinder.rest import Refused, Rest
 from tests.cinder.sample_images import make, upload
 from tests.cinder.shares import Shares
 from tests.cinder.volumes import Volumes
+from tests.cinder.waiting import until
 
 MIB = 1 << 20
 BIG = 96 * MIB
@@ -29,6 +30,19 @@ class Bed:
         self.volume = self.volumes.create()
         self.fill(0)
         self.snapshot = ""
+        self.allowed: set[str] = set()
+
+    def prepare(self, operation: str) -> None:
+        """Whatever is needed for an operation; *allowed* then is what the volume may hold after it or without it."""
+        first = self.content(self.volume)
+        OPERATIONS[operation][0](self)
+        self.allowed = {self.content(self.volume)} | ({first} if operation == "revert" else set())
+
+    def begin(self, operation: str) -> None:
+        """Ask for an operation, and wait until something has changed on a share, if it changes something there."""
+        known = self.shares.files()
+        OPERATIONS[operation][1](self)
+        until(lambda: self.shares.files() != known or operation == "to an image", "it has begun", pause=0.005)
 
     def fill(self, start: int, length: int = BIG) -> None:
         """Much, so that what follows takes a while."""

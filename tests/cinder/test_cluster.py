@@ -121,13 +121,9 @@ def test_the_other_one_takes_over(
 ) -> None:
     before = shares.files()
     bed = Bed(rest, shares, tmp_path)
-    prepare, act = OPERATIONS[operation]
-    first = bed.content(bed.volume)
-    prepare(bed)
-    allowed = {bed.content(bed.volume)} | ({first} if operation == "revert" else set())
-    known, idle = shares.files(), {service: service.work() for service in services}
-    act(bed)
-    until(lambda: shares.files() != known, "it has begun", pause=0.005)
+    bed.prepare(operation)
+    idle = {service: service.work() for service in services}
+    bed.begin(operation)
     time.sleep(random.Random(operation).random() * 0.2)
     dead = max(services, key=lambda service: service.work() - idle[service])
     dead.kill()
@@ -138,7 +134,7 @@ def test_the_other_one_takes_over(
     if exists(rest, bed.volume):
         # Asked for anything, the other one first settles what was stopped.
         bed.volumes.delete_snapshot(bed.volumes.snapshot(bed.volume))
-        assert bed.content(bed.volume) in allowed
+        assert bed.content(bed.volume) in bed.allowed
     else:
         assert operation == "delete"
     bed.volumes.clear()
