@@ -36,14 +36,16 @@ def options_page() -> str:
     head = [
         "# Options of the driver",
         "<!-- Written by docs/generate.py from smbfs_driver/options.py. Change that, and run it again. -->",
-        "For the section of a backend in cinder.conf. `nas_volume_prov_type`, `max_over_subscription_ratio` and "
-        "`reserved_percentage` are Cinder's own; [the guide](guide.md) says how they matter here.",
+        "For the section of a backend in cinder.conf. `volume_backend_name`, `nas_volume_prov_type`, "
+        "`max_over_subscription_ratio` and `reserved_percentage` are Cinder's own; [the guide](guide.md) says how they "
+        "matter here.",
     ]
-    return "\n\n".join([*map(_folded, head), "\n".join(["| option | default | |", "|---|---|---|", *rows])]) + "\n"
+    table = "\n".join(["| option | default | meaning |", "|---|---|---|", *rows])
+    return "\n\n".join([*map(_folded, head), table]) + "\n"
 
 
 def _default(option: Any) -> str:
-    return "" if option.default in (None, {}) else f"`{option.default}`"
+    return "unset" if option.default in (None, {}) else f"`{option.default}`"
 
 
 def _cell(option: Any) -> str:

@@ -121,14 +121,14 @@ class SmbfsDriver(driver.VolumeDriver):  # type: ignore[misc]  # Cinder is not t
     @coordination.synchronized(_VOLUME_LOCK)
     def extend_volume(self, volume: Any, new_size: int) -> None:
         """A larger volume, in GiB."""
-        refuse_attached(volume, "extended")
+        refuse_attached(volume, "cannot be extended")
         with told_to_cinder():
             self._reach.run(Backend.extend, self._reach.address(volume), volume.name, new_size * units.Gi)
 
     @coordination.synchronized(_VOLUME_LOCK, _SOURCE_LOCK)
     def create_cloned_volume(self, volume: Any, src_vref: Any) -> dict[str, str]:
         """A copy of another volume, in the pool that the scheduler chose."""
-        refuse_attached(src_vref, "cloned")
+        refuse_attached(src_vref, "cannot be cloned")
         return self._clone(volume, src_vref, None)
 
     @coordination.synchronized(_VOLUME_LOCK, _SNAPSHOT_LOCK)
@@ -157,7 +157,7 @@ class SmbfsDriver(driver.VolumeDriver):  # type: ignore[misc]  # Cinder is not t
     @coordination.synchronized(_SNAPSHOT_LOCK)
     def create_snapshot(self, snapshot: Any) -> None:
         """A point in time that can be gone back to."""
-        refuse_attached(snapshot.volume, "snapshotted")
+        refuse_attached(snapshot.volume, "cannot be snapshotted")
         with told_to_cinder():
             address = self._reach.address(snapshot.volume)
             self._reach.run(Backend.create_snapshot, address, snapshot.volume.name, snapshot.id)
@@ -170,7 +170,7 @@ class SmbfsDriver(driver.VolumeDriver):  # type: ignore[misc]  # Cinder is not t
             with told_to_cinder():
                 # One that was refused has left nothing, and must not have to wait for a guest.
                 if self._reach.run(Backend.has_snapshot, address, snapshot.volume.name, snapshot.id):
-                    refuse_attached(snapshot.volume, "rid of a snapshot")
+                    refuse_attached(snapshot.volume, "none of its snapshots can be deleted")
                 self._reach.run(Backend.delete_snapshot, address, snapshot.volume.name, snapshot.id)
         except exception.VolumeBackendAPIException as error:
             if isinstance(error.__cause__, InUse):
@@ -180,7 +180,7 @@ class SmbfsDriver(driver.VolumeDriver):  # type: ignore[misc]  # Cinder is not t
     @coordination.synchronized(_VOLUME_LOCK)
     def revert_to_snapshot(self, context: Any, volume: Any, snapshot: Any) -> None:  # noqa: ARG002
         """What the volume held at its latest snapshot."""
-        refuse_attached(volume, "reverted")
+        refuse_attached(volume, "cannot be reverted")
         with told_to_cinder():
             self._reach.run(Backend.revert, self._reach.address(volume), volume.name, snapshot.id)
 

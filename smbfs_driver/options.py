@@ -26,13 +26,14 @@ OPTIONS: list[cfg.Opt] = [
             ("vhdx", "Disks of up to 64 TiB, and a log that keeps the file sound when a machine stops."),
             ("vhd", "Disks of up to 2040 GiB, for consumers that know nothing newer."),
         ],
-        help="Format of the files of volumes. The extra spec smbfs:volume_format of a volume type overrides it.",
+        help="Format of the files of volumes. The extra spec smbfs:volume_format (or volume_format) of a volume type "
+        "overrides it.",
     ),
     cfg.DictOpt(
         "smbfs_pool_mappings",
         default={},
         help="Names of pools, as //server/share:name pairs separated by commas. A share that is not named here is a "
-        "pool called like the share.",
+        "pool called like the share; no two pools may have one name.",
     ),
     cfg.FloatOpt(
         "smbfs_used_ratio",
@@ -51,7 +52,7 @@ OPTIONS: list[cfg.Opt] = [
         "smbfs_expose_credentials",
         default=False,
         help="Hand the account of the share to whoever attaches a volume. Any member of the project can read it then, "
-        "and with it every volume on the share.",
+        "and with it read and change every volume on the share.",
     ),
 ]
 

@@ -36,9 +36,9 @@ def told_to_cinder() -> Iterator[None]:
 
 
 def refuse_attached(volume: Any, what: str) -> None:
-    """Raises InvalidVolume for a volume that somebody has attached: *what* says what cannot be done to it then."""
+    """Raises InvalidVolume for a volume that somebody has attached: *what* says what cannot be done then."""
     if is_attached(volume):
-        reason = f"it is attached, and cannot be {what} under a running guest; detach it first"
+        reason = f"it is attached, and {what} under a running guest; detach it first"
         raise exception.InvalidVolume(reason=f"{volume.name}: {reason}")
 
 

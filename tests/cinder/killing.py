@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 from dataclasses import asdict
@@ -15,6 +16,41 @@ from tests.cinder.rest import Rest
 from tests.cinder.waiting import until
 
 _WORKER = b"smbfs_driver.worker_main"
+
+
+class Work:
+    """What a service does on the shares from now on, which can be frozen in the middle."""
+
+    def __init__(self, service: "Service") -> None:
+        self.service = service
+        self._workers = service.workers()
+        self._idle = self._switches()
+
+    def _switches(self) -> int:
+        """How often the threads have waited, which idle ones do not do anew."""
+        states = [state.read_text() for pid in self._workers for state in Path(f"/proc/{pid}/task").glob("*/status")]
+        counts = (re.search(r"(?m)^voluntary_ctxt_switches:\s+(\d+)", state) for state in states)
+        return sum(int(count[1]) for count in counts if count)
+
+    def done(self) -> int:
+        """A measure of it."""
+        return self._switches() - self._idle
+
+    def freeze(self) -> None:
+        """Nothing happens until `go_on` or `end`."""
+        for pid in self._workers:
+            os.kill(pid, signal.SIGSTOP)
+
+    def go_on(self) -> None:
+        """Whatever was frozen goes on."""
+        for pid in self._workers:
+            os.kill(pid, signal.SIGCONT)
+
+    def end(self) -> None:
+        """Kill the service, and what it had frozen."""
+        for pid in self._workers:
+            os.kill(pid, signal.SIGKILL)
+        self.service.kill()
 
 
 class Service:
@@ -49,11 +85,6 @@ class Service:
             except (OSError, ValueError):
                 continue
         return found
-
-    def work(self) -> int:
-        """The bytes that its workers have moved since they started."""
-        accounts = [Path(f"/proc/{pid}/io").read_text().split() for pid in self.workers()]
-        return sum(int(account[1]) + int(account[3]) for account in accounts)
 
     def start(self) -> None:
         """Start it again, and wait until it has told of itself."""

@@ -38,10 +38,14 @@ class Bed:
         OPERATIONS[operation][0](self)
         self.allowed = {self.content(self.volume)} | ({first} if operation == "revert" else set())
 
+    def ask(self, operation: str) -> None:
+        """Have Cinder begin an operation."""
+        OPERATIONS[operation][1](self)
+
     def begin(self, operation: str) -> None:
         """Ask for an operation, and wait until something has changed on a share, if it changes something there."""
         known = self.shares.files()
-        OPERATIONS[operation][1](self)
+        self.ask(operation)
         until(lambda: self.shares.files() != known or operation == "to an image", "it has begun", pause=0.005)
 
     def fill(self, start: int, length: int = BIG) -> None:

@@ -11,7 +11,7 @@ import pytest
 import redis
 
 from tests.cinder.cloud import Cloud
-from tests.cinder.killing import Service
+from tests.cinder.killing import Service, Work
 from tests.cinder.nodes import BACKENDS, CLUSTER, LOCK_SECONDS, clustered, hosts
 from tests.cinder.rest import Rest
 from tests.cinder.shares import Shares
@@ -21,7 +21,7 @@ from tests.cinder.waiting import until
 
 pytestmark = pytest.mark.skipif(not clustered(), reason="one volume service only; VHDX_CINDER_CLUSTER=1 has two")
 
-TAKEN_OVER = set(OPERATIONS) - {"to an image"}
+TAKEN_OVER = OPERATIONS.keys() - {"to an image"}
 """What changes a share."""
 AT_ONCE = 4
 
@@ -112,23 +112,22 @@ def test_a_volume_that_is_taken_up_is_in_the_pool_of_its_file(rest: Rest, shares
 
 @pytest.mark.parametrize("operation", sorted(TAKEN_OVER))
 def test_the_other_one_takes_over(
-    services: list[Service],
-    killed: list[Service],
-    rest: Rest,
-    shares: Shares,
-    tmp_path: Path,
-    operation: str,
+    services: list[Service], killed: list[Service], rest: Rest, shares: Shares, tmp_path: Path, operation: str
 ) -> None:
     before = shares.files()
     bed = Bed(rest, shares, tmp_path)
     bed.prepare(operation)
-    idle = {service: service.work() for service in services}
-    bed.begin(operation)
-    time.sleep(random.Random(operation).random() * 0.2)
-    dead = max(services, key=lambda service: service.work() - idle[service])
-    dead.kill()
-    killed.append(dead)
-    dead.wait_until_known_as_down()
+    works = [Work(service) for service in services]
+    bed.ask(operation)
+    until(lambda: under_way(shares), "it has begun", pause=0.001)
+    for work in works:
+        work.freeze()
+    works.sort(key=Work.done)
+    works[-1].end()
+    killed.append(works[-1].service)
+    assert under_way(shares), "the operation was over, or is that of the other one"
+    works[0].go_on()
+    killed[0].wait_until_known_as_down()
     rest.volume("POST", "/workers/cleanup", {"cluster_name": f"{CLUSTER}@vhdx"})
     set_right(bed)
     if exists(rest, bed.volume):
