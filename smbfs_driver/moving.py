@@ -89,7 +89,7 @@ def move(shelf: Shelf, name: str, onto: Destination, *, owner: str, shape: Shape
         begun = False
         try:
             with onto.shelf.creation(name, shape.format) as copy:
-                # Not before both places are held: were they one under two names, settling would take the only copy.
+                # Not before both places are held: what is marked on one share under two names, nobody could settle.
                 held.mark(Moving(owner, onto.address))
                 begun = True
                 files, there = shelf.site.files, onto.shelf.site.files
