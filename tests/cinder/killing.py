@@ -74,6 +74,10 @@ class Service:
         os.killpg(self._pid, signal.SIGKILL)
         until(lambda: not self.workers(), "the workers of the killed service end")
 
+    def freeze(self) -> None:
+        """Stop it where it is, but not what does its work on the shares. Only `kill` ends that."""
+        os.killpg(self._pid, signal.SIGSTOP)
+
     def workers(self) -> list[int]:
         """The processes that work on the shares for this service."""
         found = []

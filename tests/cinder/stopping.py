@@ -46,7 +46,7 @@ class Bed:
         """Ask for an operation, and wait until something has changed on a share, if it changes something there."""
         known = self.shares.files()
         self.ask(operation)
-        until(lambda: self.shares.files() != known or operation == "to an image", "it has begun", pause=0.005)
+        until(lambda: self.shares.files() != known or operation == "to an image", "it has begun", pause=0.001)
 
     def fill(self, start: int, length: int = BIG) -> None:
         """Much, so that what follows takes a while."""

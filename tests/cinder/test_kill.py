@@ -3,6 +3,7 @@
 What Cinder then thinks of it is put right with what an administrator has: resetting a state, and deleting.
 """
 
+import contextlib
 import random
 import time
 from pathlib import Path
@@ -33,7 +34,7 @@ def service(cloud: Cloud, rest: Rest) -> Service:
 def test_a_killed_service_leaves_a_volume_as_before_or_as_after(
     service: Service, rest: Rest, shares: Shares, tmp_path: Path, operation: str, number: int
 ) -> None:
-    before_files = shares.files()
+    before = shares.files()
     bed = Bed(rest, shares, tmp_path)
     bed.prepare(operation)
     bed.begin(operation)
@@ -42,15 +43,38 @@ def test_a_killed_service_leaves_a_volume_as_before_or_as_after(
     time.sleep(moment * (3.0 if operation == "to an image" else 0.4))
     service.kill()
     service.start()
+    check(bed, operation, before)
+
+
+@pytest.mark.parametrize("operation", OPERATIONS)
+def test_a_service_that_is_killed_before_it_could_tell_of_its_work(
+    service: Service, rest: Rest, shares: Shares, tmp_path: Path, operation: str
+) -> None:
+    """What it has its worker do goes on to the end, or until more is asked of the service."""
+    before = shares.files()
+    bed = Bed(rest, shares, tmp_path)
+    bed.prepare(operation)
+    bed.begin(operation)
+    service.freeze()
+    with contextlib.suppress(TimeoutError):
+        until(lambda: not under_way(shares), "the worker is done", seconds=5)
+    service.kill()
+    service.start()
+    check(bed, operation, before)
+
+
+def check(bed: Bed, operation: str, before: set[str]) -> None:
+    """The volume is as before or as after, and nothing is left that was not there *before*."""
+    shares = bed.shares
     until(lambda: not under_way(shares), "what was stopped on the shares is settled by itself")
     set_right(bed)
-    if exists(rest, bed.volume):
+    if exists(bed.rest, bed.volume):
         assert bed.content(bed.volume) in bed.allowed
         assert shares.size(bed.volume) in (1 << 30, 3 << 30)
     else:
         assert operation == "delete"
     bed.volumes.clear()
-    until(lambda: shares.files() == before_files, f"nothing is left: {shares.files() ^ before_files}", seconds=30)
+    until(lambda: shares.files() == before, f"nothing is left: {shares.files() ^ before}", seconds=30)
 
 
 def test_a_service_that_starts_beside_a_running_merge_changes_nothing(
