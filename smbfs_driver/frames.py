@@ -39,7 +39,7 @@ class Frames:
         while len(buffer) < length:
             try:
                 piece = self._connection.recv(min(length - len(buffer), 1 << 20))
-            except ConnectionError:
+            except OSError:  # also that this end was closed, by another thread
                 piece = b""
             if not piece:
                 raise EOFError("the other end is gone")

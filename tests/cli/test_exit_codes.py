@@ -291,7 +291,11 @@ def test_merge_is_stopped(large: Programs) -> None:
 def test_looking_is_stopped(command: str, large: Programs) -> None:
     """`check` and `compare` have codes of their own, and a stop is none of them."""
     words = ["vhdx-inspect", *command.split()]
-    stopped(interrupted(large, *words), words)
+    for _ in range(5):
+        ended = interrupted(large, *words)
+        if ended.code:  # on a busy machine the signal may come when it is done
+            break
+    stopped(ended, words)
 
 
 def test_an_impatient_user(large: Programs) -> None:

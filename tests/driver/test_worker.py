@@ -3,6 +3,7 @@
 import hashlib
 import os
 import signal
+import socket
 import subprocess
 import sys
 import textwrap
@@ -15,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from smbfs_driver.backend import Backend
+from smbfs_driver.frames import Frames
 from smbfs_driver.names import DiskFormat
 from smbfs_driver.receiving import Digest
 from smbfs_driver.shape import Shape
@@ -190,3 +192,12 @@ def test_a_worker_ends_with_its_parent(share: Share) -> None:
         parent.stdin.close()
     assert parent.returncode == -signal.SIGKILL
     assert is_gone(pid)
+
+
+def test_who_receives_hears_that_the_own_end_was_closed() -> None:
+    ours, theirs = socket.socketpair()
+    with theirs:
+        frames = Frames(ours)
+        frames.close()
+        with pytest.raises(EOFError):
+            frames.receive()
