@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from cinder import exception
+from cinder import context, exception, objects
 from cinder.volume import volume_utils
 from oslo_log import log
 from oslo_utils import units
@@ -29,6 +29,8 @@ def size_of_volume(reach: Reach, volume: Any, existing_ref: dict[str, str]) -> i
 def adopt_volume(reach: Reach, volume: Any, existing_ref: dict[str, str]) -> dict[str, str]:
     """An image on a share grown to whole GiB, and renamed to a volume."""
     reference, pool = _referenced(reach, volume, existing_ref)
+    if _is_of_another(volume, reference):
+        raise exception.ManageExistingAlreadyManaged(volume_ref=reference.name)
     place: dict[str, str] = {}
     if pool != reach.pool_of(volume):
         # In a cluster Cinder does not pass on which pool was asked for, and picks one itself.
@@ -40,6 +42,16 @@ def adopt_volume(reach: Reach, volume: Any, existing_ref: dict[str, str]) -> dic
     with told_to_cinder():
         reach.run(Backend.adopt, volume.name, reference, units.Gi)
     return {"provider_location": pool.address, **place}
+
+
+def _is_of_another(volume: Any, reference: Reference) -> bool:
+    """Whether an image is by its name that of a volume that Cinder has, under its id or the id of its name."""
+    owner = volume_utils.extract_id_from_volume_name(reference.path.lower().rpartition(".")[0])
+    if owner is None or not is_identifier(owner) or owner == volume.id:
+        return False
+    admin = context.get_admin_context()
+    named = objects.VolumeList.get_all(admin, filters={"_name_id": owner})
+    return bool(named) or bool(objects.Volume.exists(admin, owner))
 
 
 def _in_pool(place: str, pool: Pool) -> str:

@@ -133,6 +133,10 @@ class Backend:
         elsewhere = None if home == address else self._shelf(home)
         return moving.settle(self._shelf(address), name, elsewhere, self._shelf)
 
+    def exists(self, address: str, name: str) -> bool:
+        """Whether a share has a volume of this name."""
+        return self._shelf(address).exists(name)
+
     def rename(self, address: str, name: str, to: str) -> None:
         """Give a volume without snapshots another name."""
         self._on(address).rename(name, to)

@@ -245,7 +245,6 @@ class SmbfsDriver(driver.VolumeDriver):  # type: ignore[misc]  # Cinder is not t
         """Another format, or another way to take space, as a type says."""
         return migration.retype(self._reach, volume, new_type, host)
 
-    @coordination.synchronized(_VOLUME_LOCK)
     def update_migrated_volume(
         self, context: Any, volume: Any, new_volume: Any, original_volume_status: Any  # noqa: ARG002
     ) -> dict[str, Any]:
@@ -323,6 +322,7 @@ class SmbfsDriver(driver.VolumeDriver):  # type: ignore[misc]  # Cinder is not t
 
     # Attaching.
 
+    @coordination.synchronized(_VOLUME_LOCK)
     def initialize_connection(
         self, volume: Any, connector: Any, initiator_data: Any = None, **_: Any  # noqa: ARG002
     ) -> dict[str, Any]:

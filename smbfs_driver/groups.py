@@ -32,9 +32,9 @@ def locked(names: Sequence[str]) -> Iterator[None]:
 
 def create_snapshot(reach: Reach, snapshots: Sequence[Any]) -> Updates:
     """A snapshot of each volume, all of one moment: nobody writes to any of them until the last is made."""
-    for snapshot in snapshots:
-        refuse_attached(snapshot.volume, "cannot be snapshotted")
     with locked([snapshot.volume.name for snapshot in snapshots]), told_to_cinder():
+        for snapshot in snapshots:
+            refuse_attached(snapshot.volume, "cannot be snapshotted")
         members = [Member(reach.address(one.volume), one.volume.name, one.id) for one in snapshots]
         reach.run(Backend.create_group_snapshot, members)
     return dict(AVAILABLE), [{"id": snapshot.id, **AVAILABLE} for snapshot in snapshots]

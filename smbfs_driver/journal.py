@@ -94,6 +94,10 @@ class Operation:
         """Nothing is left to be done if this operation fails."""
         self._undo = ()
 
+    def check(self) -> None:
+        """Raises OSError where the hold was lost, so that somebody else may have the volume by now."""
+        self._hold.size()
+
     def carry_out(self, steps: Sequence[Step]) -> None:
         """Run *steps* under the mark."""
         _run(steps, self._names, self._site, self._hold)

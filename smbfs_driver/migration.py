@@ -7,8 +7,10 @@ import contextlib
 from typing import Any
 
 from cinder import exception
+from oslo_config import cfg
 from oslo_log import log
 
+from smbfs_driver import groups
 from smbfs_driver.backend import Backend
 from smbfs_driver.pools import Pool
 from smbfs_driver.reach import Reach, is_attached, told_to_cinder
@@ -54,18 +56,26 @@ def retype(reach: Reach, volume: Any, new_type: Any, host: Any) -> tuple[bool, d
 
 
 def rename_migrated(reach: Reach, volume: Any, new_volume: Any) -> dict[str, Any]:
-    """After Cinder has copied *volume* into *new_volume*: give that its name, where nothing on the share has it.
+    """After Cinder has copied *volume* into *new_volume*: give that the name by its id, where nothing there has it.
 
     Without it the volume keeps the name, which the database then knows under ``_name_id``.
     """
     unchanged = {"_name_id": new_volume.name_id, "provider_location": new_volume.provider_location}
-    if is_attached(volume) or is_attached(new_volume):
-        return unchanged
-    try:
-        reach.run(Backend.rename, reach.address(new_volume), new_volume.name, volume.name)
-    except (Error, OSError) as error:
-        LOG.info("%s keeps its name: %s", new_volume.name, error)
-        return unchanged
+    wanted = cfg.CONF.volume_name_template % volume.id
+    with groups.locked([volume.name, new_volume.name, wanted]):
+        if is_attached(volume) or is_attached(new_volume):
+            return unchanged
+        address = reach.address(new_volume)
+        try:
+            reach.run(Backend.rename, address, new_volume.name, wanted)
+        except (Error, OSError) as error:
+            # It may be done all the same, and only the answer be lost.
+            with told_to_cinder():
+                if reach.run(Backend.exists, address, new_volume.name):
+                    LOG.info("%s keeps its name: %s", new_volume.name, error)
+                    return unchanged
+                if not reach.run(Backend.exists, address, wanted):
+                    raise
     return {"_name_id": None, "provider_location": new_volume.provider_location}
 
 
@@ -104,10 +114,14 @@ def _carry(reach: Reach, volume: Any, onto: Pool, host: Any, shape: Shape) -> No
     except MoveStopped:
         raise
     except (Error, OSError, exception.CinderException) as error:
+        reach.unsettled.add(home.address)
         _settle(reach, volume, onto)
-        if not moved:
+        if not moved or not reach.run(Backend.exists, onto.address, volume.name):
             raise
         LOG.warning("%s has moved to %s, but not all of it is tidied up: %s", volume.name, onto.address, error)
+    except BaseException:
+        reach.unsettled.add(home.address)
+        raise
 
 
 def _enter(volume: Any, onto: Pool, host: Any) -> None:
@@ -126,7 +140,7 @@ def _enter(volume: Any, onto: Pool, host: Any) -> None:
 
 
 def _settle(reach: Reach, volume: Any, onto: Pool) -> None:
-    """Leave nothing behind, as far as it can be done now; what remains is settled when the volume is next used."""
+    """Leave nothing behind, as far as it can be done now; what remains is settled when it can be."""
     try:
         reach.settle_move(MoveStopped("", volume.id, onto.address, volume.name))
     except (Error, OSError, exception.CinderException) as error:

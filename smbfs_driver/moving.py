@@ -100,6 +100,7 @@ def move(shelf: Shelf, name: str, onto: Destination, *, owner: str, shape: Shape
                 onto.shelf.delete(name)
                 held.unmark()
             raise
+        held.check()
         entered()
         _remove(held, state.names, shelf)
 

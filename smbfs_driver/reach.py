@@ -23,6 +23,12 @@ R = TypeVar("R")
 
 FORMATS = {"vhd": DiskFormat.VHD, "vpc": DiskFormat.VHD, "vhdx": DiskFormat.VHDX}
 _FORMAT_SPECS = ("smbfs:volume_format", "volume_format")
+_ATTACHED = (
+    fields.VolumeAttachStatus.RESERVED,
+    fields.VolumeAttachStatus.ATTACHING,
+    fields.VolumeAttachStatus.ATTACHED,
+    fields.VolumeAttachStatus.ERROR_DETACHING,
+)
 _PROVISIONING = {"thin": False, "thick": True}
 
 
@@ -43,9 +49,9 @@ def refuse_attached(volume: Any, what: str) -> None:
 
 
 def is_attached(volume: Any) -> bool:
-    """Whether somebody has the volume."""
-    attached = fields.VolumeAttachStatus.ATTACHED
-    return any(attachment.attach_status == attached for attachment in volume.volume_attachment or ())
+    """Whether somebody has the volume, or is about to have it: as the database knows it now."""
+    found = objects.VolumeAttachmentList.get_all_by_volume_id(context.get_admin_context(), volume.id)
+    return any(attachment.attach_status in _ATTACHED for attachment in found)
 
 
 class Reach:
@@ -55,6 +61,8 @@ class Reach:
         """*neighbours* are the pools of other backends of this service, which *worker* reaches, too."""
         self.configuration = configuration
         self.pools = pools
+        self.unsettled = {pool.address for pool in pools}
+        """The shares on which something that was stopped may be left."""
         self._known: list[Pool] = [*pools, *(neighbours or ())]
         self._worker = worker
 

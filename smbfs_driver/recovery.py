@@ -22,7 +22,7 @@ class Recovery:
 
     def __init__(self, reach: Reach) -> None:
         self._reach = reach
-        self._due = {pool.address for pool in reach.pools}
+        self._due = reach.unsettled
         self._lock = threading.Lock()
 
     def begin(self, pool: Pool) -> None:
@@ -49,12 +49,15 @@ class Recovery:
     def _settle(self, pool: Pool, name: str) -> None:
         lock = coordination.COORDINATOR.get_lock(f"smbfs-{name}")
         if not lock.acquire(blocking=False):
-            return  # somebody works on it, and settles it first
+            # Somebody works on it, and settles it first, unless it is their move that left something here.
+            self.again(pool)
+            return
         try:
             if self._reach.run(Backend.recover, pool.address, name):
                 LOG.info("%s: what was stopped on %s is settled", pool.address, name)
         except (Error, OSError, exception.CinderException) as error:
             LOG.error("%s: %s was stopped and cannot be settled: %s", pool.address, name, error)
+            self.again(pool)
         finally:
             lock.release()
 

@@ -38,6 +38,10 @@ class Shelf:
             raise Error(f"{self.site.files.describe(name)}: there is no such volume")
         return found[0]
 
+    def exists(self, name: str) -> bool:
+        """Whether there is a volume of this name."""
+        return bool(self._present(name))
+
     def _present(self, name: str) -> list[VolumeNames]:
         return [names for form in DiskFormat if self._exists((names := VolumeNames(name, form)).base)]
 

@@ -102,6 +102,9 @@ class Volumes:
         with self.shelf.creation(name, format) as names:
             info = site.engine.info(site.files, path, format=kind)
             self._check_alone(path, info)
+            was = parse(path)
+            if was is not None and was.kind is FileKind.BASE:
+                self.shelf.settled(was.names.volume)
             if children := site.engine.children(site.files, path):
                 where = site.files.describe(path)
                 raise Error(f"{where}: is the parent of {', '.join(children)}, so it cannot be managed alone")
@@ -111,7 +114,6 @@ class Volumes:
                 site.engine.resize(site.files, path, size, format=kind)
             site.files.rename(path, names.base, replace=False)
             # Without children the document of the volume that it may have been says nothing any more.
-            was = parse(path)
             if was is not None and was.kind is FileKind.BASE:
                 with contextlib.suppress(FileNotFoundError):
                     site.files.remove(was.names.info)

@@ -45,6 +45,17 @@ def test_a_snapshot_that_was_forgotten_can_be_taken_up(volumes: Volumes, shares:
     assert shares.read(volume, OFFSET, 512) == LATER
 
 
+def test_the_file_of_a_volume_is_not_taken_from_it(volumes: Volumes, shares: Shares) -> None:
+    volume, keeper = volumes.create(), volumes.create()
+    shares.write(volume, OFFSET, DATA)
+    (found,) = (one for one in volumes.manageable("volumes", volume) if volume in str(one["reference"]))
+    with pytest.raises((Refused, Failed)):
+        volumes.manage(volumes.pool(volume), found["reference"])
+    assert shares.read(volume, OFFSET, 512) == DATA
+    volumes.delete(keeper)
+    volumes.force_clear()
+
+
 @pytest.mark.parametrize("name", ["nothing.vhdx", "../etc/passwd", "sub/../../x.vhdx", ""])
 def test_what_is_not_there_is_not_taken_up(volumes: Volumes, shares: Shares, name: str) -> None:
     keeper = volumes.create()
