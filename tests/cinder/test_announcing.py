@@ -1,4 +1,4 @@
-"""The database knows where a volume is made before a file of it is there, and deletes no image that it never had."""
+"""What the driver tells the database and asks of it, in time: where a volume is to be, and who has it."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -114,3 +114,31 @@ def test_what_was_to_be_taken_up_and_was_not_stays(
     driver._reach.run(Backend.create, pool.address, volume.name, GIB, DYNAMIC_VHDX)
     driver.delete_volume(volume)
     assert len(shares.files_of(volume.id)) == 1
+
+
+@pytest.mark.parametrize("status", ["reserved", "attaching", "attached", "error_detaching"])
+def test_who_has_a_volume_is_asked_when_it_matters(
+    driver: SmbfsDriver,
+    shares: Shares,
+    new_volume: Callable[[], Any],
+    new_snapshot: Callable[[Any], Any],
+    monkeypatch: pytest.MonkeyPatch,
+    status: str,
+) -> None:
+    """It may have been attached while the request waited for its turn, and what was loaded before does not say so."""
+    monkeypatch.setattr(db, "volume_update", lambda *_: None)
+    volume = new_volume()
+    driver.create_volume(volume)
+    snapshot = new_snapshot(volume)
+    before = shares.files_of(volume.id)
+    now = [objects.VolumeAttachment(attach_status=status)]
+    monkeypatch.setattr(objects.VolumeAttachmentList, "get_all_by_volume_id", lambda *_: now)
+    for change in (
+        lambda: driver.create_snapshot(snapshot),
+        lambda: driver.create_group_snapshot(None, None, [snapshot]),
+        lambda: driver.extend_volume(volume, 2),
+        lambda: driver.create_cloned_volume(new_volume(), volume),
+    ):
+        with pytest.raises(exception.InvalidVolume, match="it is attached"):
+            change()
+    assert shares.files_of(volume.id) == before

@@ -1,11 +1,12 @@
 """Moves that meet a database that fails, or what an earlier move left: the volume is where the database says."""
 
+import threading
 from collections.abc import Iterator
 from typing import Any
 from uuid import uuid4
 
 import pytest
-from cinder import context, exception, objects
+from cinder import context, coordination, exception, objects
 from cinder.db import api as db
 
 objects.register_all()
@@ -105,6 +106,38 @@ def test_a_volume_is_where_the_database_says_when_that_fails(
     assert not [file for file in shares.files_of(volume.id) if file.endswith(".intent")]
 
 
+def stop_a_move(driver: SmbfsDriver, volume: Any, home: Pool, onto: Pool) -> None:
+    """The worker dies when the database was told, and nothing is cleared up."""
+    moving = driver._reach.feed(
+        Backend.move, home.address, volume.name, onto=onto.address, owner=volume.id, shape=DYNAMIC_VHDX
+    )
+    with pytest.raises(OSError, match="died"), moving:
+        moving.write(b"-")
+        volume.update({"provider_location": onto.address})
+        volume.save()
+        driver._reach._worker.close()
+
+
+def test_a_share_is_looked_at_again_until_all_of_it_is_settled(
+    driver: SmbfsDriver, pools: list[Pool], volume: Any, catalogue: Catalogue, shares: Shares
+) -> None:
+    first, second = pools[:2]
+    stop_a_move(driver, volume, first, second)
+    with coordination.COORDINATOR.get_lock(f"smbfs-{volume.name}"):
+        recover(driver, first)
+    assert homes(shares, volume) == sorted([first.name, second.name])
+    recover(driver, first)
+    assert homes(shares, volume) == [second.name]
+
+
+def recover(driver: SmbfsDriver, pool: Pool) -> None:
+    """What the service does with each share that it reaches, to its end."""
+    driver._recovery.begin(pool)
+    for thread in threading.enumerate():
+        if thread.name == f"recover {pool.name}":
+            thread.join()
+
+
 def test_a_volume_goes_back_to_where_a_stopped_move_left_something(
     driver: SmbfsDriver,
     pools: list[Pool],
@@ -113,14 +146,7 @@ def test_a_volume_goes_back_to_where_a_stopped_move_left_something(
     shares: Shares,
 ) -> None:
     first, second = pools[:2]
-    moving = driver._reach.feed(
-        Backend.move, first.address, volume.name, onto=second.address, owner=volume.id, shape=DYNAMIC_VHDX
-    )
-    with pytest.raises(OSError, match="died"), moving:
-        moving.write(b"-")
-        volume.update({"provider_location": second.address})
-        volume.save()
-        driver._reach._worker.close()
+    stop_a_move(driver, volume, first, second)
     assert homes(shares, volume) == sorted([first.name, second.name])
     assert migration.migrate(driver._reach, volume, at(first)) == (True, {"provider_location": first.address})
     assert homes(shares, volume) == [first.name]
