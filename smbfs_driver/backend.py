@@ -82,12 +82,16 @@ class Backend:
 
     def create_group_snapshot(self, members: Sequence[Member]) -> None:
         """Keep what several volumes hold now, at one moment for all of them. Where one fails, none is kept."""
+        begun: list[Member] = []
         try:
             with ExitStack() as held:
-                for create in [self._held(member, held) for member in sorted(members)]:
+                # All are looked at before the first is made; what is there already is nothing to take back.
+                creates = {member: self._held(member, held) for member in sorted(members)}
+                for member, create in creates.items():
+                    begun.append(member)
                     create()
         except BaseException:
-            for member in members:
+            for member in begun:
                 # What cannot be taken back now is there to be deleted like any other snapshot.
                 with suppress(Error, OSError):
                     self.delete_snapshot(*member)

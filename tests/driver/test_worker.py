@@ -15,14 +15,14 @@ from pathlib import Path
 
 import pytest
 
-from smbfs_driver.backend import Backend
+from smbfs_driver.backend import Backend, Member
 from smbfs_driver.frames import Frames
 from smbfs_driver.names import DiskFormat
 from smbfs_driver.receiving import Digest
-from smbfs_driver.shape import Shape
+from smbfs_driver.shape import DYNAMIC_VHDX, Shape
 from smbfs_driver.shares import Share
 from smbfs_driver.worker import Worker
-from tests.driver.kits import OTHER, VOLUME, A
+from tests.driver.kits import OTHER, VOLUME, A, B
 from tests.support.disks import MIB
 from tests.support.smbd import Smbd, unavailable
 from vhdx.engine import NativeEngine
@@ -147,6 +147,17 @@ def test_a_worker_that_dies_is_told_of_and_replaced(worker: Worker, share: Share
         pytest.fail("no worker came in its place")
 
 
+def test_snapshots_of_a_group_that_are_asked_for_twice_stay(worker: Worker, share: Share) -> None:
+    for name in (VOLUME, OTHER):
+        worker.call(Backend.create, share.address, name, 4 * MIB, DYNAMIC_VHDX)
+    members = [Member(share.address, VOLUME, A), Member(share.address, OTHER, B)]
+    worker.call(Backend.create_group_snapshot, members)
+    with pytest.raises(Error, match="there is a snapshot"):
+        worker.call(Backend.create_group_snapshot, members)
+    assert worker.call(Backend.has_snapshot, share.address, VOLUME, A)
+    assert worker.call(Backend.has_snapshot, share.address, OTHER, B)
+
+
 def test_calls_run_side_by_side(worker: Worker, share: Share) -> None:
     names = [f"volume-{number}" for number in range(12)]
     threads = [
@@ -168,7 +179,7 @@ def test_no_password_is_in_what_others_can_see_of_the_process(worker: Worker, sh
 
 PARENT = """
     import os, pickle, sys
-    from smbfs_driver.backend import Backend
+    from smbfs_driver.backend import Backend, Member
     from smbfs_driver.worker import Worker
     share = pickle.load(sys.stdin.buffer)
     worker = Worker([share])
