@@ -7,7 +7,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from cinder import exception, objects
+from cinder import coordination, exception, objects
 from cinder.volume import configuration, driver
 from oslo_config import cfg
 
@@ -132,7 +132,7 @@ def test_a_snapshot_of_an_attached_volume_stays(volumes: Volumes, shares: Shares
 
 
 @pytest.fixture
-def backend() -> Iterator[tuple[SmbfsDriver, str]]:
+def backend(tmp_path: Path) -> Iterator[tuple[SmbfsDriver, str]]:
     """A driver that is not set up, and the section of its options."""
     section = f"test-{uuid4()}"
     # As each of Cinder's services begins.
@@ -140,7 +140,11 @@ def backend() -> Iterator[tuple[SmbfsDriver, str]]:
     cfg.CONF([], project="cinder", default_config_files=[])
     settings = configuration.Configuration(driver.volume_opts, config_group=section)
     made = SmbfsDriver(configuration=settings, host=f"host@{section}")
+    cfg.CONF.set_override("backend_url", f"file://{tmp_path}", "coordination")
+    coordination.COORDINATOR.start()
     yield made, section
+    coordination.COORDINATOR.stop()
+    cfg.CONF.clear_override("backend_url", "coordination")
     cfg.CONF.reset()
 
 
