@@ -11,6 +11,7 @@ from smbfs_driver.info import Info
 from smbfs_driver.names import DiskFormat, FileKind, VolumeNames
 from smbfs_driver.steps import Convert, CreateChild, Discard, Merge, Relink, Remove, Resize, Step, Succeed, WriteInfo
 from vhdx.errors import Error
+from vhdx.shrink import Shrink
 
 SECTOR = 512
 
@@ -88,18 +89,21 @@ def create_snapshot(state: State, snapshot_id: str) -> Plan:
     return Plan([CreateChild(file, state.info.active), WriteInfo(document)], undo=[Discard(file)])
 
 
-def delete_snapshot(state: State, snapshot_id: str) -> Plan:
-    """What was written after the snapshot goes into its content, and counts for the snapshot before from then on."""
+def delete_snapshot(state: State, snapshot_id: str, shrink: Shrink = Shrink.REFUSE) -> Plan:
+    """What was written after the snapshot goes into its content, and counts for the snapshot before from then on.
+
+    *shrink* is how much the content may lose at its end where what was written later is smaller.
+    """
     if snapshot_id not in state.info.snapshots:
         return Plan([])
     file = state.file_of(snapshot_id)
     parent = state.parent_of(file)
     if file == state.info.active:
         document = state.info.without_snapshot(snapshot_id, parent).document()
-        return Plan([Merge(file, parent), WriteInfo(document), Discard(file)])
+        return Plan([Merge(file, parent, shrink.value), WriteInfo(document), Discard(file)])
     above = state.chain[state.chain.index(file) - 1]
     document = state.info.without_snapshot(snapshot_id, state.info.active).document()
-    return Plan([Merge(file, parent), Relink(above, parent), WriteInfo(document), Discard(file)])
+    return Plan([Merge(file, parent, shrink.value), Relink(above, parent), WriteInfo(document), Discard(file)])
 
 
 def rename_snapshot(state: State, old: str, new: str) -> Plan:

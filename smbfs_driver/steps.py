@@ -16,6 +16,7 @@ from smbfs_driver.shape import Shape
 from vhdx.engine import Engine
 from vhdx.errors import Error
 from vhdx.image.base import NewId
+from vhdx.shrink import Shrink
 from vhdx.storage.base import FileSystem
 
 
@@ -65,10 +66,16 @@ class CreateChild:
 
 @dataclass(frozen=True, slots=True)
 class Merge:
-    """Write what *top* holds over its parent *target* into *target*."""
+    """Write what *top* holds over its parent *target* into *target*.
+
+    *shrink* is how much *target* may lose at its end where *top* is smaller, by the name that `vhdx.shrink.Shrink` has
+    for it. It lies on the share with the step: whoever finishes what was stopped has nobody to ask. Steps that say
+    nothing of it were begun when everything was cut off.
+    """
 
     top: str
     target: str
+    shrink: str = Shrink.FORCE.value
 
     def run(self, names: VolumeNames, site: Site) -> None:
         """Done when *top* is out of the active chain; merging it again could overwrite what came after it."""
@@ -77,7 +84,7 @@ class Merge:
             where = site.files.describe(names.info)
             raise Error(f"{where}: gone while a snapshot is being deleted; restore it from a backup, then try again")
         if self.top in site.chain(names, info.active):
-            site.engine.merge(site.files, self.top, self.target)
+            site.engine.merge(site.files, self.top, self.target, shrink=Shrink(self.shrink))
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,16 +246,20 @@ def decode(document: object, names: VolumeNames, source: str) -> list[Step]:
 def _decode(entry: object, names: VolumeNames, source: str) -> Step:
     fields = dict(entry) if isinstance(entry, dict) else {}
     kind = RECORDED.get(str(fields.pop("step", None)))
+    if kind is Merge:
+        fields.setdefault("shrink", Shrink.FORCE.value)
     if kind is None or set(fields) != {field.name for field in dataclasses.fields(kind)}:
         raise Error(f"{source}: holds a step that this version does not know; finish it with the one that began it")
     if kind is WriteInfo:
         return WriteInfo(info_file.check(fields["document"], names, source).document())
     if kind is Moving:
         return _decode_moving(fields, source)
+    if kind is Merge and fields["shrink"] not in {way.value for way in Shrink}:
+        raise Error(f"{source}: a merge that may shrink {fields['shrink']!r}, which this version does not know")
     heir = fields.get("heir")
     if heir is not None and not _is_base_of(heir, names.volume):
         raise Error(f"{source}: a step names {heir!r}, which is no base of volume {names.volume}")
-    for file in (value for key, value in fields.items() if key != "heir"):
+    for file in (value for key, value in fields.items() if key not in ("heir", "shrink")):
         if not isinstance(file, str) or names.kind(file) in (None, FileKind.INTENT):
             raise Error(f"{source}: a step names {file!r}, which is no file of volume {names.volume}")
     return kind(**fields)

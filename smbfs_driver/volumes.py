@@ -30,6 +30,7 @@ from smbfs_driver.steps import Remove, Site
 from vhdx.engine import Engine, temporary_name
 from vhdx.errors import Error, InUse
 from vhdx.image.base import CreateOptions, DiskType, ImageFormat, ImageInfo, NewId
+from vhdx.shrink import Shrink, refuse_cut
 from vhdx.storage.base import Access, FileSystem
 
 
@@ -166,12 +167,24 @@ class Volumes:
         """Forget a snapshot, merging what was written after it down; one that is not there is fine."""
         check_snapshot(snapshot_id)
         with self.shelf.operation(name) as (held, state):
-            plan = plans.delete_snapshot(state, snapshot_id)
-            if plan.steps:
-                file = state.info.snapshots[snapshot_id]
-                place = state.chain.index(file)
-                self.shelf.check_idle(state.chain[max(place - 1, 0) : place + 2], Access.WRITE)
-            held.run(plan)
+            if snapshot_id not in state.info.snapshots:
+                held.run(Plan([]))
+                return
+            file = state.file_of(snapshot_id)
+            place = state.chain.index(file)
+            self.shelf.check_idle(state.chain[max(place - 1, 0) : place + 2], Access.WRITE)
+            held.run(plans.delete_snapshot(state, snapshot_id, self._shrinking(file, state.parent_of(file))))
+
+    def _shrinking(self, top: str, target: str) -> Shrink:
+        """How much *target* loses when *top* is merged into it: nothing, or zeros. Raises Error where data would go.
+
+        No operation makes a layer smaller than the one under it; somebody else may have.
+        """
+        files, engine = self._site.files, self._site.engine
+        if engine.info(files, top).virtual_size >= engine.info(files, target).virtual_size:
+            return Shrink.REFUSE
+        refuse_cut(files.describe(target), engine.plan_merge(files, top, target), Shrink.UNUSED)
+        return Shrink.UNUSED
 
     def rename_snapshot(self, name: str, old: str, new: str) -> None:
         """Give a snapshot another id."""

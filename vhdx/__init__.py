@@ -33,11 +33,12 @@ if TYPE_CHECKING:
     from vhdx.image.base import CreateOptions, DiskType, ImageFormat, ImageInfo, LogState, ParentLink
     from vhdx.merge_plan import Direction, MergePlan
     from vhdx.parents import ParentPolicy
+    from vhdx.shrink import Shrink
     from vhdx.storage.base import Access
     from vhdx.storage.credentials import Credentials
     from vhdx.storage.local import LocalFileSystem
     from vhdx.storage.smb import SmbFileSystem, SmbPool
-    from vhdx.verbs import Engine, Shrink
+    from vhdx.verbs import Engine
     from vhdx.view import DiskFile
 
 _HOMES = {
@@ -68,7 +69,8 @@ _HOMES = {
     "vhdx.storage.local": ["LocalFileSystem"],
     "vhdx.storage.credentials": ["Credentials"],
     "vhdx.storage.smb": ["SmbFileSystem", "SmbPool"],
-    "vhdx.verbs": ["Engine", "Shrink"],
+    "vhdx.shrink": ["Shrink"],
+    "vhdx.verbs": ["Engine"],
     "vhdx.view": ["DiskFile"],
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}

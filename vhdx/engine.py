@@ -17,15 +17,15 @@ from vhdx.image.create import create_image, refuse_shape, whole_size
 from vhdx.image.open import open_image
 from vhdx.image.raw import open_raw
 from vhdx.merge import is_merged, merge, pull
-from vhdx.merge_plan import Cost, Direction, MergePlan, cost_down, cost_up
+from vhdx.merge_plan import Cost, Direction, MergePlan, cost_down, cost_up, cut_off
 from vhdx.parents import DEFAULT_POLICY, Layer, ParentPolicy, path_between
 from vhdx.relatives import children, namers
 from vhdx.repair.fix import Fix
 from vhdx.repair.verb import plan_repair, repair
 from vhdx.repair.verb import undo as put_back
-from vhdx.shrink import refuse_loss
+from vhdx.shrink import Shrink, refuse_cut, refuse_loss
 from vhdx.storage.base import Access, FileSystem
-from vhdx.verbs import Engine, Shrink
+from vhdx.verbs import Engine
 
 __all__ = ["Direction", "Engine", "MergePlan", "NativeEngine", "Shrink", "temporary_name"]
 
@@ -140,6 +140,7 @@ class NativeEngine:
         target: str,
         *,
         direction: Direction = Direction.DOWN,
+        shrink: Shrink = Shrink.REFUSE,
         orphan: bool = False,
         remove: bool = False,
         on_progress: Progress | None = None,
@@ -160,6 +161,10 @@ class NativeEngine:
             plan = self._plan(files, chain, count, plan.direction, cost)
             if plan.orphaned and not orphan:
                 raise _bereaved(files, target, plan.orphaned)
+            if remove or not up:
+                refuse_cut(files.describe(target), plan, shrink)
+            for image in chain.images[: 1 if up else count]:
+                image.verify()
             if up:
                 under = _link_under(files, chain, count, self.policy)
                 pull(chain.images[:count], parent=under, on_progress=on_progress)
@@ -177,6 +182,8 @@ class NativeEngine:
         with self.open_chain(files, top) as chain:
             count = _place_of(files, target, [layer.path for layer in chain.layers]) + 1
             run = chain.images[:count]
+            for image in run:
+                image.verify()
             down = None if direction is Direction.UP else cost_down(run)
             up = None if direction is Direction.DOWN else cost_up(run, alone=count == len(chain.layers))
             if down is None or (up is not None and up.moved < down.moved):
@@ -192,6 +199,7 @@ class NativeEngine:
         others = [child for found in beside[1:] for child in found if files.stat(child).identity not in own]
         # Children of the result that was merged into already were relinked to it; they lose nothing.
         done = bool(others) and is_merged(chain, count)
+        cut, lost = cut_off(chain.images[:count])
         return MergePlan(
             direction=direction,
             result=paths[-1] if down else paths[0],
@@ -202,6 +210,8 @@ class NativeEngine:
             relinked=tuple(beside[0]) if down else (),
             orphaned=() if done else tuple(others),
             done=done,
+            cut=cut,
+            lost=lost,
         )
 
     def _children(self, files: FileSystem, path: str, linkage: UUID | None) -> list[str]:
@@ -278,6 +288,7 @@ class NativeEngine:
         options: CreateOptions | None = None,
         size: int | None = None,
         replace: bool = False,
+        scan_zeros: bool = False,
         on_progress: Progress | None = None,
     ) -> None:
         """Make *target* a copy of *source* in another shape; see `Engine.convert`."""
@@ -298,7 +309,7 @@ class NativeEngine:
                     new_id=self.new_id,
                     options=shape,
                 )
-                convert(chain, image, on_progress=on_progress)
+                convert(chain, image, scan_zeros=scan_zeros, on_progress=on_progress)
                 image.close()
 
     def replay(self, files: FileSystem, path: str) -> bool:

@@ -8,6 +8,7 @@ from vhdx.chain import Found, resolve
 from vhdx.extents import Presence
 from vhdx.image.base import Image
 from vhdx.merge import lacking
+from vhdx.zeros import is_zeros
 
 
 class Direction(Enum):
@@ -25,8 +26,10 @@ class MergePlan:
     *merged* are the files whose content moves into *result*. *moved* is the payload to copy, *needed* the space that
     new blocks take at most, *free* what the file system has. *relinked* are the files that name the top of the run as
     their parent and will name *result*; *orphaned* those that name a changed or removed file otherwise, and would
-    lose their parent: with any of them the merge is refused unless the caller gives them up. *done* says that a merge
-    that was stopped had moved everything, so that only relinking and removing are left.
+    lose their parent: with any of them the merge is refused unless the caller gives them up. *cut* is by how much the
+    largest disk among *merged* and *result* is longer than the top's, whose size the result gets, and *lost* how much
+    of what lies there is data, which no disk shows afterwards: the merge is refused unless the caller lets disks
+    shrink. *done* says that a merge that was stopped had moved everything, so that only relinking and removing are left.
     """
 
     direction: Direction
@@ -38,6 +41,24 @@ class MergePlan:
     relinked: tuple[str, ...]
     orphaned: tuple[str, ...]
     done: bool = False
+    cut: int = 0
+    lost: int = 0
+
+
+def cut_off(layers: Sequence[Image]) -> tuple[int, int]:
+    """What lies behind the end of the first of *layers* in the others: the most of any, and how much of it is data.
+
+    Bytes. Data is counted in the pieces in which the tables name it; one that holds nothing but zeros is none.
+    """
+    size = layers[0].virtual_size
+    tails = [(image, image.virtual_size - size) for image in layers[1:] if image.virtual_size > size]
+    lost = sum(
+        extent.length
+        for image, length in tails
+        for extent in image.extents(size, length)
+        if extent.presence is Presence.DATA and not is_zeros(image, extent)
+    )
+    return max((length for _, length in tails), default=0), lost
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,17 +15,14 @@ def place_all(
     target: Image,
     *,
     after_batch: Callable[[int], None],
-    resumable: bool = True,
 ) -> None:
     """Write what *found* says (ascending) into *target*: DATA is copied, ZERO zeroed, NOT_PRESENT left alone.
 
-    A *resumable* work has the target flushed after every batch, another only at the end. After each batch
-    *after_batch* gets the offset up to which the work is done.
+    The target is flushed after every batch; then *after_batch* gets the offset up to which the work is done.
     """
-    for batch in _batches(_place_zeros(found, target)):
-        _place(batch, sources, target)
-        if resumable:
-            target.flush()
+    for batch in batches(_place_zeros(found, target)):
+        place(batch, sources, target)
+        target.flush()
         after_batch(batch[-1].extent.end)
     target.flush()
 
@@ -39,9 +36,10 @@ def _place_zeros(found: Iterable[Found], target: Image) -> Iterator[Found]:
             yield piece
 
 
-def _batches(found: Iterable[Found]) -> Iterator[list[Found]]:
+def batches(found: Iterable[Found], limit: int = ALLOCATE_LIMIT) -> Iterator[list[Found]]:
+    """DATA in lists of *limit* bytes at most; what is longer is cut."""
     batch: list[Found] = []
-    room = ALLOCATE_LIMIT
+    room = limit
     for piece in found:
         layer, rest = piece
         if rest.length < room:
@@ -55,7 +53,7 @@ def _batches(found: Iterable[Found]) -> Iterator[list[Found]]:
             rest = _behind(rest, part.length)
             if not room:
                 yield batch
-                batch, room = [], ALLOCATE_LIMIT
+                batch, room = [], limit
     if batch:
         yield batch
 
@@ -65,7 +63,8 @@ def _behind(extent: Extent, length: int) -> Extent:
     return Extent(extent.offset + length, extent.length - length, extent.presence, extent.file_offset + length)
 
 
-def _place(batch: Sequence[Found], sources: Sequence[Image], target: Image) -> None:
+def place(batch: Sequence[Found], sources: Sequence[Image], target: Image) -> None:
+    """Copy one batch of DATA into *target*."""
     with target.allocate([Range(extent.offset, extent.length) for _, extent in batch]) as places:
         moves: dict[int, list[Move]] = {}
         for layer, move in _moves(batch, places):

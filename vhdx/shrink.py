@@ -1,9 +1,34 @@
 """What must be true before the end of a disk is cut off."""
 
+from enum import Enum
+
 from vhdx.chain import Chain
 from vhdx.errors import Error, WouldLoseData
 from vhdx.extents import Presence
+from vhdx.merge_plan import MergePlan
 from vhdx.zeros import is_zeros
+
+
+class Shrink(Enum):
+    """What a verb may do to the end of a disk."""
+
+    REFUSE = "refuse"  # no disk may become smaller
+    UNUSED = "unused"  # cut off what reads as zeros
+    FORCE = "force"  # cut off whatever is there
+
+
+def refuse_cut(target: str, plan: MergePlan, shrink: Shrink) -> None:
+    """Raises WouldLoseData when a merge into *target* would cut off more than *shrink* allows."""
+    if plan.lost and shrink is not Shrink.FORCE:
+        raise WouldLoseData(
+            f"{target}: the layer to be merged is {plan.cut} bytes smaller than what lies under it, and {plan.lost} "
+            "bytes of data there would be lost; enlarge that layer first to keep them"
+        )
+    if plan.cut and shrink is Shrink.REFUSE:
+        raise WouldLoseData(
+            f"{target}: the layer to be merged is {plan.cut} bytes smaller than what lies under it, and shrinking has "
+            "to be asked for"
+        )
 
 
 def refuse_loss(chain: Chain, size: int, *, unused: bool) -> None:

@@ -5,22 +5,14 @@ sizes are in bytes. A *format* says what a file is instead of its content, and r
 """
 
 from collections.abc import Callable, Iterator
-from enum import Enum
 from typing import Protocol
 
 from vhdx.check import Finding
 from vhdx.image.base import CreateOptions, ImageFormat, ImageInfo, Progress
 from vhdx.merge_plan import Direction, MergePlan
 from vhdx.repair.fix import Fix
+from vhdx.shrink import Shrink
 from vhdx.storage.base import FileSystem
-
-
-class Shrink(Enum):
-    """What `Engine.resize` may do to the end of a disk."""
-
-    REFUSE = "refuse"  # the disk may only grow
-    UNUSED = "unused"  # cut off what reads as zeros
-    FORCE = "force"  # cut off whatever is there
 
 
 class Engine(Protocol):
@@ -86,6 +78,7 @@ class Engine(Protocol):
         target: str,
         *,
         direction: Direction = Direction.DOWN,
+        shrink: Shrink = Shrink.REFUSE,
         orphan: bool = False,
         remove: bool = False,
         on_progress: Progress | None = None,
@@ -98,7 +91,8 @@ class Engine(Protocol):
         stop while files are removed may leave files of the middle of the run, which are no disks of their own any more.
 
         Refused, down, when *target* or a layer between has children outside the run, unless *orphan*; refused when
-        there is clearly no space for it. With *remove*, what names *top* is relinked to the result, then those merged
+        there is clearly no space for it, and with WouldLoseData when *target* or a layer between is larger than *top*
+        and *shrink* does not allow that its end goes (up, only what is removed loses anything). With *remove*, what names *top* is relinked to the result, then those merged
         files are removed that nothing names any more; without, both are left to the caller.
         """
 
@@ -124,12 +118,15 @@ class Engine(Protocol):
         options: CreateOptions | None = None,
         size: int | None = None,
         replace: bool = False,
+        scan_zeros: bool = False,
         on_progress: Progress | None = None,
     ) -> None:
         """Make *target* an image with the content of *source* read through its chain, and a disk id of its own.
 
         A dynamic VHDX unless *options* say otherwise. *size* may be larger than the source. The source is only read.
-        *replace* is as in `create`; a target that is a layer of the source is refused.
+        *replace* is as in `create`; a target that is a layer of the source is refused. Zeros that the source stores stay
+        out of a target that is not fixed, where the kernel or the server does not copy, or with *scan_zeros*, which
+        has everything read.
         A stop leaves at most the temporary.
         """
 

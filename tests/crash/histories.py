@@ -250,7 +250,7 @@ class History:
 
         def verb(engine: NativeEngine, files: FileSystem) -> None:
             if above is None or top_path in engine.layers(files, above):
-                engine.merge(files, top_path, target_path)
+                engine.merge(files, top_path, target_path, shrink=Shrink.FORCE)
 
         self._announce(target_path)
         lost = dict.fromkeys([*between, target_path], Nothing.ANYTHING)
@@ -269,7 +269,7 @@ class History:
         def verb(engine: NativeEngine, files: FileSystem) -> None:
             # Once the top is removed everything is merged, and no call can name it any more.
             if top_path in files.list(""):
-                engine.merge(files, top_path, target_path, remove=True)
+                engine.merge(files, top_path, target_path, shrink=Shrink.FORCE, remove=True)
 
         self._announce(target_path)
         lost = dict.fromkeys([*between, target_path], Nothing.ANYTHING)

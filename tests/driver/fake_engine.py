@@ -14,6 +14,7 @@ from uuid import UUID
 from vhdx.engine import temporary_name
 from vhdx.errors import Error, FormatError, ParentMismatch, ParentNotFound
 from vhdx.image.base import CreateOptions, DiskType, ImageFormat, ImageInfo, LogState, NewId, ParentLink, Progress
+from vhdx.shrink import Shrink
 from vhdx.storage.base import Access, FileSystem, Storage
 
 FILE = 8192
@@ -102,7 +103,15 @@ class FakeEngine:
             _resize(layers[0].body, size, based=bool(layers[0].body.parent))
             layers[0].store()
 
-    def merge(self, files: FileSystem, top: str, target: str, *, on_progress: Progress | None = None) -> None:
+    def merge(
+        self,
+        files: FileSystem,
+        top: str,
+        target: str,
+        *,
+        shrink: Shrink = Shrink.REFUSE,
+        on_progress: Progress | None = None,
+    ) -> None:
         with self._chain(files, top, writable=1 + self.layers(files, top).index(target)) as layers:
             place = [layer.path for layer in layers].index(target)
             above, base = layers[place - 1], layers[place]

@@ -21,12 +21,12 @@ def test_a_snapshot_is_taken_back_unless_the_document_names_it() -> None:
 
 
 def test_the_latest_snapshot_is_merged_into_what_becomes_active() -> None:
-    steps: list[Step] = [Merge(OF_B, OF_A), WriteInfo({"active": OF_A, A: OF_A}), Discard(OF_B)]
+    steps: list[Step] = [Merge(OF_B, OF_A, "refuse"), WriteInfo({"active": OF_A, A: OF_A}), Discard(OF_B)]
     assert plans.delete_snapshot(TWO, B) == Plan(steps)
 
 
 def test_an_older_snapshot_is_merged_from_under_the_layer_above() -> None:
-    steps: list[Step] = [Merge(OF_A, BASE), Relink(OF_B, BASE), WriteInfo({"active": OF_B, B: OF_B}), Discard(OF_A)]
+    steps: list[Step] = [Merge(OF_A, BASE, "refuse"), Relink(OF_B, BASE), WriteInfo({"active": OF_B, B: OF_B}), Discard(OF_A)]
     assert plans.delete_snapshot(TWO, A) == Plan(steps)
 
 
@@ -86,6 +86,7 @@ HOSTILE: dict[str, object] = {
     "an unknown step": [{"step": "format", "path": BASE}],
     "a field too many": [{"step": "remove", "path": BASE, "force": True}],
     "a field too few": [{"step": "merge", "top": OF_A}],
+    "a consent that nobody knows": [{"step": "merge", "top": OF_A, "target": BASE, "shrink": "perhaps"}],
     "another volume's file": [{"step": "remove", "path": f"{OTHER}.vhdx"}],
     "a path": [{"step": "remove", "path": f"../{BASE}"}],
     "the intent": [{"step": "remove", "path": NAMES.intent}],

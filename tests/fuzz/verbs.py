@@ -63,7 +63,7 @@ def _shrunk_unused(leaf: bytes) -> bytes:
 def _merge(target: int, direction: Direction, *, remove: bool) -> Callable[[FileSystem, Sequence[str]], None]:
     def act(files: FileSystem, paths: Sequence[str]) -> None:
         plan = engine().plan_merge(files, paths[0], paths[target], direction=direction)
-        result = engine().merge(files, paths[0], paths[target], direction=direction, remove=remove)
+        result = engine().merge(files, paths[0], paths[target], direction=direction, shrink=Shrink.FORCE, remove=remove)
         assert result == plan.result
 
     return act

@@ -101,7 +101,7 @@ class Disk:
 
     def merge(self, top: int, target: int) -> None:
         self.close()
-        self.engine.merge(self.files, self.paths[top], self.paths[target])
+        self.engine.merge(self.files, self.paths[top], self.paths[target], shrink=Shrink.FORCE)
         if top:
             self.engine.relink(self.files, self.paths[top - 1], self.paths[target])
         for path in self.paths[top:target]:

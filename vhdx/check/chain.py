@@ -15,6 +15,8 @@ from vhdx.parents import DEFAULT_POLICY, Candidate, ParentPolicy, candidates, ex
 from vhdx.relatives import children
 from vhdx.storage.base import Access, FileSystem
 
+_UNSEEN = "the end of the parent is not seen, and a merge would cut it off, which it refuses unless told to shrink"
+
 
 def check_chain(
     files: FileSystem,
@@ -197,7 +199,7 @@ class _Walk:
             yield self.found(child.path, "chain-sector-size", message)
         sizes = f"the disk has {above.virtual_size} bytes and, in the parent, {below.virtual_size}"
         if above.virtual_size < below.virtual_size:
-            yield self.found(child.path, "chain-child-smaller", f"{sizes}: the end of the parent is not seen")
+            yield self.found(child.path, "chain-child-smaller", f"{sizes}: {_UNSEEN}")
         elif above.virtual_size > below.virtual_size:
             yield self.found(child.path, "chain-child-larger", f"{sizes}: what the parent lacks reads as zeros")
         if below.block_size is not None and above.block_size != below.block_size:

@@ -158,6 +158,12 @@ class Image(Protocol):
         not show through. What a shrunk disk loses is gone.
         """
 
+    def verify(self) -> None:
+        """Look whether the image can be changed: every structure in the file, no two on one place. Changes nothing.
+
+        Happens by itself before the first change. Raises FormatError.
+        """
+
     def begin(self, *, data_write_guid: UUID | None = None) -> None:
         """Declare, durably, that the content is about to change: by a given DataWriteGuid or a fresh one.
 

@@ -41,6 +41,7 @@ class BlockTable:
         self.block_size, self.sector_size = layout.block_size, layout.logical_sector_size
         self.virtual_size = layout.virtual_size
         self.known: dict[int, Known] = {}
+        self.file_size = 0  # as it was last looked up
         self._most_known = max(_KNOWN_BITMAPS // layout.bitmap_bytes, 64)
 
     def learn(self, block: int) -> Known:
@@ -70,7 +71,16 @@ class BlockTable:
 
     def _raw(self, index: int) -> int:
         piece, within = self._pages.piece(self.region.offset + index * ENTRY_SIZE)
+        if within + ENTRY_SIZE > len(piece):  # cut off while it is open: an entry that is gone says nothing
+            raise bat.fault(index, self.region, "the file ends before it")
         return int.from_bytes(piece[within : within + ENTRY_SIZE], "little")
+
+    def verify_inside(self, block: int, offset: int, length: int) -> None:
+        """Raises FormatError when a part of *block* that lies at *offset* of the file reaches past its end."""
+        self.file_size = self._pages.file_size
+        if offset + length > self.file_size:
+            reason = f"the file ends at {self.file_size}, before the {length} bytes of the block at {offset}"
+            raise bat.fault(self.layout.payload_index(block), self.region, reason)
 
     def absent_run(self, block: int, end: int) -> int:
         """How many blocks from *block* on, before *end*, have an entry of all zeros; found without a loop over them.
@@ -141,6 +151,18 @@ class BlockTable:
         size = min(self.layout.block_size, self.layout.virtual_size - block * self.layout.block_size)
         count = size // self.layout.logical_sector_size
         return int.from_bytes(bits, "little") & ((1 << count) - 1) == (1 << count) - 1
+
+    def clear_bits(self, block: int, first: int) -> None:
+        """Stage that the bits of *block* from *first* on are clear; its chunk has a sector-bitmap block."""
+        place = self.bitmap_block(self.layout.chunk_of(block))
+        assert place is not None
+        place += self.layout.bitmap_place(block)
+        old = self._pages.read(place, self.layout.bitmap_bytes)
+        bits = bytearray(old)
+        put_bits(bits, first, len(bits) * 8 - first, value=False)
+        if bits != old:
+            self.known.pop(block, None)
+            self._pages.stage(place, bytes(bits))
 
     def scan(self, storage: Storage) -> Iterator[tuple[int, int]]:
         """Every entry in place that is not all zeros: (index, raw). Holes of the file are not read.

@@ -24,6 +24,11 @@ class Pages:
         self._staged: dict[int, bytearray] = {}
         self._data_until = 0
 
+    @property
+    def file_size(self) -> int:
+        """The length of the file now."""
+        return self._storage.size()
+
     def piece(self, offset: int) -> tuple[bytearray, int]:
         """The cached piece that holds *offset*, and where in it. Valid until the next call; never write to it."""
         number, within = divmod(offset, PIECE)

@@ -157,6 +157,9 @@ class RawImage:
             self._storage.truncate(size)
             self._size = size
 
+    def verify(self) -> None:
+        """There is no structure that could lie on another."""
+
     def begin(self, *, data_write_guid: UUID | None = None) -> None:  # noqa: ARG002  nothing to record it in
         """Nothing in the file can tell of a change."""
         self._check_usable()

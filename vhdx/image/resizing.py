@@ -2,7 +2,8 @@
 
 Growing shows nothing old: neither bytes behind the former end of the last block, nor table entries from before a
 shrink, nor what a larger parent has there. All of that is made right while it is still behind the end of the disk;
-one commit then changes the size. Shrinking changes the size first and frees the blocks afterwards.
+one commit then changes the size. Shrinking changes the size first; afterwards the blocks behind the end are freed, and
+bytes and bits behind it are cleared in what stays, since not every program that grows a disk clears them.
 """
 
 from dataclasses import replace
@@ -36,7 +37,7 @@ def resize(file: VhdxFile, size: int, *, below: int) -> None:
     file.begin()
     with file.poisoning():
         if size > old:
-            _zero_behind_end(file, old)
+            _clear_behind_end(file, old)
             moved = _adopt_layout(file, _layout(file, size))
             file.metadata = disk
             if not moved:
@@ -51,6 +52,7 @@ def resize(file: VhdxFile, size: int, *, below: int) -> None:
             _record_size(file, size)
             file.commit()
             _free_behind_end(file, size)
+            _clear_behind_end(file, size)
             file.table = BlockTable(file.pages, _layout(file, size), file.table.region)
             file.metadata = disk
             file.commit()
@@ -67,13 +69,22 @@ def _record_size(file: VhdxFile, size: int) -> None:
     file.pages.stage(file.metadata_region.offset + entry.offset, size.to_bytes(8, "little"))
 
 
-def _zero_behind_end(file: VhdxFile, end: int) -> None:
-    block, within = divmod(end, file.layout.block_size)
-    if not within:
-        return
-    place = bat.place(file.table.payload(block))
+def _clear_behind_end(file: VhdxFile, end: int) -> None:
+    """Zeros behind *end* in the block that it falls into, and no bits behind it in that chunk."""
+    layout = file.layout
+    block, within = divmod(end, layout.block_size)
+    place = bat.place(file.table.payload(block)) if within else None
     if place is not None:
-        transfer.zero(file.storage, [(place + within, file.layout.block_size - within)])
+        behind = [(place + within, layout.block_size - within)]
+        transfer.zero(file.storage, behind)
+        if file.metadata.leave_block_allocated:
+            transfer.reserve(file.storage, behind)
+    chunk, first = divmod(block, layout.chunk_ratio)
+    if not layout.has_parent or not (first or within) or file.table.bitmap_block(chunk) is None:
+        return
+    for other in range(block, (chunk + 1) * layout.chunk_ratio):
+        file.make_room(pages_per_block(file))
+        file.table.clear_bits(other, within // layout.logical_sector_size if other == block else 0)
 
 
 def _clear_entries(file: VhdxFile, old: int) -> None:

@@ -194,6 +194,11 @@ class VhdImage:
         with self._file.changing():
             vhd_resizing.resize(self._file, size, below=below)
 
+    def verify(self) -> None:
+        """Raises FormatError for structures that lie on each other or behind the end; see `Image.verify`."""
+        with self._file.looking():
+            self._file.surveyed()
+
     def begin(self, *, data_write_guid: UUID | None = None) -> None:  # noqa: ARG002  a VHD keeps its id
         """Make sure that the image can be changed. Its id stays, so its children cannot tell."""
         with self._file.changing():
@@ -209,7 +214,7 @@ class VhdImage:
 
     def flush(self) -> None:
         """Make every change before this call durable."""
-        if self._file.space is not None:
+        if self._file.touched:
             with self._file.changing():
                 self._file.commit()
 
@@ -229,7 +234,7 @@ class VhdImage:
 
     def _settle(self) -> None:
         file = self._file
-        if file.space is None or file.poison:
+        if file.space is None or not file.touched or file.poison:
             return
         file.commit()
         with file.poisoning():

@@ -37,7 +37,7 @@ class CommitOrder(Enum):
 
 @dataclass(slots=True)
 class VhdFile:
-    """One open file. *space* is known once the first change has begun.
+    """One open file. *space* is known once somebody has asked for it, at the latest when the first change begins.
 
     Whoever changes the disk holds *writer* from the first step to the last, and *lock* whenever tables or space are
     looked at or changed; payload moves without *lock*. *writer* is taken before *lock*, never while holding it.
@@ -53,6 +53,7 @@ class VhdFile:
     order: CommitOrder = CommitOrder.PAYLOAD_TABLE
     building: bool = False
     space: Space | None = None
+    touched: bool = False
     poison: str = ""
     pins: int = 0
     writer: threading.RLock = field(default_factory=threading.RLock)
@@ -72,11 +73,17 @@ class VhdFile:
         Raises FormatError when two structures lie on each other: writing to one would change the other.
         """
         self.check_usable()
-        if self.space is None:
-            self.space = survey(self.storage, self.table, self.header, self.footer.data_offset, self.footers.end)
+        space = self.surveyed()
+        self.touched = True
         if not self.footers.settled:
             with self.poisoning():
-                self.footers.settle(self.space.used_end)
+                self.footers.settle(space.used_end)
+        return space
+
+    def surveyed(self) -> Space:
+        """What lies where, looked at once. Raises FormatError when two structures lie on each other."""
+        if self.space is None:
+            self.space = survey(self.storage, self.table, self.header, self.footer.data_offset, self.footers.end)
         return self.space
 
     def check_usable(self) -> None:

@@ -165,6 +165,9 @@ class VhdFixedImage:
             self._storage.flush()
             self._footer = footer
 
+    def verify(self) -> None:
+        """There is no structure that could lie on another."""
+
     def begin(self, *, data_write_guid: UUID | None = None) -> None:  # noqa: ARG002  a VHD keeps its id
         """Make sure that the image can be changed. Its id stays."""
         self._check_usable()

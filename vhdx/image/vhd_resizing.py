@@ -2,7 +2,8 @@
 
 Growing shows nothing old: neither bytes or bits behind the former end of the last block, nor table entries, nor what a
 larger parent has there. All of that is made right while it is still behind the end of the disk; one step then changes
-the size. Shrinking changes the size first and frees the blocks afterwards.
+the size. Shrinking changes the size first; afterwards the blocks behind the end are freed, and bytes and bits behind it
+are cleared in the block that it falls into, since not every program that grows a disk clears them.
 """
 
 from dataclasses import replace
@@ -68,7 +69,7 @@ def resize(file: VhdFile, size: int, *, below: int) -> None:
 
 def _grow(file: VhdFile, size: int, below: int) -> None:
     old = file.layout.virtual_size
-    _clear_behind_end(file)
+    _clear_behind_end(file, old)
     file.commit()
     before = file.table
     _adopt_table(file, replace(file.layout, virtual_size=size))
@@ -91,21 +92,22 @@ def _shrink(file: VhdFile, size: int) -> None:
         if block < end:
             clear_block(file, block)
             block += 1
+    _clear_behind_end(file, size)
     file.commit()
     file.table = BlockTable(file.storage, layout, file.table.offset, file.fixed_places)
 
 
-def _clear_behind_end(file: VhdFile) -> None:
+def _clear_behind_end(file: VhdFile, end: int) -> None:
+    """Zeros behind *end* in the block that it falls into, and over a parent no bits that say otherwise."""
     layout = file.layout
-    block, within = divmod(layout.virtual_size, layout.block_size)
+    block, within = divmod(end, layout.block_size)
     place = file.table.place(block) if within else None
     if place is None:
         return
+    transfer.zero(file.storage, [(place + layout.bitmap_size + within, layout.block_size - within)])
     if layout.has_parent:
         behind = Range(within // SECTOR, (layout.block_size - within) // SECTOR)
         file.bitmaps.put(block, place, [behind], value=False)
-    else:
-        transfer.zero(file.storage, [(place + layout.bitmap_size + within, layout.block_size - within)])
 
 
 def _adopt_table(file: VhdFile, layout: VhdLayout) -> None:

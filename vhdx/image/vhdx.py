@@ -77,20 +77,28 @@ class VhdxImage:
                     run = table.absent_run(block, -(-end // size))
                     stop = min(end, (block + max(run, 1)) * size)
             if bits is not None:
-                yield from self._partial(block * size, place, bits, Range(within, stop - at))
+                yield from self._partial(block, place, bits, Range(within, stop - at))
             elif isinstance(place, int):
-                yield Extent(at, stop - at, Presence.DATA, place + within)
+                yield self._data(block, at, place + within, stop - at)
             else:
                 yield Extent(at, stop - at, place)
             at = stop
 
-    def _partial(self, start: int, place: int | Presence, bits: bytes, part: Range) -> Iterator[Extent]:
+    def _data(self, block: int, offset: int, place: int, length: int) -> Extent:
+        """A part of *block* that is in the file. Raises FormatError when the file ends before it does."""
+        table = self._file.table
+        if place + length > table.file_size:
+            with self._file.looking():
+                table.verify_inside(block, place, length)
+        return Extent(offset, length, Presence.DATA, place)
+
+    def _partial(self, block: int, place: int | Presence, bits: bytes, part: Range) -> Iterator[Extent]:
         assert isinstance(place, int)
-        sector = self._file.layout.logical_sector_size
+        sector, start = self._file.layout.logical_sector_size, block * self._file.layout.block_size
         for first, count, here in bit_runs(bits, part.offset // sector, part.length // sector):
             at = first * sector
             if here:
-                yield Extent(start + at, count * sector, Presence.DATA, place + at)
+                yield self._data(block, start + at, place + at, count * sector)
             else:
                 yield Extent(start + at, count * sector, Presence.NOT_PRESENT)
 
@@ -154,6 +162,11 @@ class VhdxImage:
         """Change the size of the disk; see `Image.resize`. Durable on return."""
         with self._file.changing():
             resizing.resize(self._file, size, below=below)
+
+    def verify(self) -> None:
+        """Raises FormatError for structures that lie on each other or behind the end; see `Image.verify`."""
+        with self._file.looking():
+            self._file.surveyed()
 
     def begin(self, *, data_write_guid: UUID | None = None) -> None:
         """Declare a change of content, durably."""

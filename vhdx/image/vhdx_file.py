@@ -38,7 +38,7 @@ def naming(name: str) -> Iterator[None]:
 
 @dataclass(slots=True)
 class VhdxFile:
-    """One open file. *space* is known once the first change has begun; *journal* is None in a file opened to read.
+    """One open file. *space* is known at the latest when the first change begins; *journal* is None in a file opened to read.
 
     Whoever changes the disk holds *writer* from the first step to the last, and *lock* whenever tables, pages or space
     are looked at or changed; payload moves without *lock*. *writer* is taken before *lock*, never while holding it.
@@ -73,12 +73,17 @@ class VhdxFile:
         Raises FormatError when two structures lie on each other: writing to one would change the other.
         """
         self.check_usable()
-        if self.space is None:
-            self.space = survey(self)
+        space = self.surveyed()
         if not self.touched:
             with self.poisoning():
                 self.headers.update(both_slots=False)
             self.touched = True
+        return space
+
+    def surveyed(self) -> Space:
+        """What lies where, looked at once. Raises FormatError when two structures lie on each other."""
+        if self.space is None:
+            self.space = survey(self)
         return self.space
 
     def begin(self, data_write_guid: UUID | None = None) -> Space:

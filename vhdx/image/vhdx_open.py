@@ -15,6 +15,7 @@ from vhdx.image.blocks import BlockTable
 from vhdx.image.headers import Headers
 from vhdx.image.journal import CommitOrder, LogJournal
 from vhdx.image.pages import Pages
+from vhdx.image.space import Space
 from vhdx.image.vhdx import VhdxImage
 from vhdx.image.vhdx_file import VhdxFile, naming, survey
 from vhdx.image.vhdx_parent import read_link
@@ -57,9 +58,10 @@ def _open(storage: Storage, new_id: NewId, order: CommitOrder) -> VhdxImage:
     file = _assemble(_as_replayed(storage, entries), creator, Headers(storage, current, new_id), new_id)
     if storage.writable:
         if entries:
-            _replay(storage, file, entries)
+            space = _replay(storage, file, entries)
             file = _assemble(storage, creator, file.headers, new_id)
-            file.touched = True
+            # Replaying is a change, so closing cuts off what the log had made free at the end.
+            file.touched, file.space = True, space
             entries = []
         file.journal = LogJournal(storage, file.headers, file.pages, new_id, order)
         if file.journal.most_pages < 1:
@@ -117,8 +119,11 @@ def _layout(disk: metadata.DiskMetadata) -> BatLayout:
     return BatLayout(disk.virtual_size, disk.block_size, disk.logical_sector_size, disk.has_parent)
 
 
-def _replay(storage: Storage, view: VhdxFile, entries: list[Entry]) -> None:
-    """Apply the log to the file. Stopping anywhere is fine: the log stays in force until everything is durable."""
+def _replay(storage: Storage, view: VhdxFile, entries: list[Entry]) -> Space:
+    """Apply the log to the file; returns what lies where then.
+
+    Stopping anywhere is fine: the log stays in force until everything is durable.
+    """
     space = survey(view)
     size = log.file_size_after(entries, storage.size())
     if size > max(storage.size(), space.used_end) + _SLACK:
@@ -133,5 +138,6 @@ def _replay(storage: Storage, view: VhdxFile, entries: list[Entry]) -> None:
             transfer.zero(storage, [Range(change.offset, change.length)])
     storage.flush()
     view.headers.update(log_guid=NO_GUID)
+    return space
 
 

@@ -129,7 +129,9 @@ class OverlayStorage:
     def _data(self, offset: int, length: int) -> Iterator[Range]:
         for part in self._parts(offset, length):
             if isinstance(part, _Unchanged):
-                yield from transfer.allocated(self._base, part.offset, part.length)
+                inside = min(part.length, self._base_size - part.offset)
+                if inside > 0:
+                    yield from transfer.allocated(self._base, part.offset, inside)
             elif part.data is not None:
                 yield Range(part.offset, part.length)
 

@@ -5,7 +5,8 @@ This is the only place that knows what to do when a storage raises `Unsupported`
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from vhdx.extents import Range, clip, spans
+from vhdx.errors import FormatError
+from vhdx.extents import Range, spans
 from vhdx.storage.base import Buffer, Move, Storage, Unsupported
 
 PIECE = 1 << 20
@@ -119,15 +120,21 @@ def _write_zeros(storage: Storage, ranges: Iterable[tuple[int, int]]) -> None:
 
 
 def allocated(storage: Storage, offset: int, length: int) -> Iterator[Range]:
-    """The ranges that may hold data: ascending, disjoint, within the request and the file.
+    """The ranges that may hold data: ascending, disjoint, within the request.
 
-    What they leave out reads as zeros. The whole range where the storage cannot tell.
+    What they leave out reads as zeros. The whole range where the storage cannot tell. Raises FormatError, as reading
+    would, for a range that reaches past the end of the file: what is not there is no hole.
     """
+    size = storage.size()
+    if length > 0 and offset + length > size:
+        reason = f"the file ends at {size}, before the end of the {length} bytes that should be here"
+        raise FormatError("file", offset, reason, file=storage.name)
     try:
         pieces = storage.allocated(offset, length)
         first = next(pieces, None)
     except Unsupported:
-        yield from clip([Range(0, storage.size())], offset, length)
+        if length > 0:
+            yield Range(offset, length)
         return
     if first is not None:
         yield first

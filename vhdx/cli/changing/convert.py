@@ -31,6 +31,12 @@ _EXTENSIONS = {".vhd": "vhd", ".vhdx": "vhdx", ".raw": "raw", ".img": "raw"}
 @block_size_option
 @sector_size_option
 @click.option("--azure", is_flag=True, help="A VHD as Azure takes it: fixed, its size rounded up to whole MiB.")
+@click.option(
+    "--scan-zeros",
+    is_flag=True,
+    help="Read everything, and leave out zeros that SOURCE stores; without it they are left out only where the data "
+    "passes through here anyway. A fixed TARGET takes everything.",
+)
 @force_option
 @quiet_option
 def command(
@@ -44,6 +50,7 @@ def command(
     block_size: int | None,
     sector_size: int | None,
     azure: bool,
+    scan_zeros: bool,
     force: bool,
     quiet: bool,
 ) -> None:
@@ -70,6 +77,7 @@ def command(
             source_format=image_format(source_format),
             options=options,
             replace=force,
+            scan_zeros=scan_zeros,
             on_progress=meter.report,
         )
         info = engine.info(other.files, other.path, format=ImageFormat(named))

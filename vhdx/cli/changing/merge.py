@@ -4,6 +4,7 @@ from typing import Any
 
 import click
 
+from vhdx.cli.changing.shrinking import shrinking
 from vhdx.cli.exits import Exit, Stop
 from vhdx.cli.kinds import file_names
 from vhdx.cli.options import json_option, orphan_option, subcommand
@@ -15,6 +16,7 @@ from vhdx.engine import NativeEngine
 from vhdx.errors import Error
 from vhdx.location import Place
 from vhdx.merge_plan import MergePlan
+from vhdx.shrink import refuse_cut
 from vhdx.storage.base import FileSystem
 
 _ADVICE = "every disk reads as before; the same command again finishes it"
@@ -27,6 +29,8 @@ _ADVICE = "every disk reads as before; the same command again finishes it"
     help="Merge into this layer instead of the parent.",
 )
 @click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
+@click.option("--shrink", is_flag=True, help="Larger layers under CHILD may lose what reads as zeros at their end.")
+@click.option("--force", is_flag=True, help="With --shrink: they may lose data there, too. It is gone then.")
 @click.option("--keep", is_flag=True, help="Remove none of the merged files.")
 @orphan_option
 @json_option
@@ -37,6 +41,8 @@ def command(
     child: str,
     ancestor: str | None,
     dry_run: bool,
+    shrink: bool,
+    force: bool,
     keep: bool,
     orphan: bool,
     as_json: bool,
@@ -48,13 +54,20 @@ def command(
     the merged files are removed that nothing names any more. When the result has other children they are named and
     nothing is done, since they would become unreadable.
     """
+    way = shrinking(shrink=shrink, force=force)
     with reach.place(child) as place, Meter("merge", _ADVICE, quiet=quiet) as meter:
         engine = reach.engine(place)
         target = reach.beside(place, ancestor) if ancestor else _parent(engine, place)
         plan = engine.plan_merge(place.files, place.path, target)
         if not dry_run:
             engine.merge(
-                place.files, place.path, target, orphan=orphan, remove=not keep, on_progress=meter.report
+                place.files,
+                place.path,
+                target,
+                shrink=way,
+                orphan=orphan,
+                remove=not keep,
+                on_progress=meter.report,
             )
             for other in plan.relinked if keep else ():
                 engine.relink(place.files, other, plan.result)
@@ -65,6 +78,8 @@ def command(
         _print(place.files, plan, removed, dry_run=dry_run, keep=keep)
     if dry_run and plan.orphaned and not orphan:
         raise Stop(Exit.REFUSED, "it would be refused: other images would lose their parent (--orphan gives them up)")
+    if dry_run:
+        refuse_cut(place.files.describe(target), plan, way)
 
 
 def _parent(engine: NativeEngine, place: Place) -> str:
@@ -99,6 +114,8 @@ def plan_json(files: FileSystem, plan: MergePlan, removed: list[str], *, done: b
         "free": plan.free,
         "relinked": names(plan.relinked),
         "orphaned": names(plan.orphaned),
+        "cut": plan.cut,
+        "lost": plan.lost,
         "removed": names(removed),
     }
 
@@ -116,6 +133,11 @@ def _print(files: FileSystem, plan: MergePlan, removed: list[str], *, dry_run: b
         print_line(f"{files.describe(path)}: {would}linked to {result}")
     for path in plan.orphaned:
         print_line(f"{files.describe(path)}: {'would lose' if dry_run else 'lost'} its parent")
+    if plan.cut:
+        print_line(
+            f"{result}: {size_text(plan.cut)} behind the end of the merged disk {would}cut off, "
+            f"{size_text(plan.lost)} of data among them"
+        )
     if dry_run or keep:
         return
     for path in plan.merged:

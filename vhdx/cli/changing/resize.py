@@ -2,13 +2,13 @@
 
 import click
 
+from vhdx.cli.changing.shrinking import shrinking
 from vhdx.cli.kinds import NEW_SIZE, file_names, image_format
 from vhdx.cli.options import format_option, orphan_option, subcommand
 from vhdx.cli.plain import exact_size
 from vhdx.cli.printing import print_line
 from vhdx.cli.progress import Meter
 from vhdx.cli.reach import Reach
-from vhdx.engine import Shrink
 
 
 @subcommand("resize")
@@ -33,10 +33,8 @@ def command(
     What is new reads as zeros. The guest's partitions and file systems are not touched: grow them in the guest
     afterwards, shrink them before.
     """
-    if force and not shrink:
-        raise click.UsageError("--force goes with --shrink")
+    way = shrinking(shrink=shrink, force=force)
     length, added = size
-    way = Shrink.FORCE if force else Shrink.UNUSED if shrink else Shrink.REFUSE
     with reach.place(image) as place, Meter("resize"):
         engine = reach.engine(place)
         format = image_format(format_name)

@@ -1,0 +1,12 @@
+"""``--shrink`` and ``--force``: how much a disk may lose at its end."""
+
+import click
+
+from vhdx.shrink import Shrink
+
+
+def shrinking(*, shrink: bool, force: bool) -> Shrink:
+    """What the two options allow. Raises UsageError for --force alone."""
+    if force and not shrink:
+        raise click.UsageError("--force goes with --shrink")
+    return Shrink.FORCE if force else Shrink.UNUSED if shrink else Shrink.REFUSE
