@@ -29,7 +29,7 @@ class MergePlan:
     lose their parent: with any of them the merge is refused unless the caller gives them up. *cut* is by how much the
     largest disk among *merged* and *result* is longer than the top's, whose size the result gets, and *lost* how much
     of what lies there is data, which no disk shows afterwards: the merge is refused unless the caller lets disks
-    shrink. *done* says that a merge that was stopped had moved everything, so that only relinking and removing are left.
+    shrink. *done* says that a merge that was stopped had moved everything: only relinking and removing are left.
     """
 
     direction: Direction

@@ -92,8 +92,9 @@ class Engine(Protocol):
 
         Refused, down, when *target* or a layer between has children outside the run, unless *orphan*; refused when
         there is clearly no space for it, and with WouldLoseData when *target* or a layer between is larger than *top*
-        and *shrink* does not allow that its end goes (up, only what is removed loses anything). With *remove*, what names *top* is relinked to the result, then those merged
-        files are removed that nothing names any more; without, both are left to the caller.
+        and *shrink* does not allow that its end goes (up, only what is removed loses anything). With *remove*, what
+        names *top* is relinked to the result, then those merged files are removed that nothing names any more; without,
+        both are left to the caller.
         """
 
     def plan_merge(
@@ -124,9 +125,9 @@ class Engine(Protocol):
         """Make *target* an image with the content of *source* read through its chain, and a disk id of its own.
 
         A dynamic VHDX unless *options* say otherwise. *size* may be larger than the source. The source is only read.
-        *replace* is as in `create`; a target that is a layer of the source is refused. Zeros that the source stores stay
-        out of a target that is not fixed, where the kernel or the server does not copy, or with *scan_zeros*, which
-        has everything read.
+        *replace* is as in `create`; a target that is a layer of the source is refused. Zeros that the source stores
+        stay out of a target that is not fixed, where the kernel or the server does not copy, or with *scan_zeros*,
+        which has everything read.
         A stop leaves at most the temporary.
         """
 

@@ -8,7 +8,7 @@ from tests.cli.conftest import Golden, general
 from tests.cli.running import Programs
 from tests.support.disks import MIB, pattern
 
-KEYS = ["done", "result", "merged", "moved", "needed", "free", "relinked", "orphaned", "removed"]
+KEYS = ["done", "result", "merged", "moved", "needed", "free", "relinked", "orphaned", "cut", "lost", "removed"]
 
 
 def chain(programs: Programs, layers: int, extension: str = "vhdx") -> list[str]:

@@ -26,7 +26,8 @@ def test_the_latest_snapshot_is_merged_into_what_becomes_active() -> None:
 
 
 def test_an_older_snapshot_is_merged_from_under_the_layer_above() -> None:
-    steps: list[Step] = [Merge(OF_A, BASE, "refuse"), Relink(OF_B, BASE), WriteInfo({"active": OF_B, B: OF_B}), Discard(OF_A)]
+    merge, document = Merge(OF_A, BASE, "refuse"), WriteInfo({"active": OF_B, B: OF_B})
+    steps: list[Step] = [merge, Relink(OF_B, BASE), document, Discard(OF_A)]
     assert plans.delete_snapshot(TWO, A) == Plan(steps)
 
 

@@ -553,7 +553,9 @@ def test_any_operations_agree_with_a_bytearray(
             perform(storage, model, kind, ranges, seed)
             assert storage.size() == len(model.data)
             assert pread(storage, 0, len(model.data)) == model.data
-            ranges_with_data = list(transfer.allocated(storage, 0, LIMIT * 2))
+            ranges_with_data = list(transfer.allocated(storage, 0, len(model.data)))
+            with pytest.raises(FormatError):
+                list(transfer.allocated(storage, 0, len(model.data) + 1))
             holes = bytearray(model.data)
             for piece in ranges_with_data:
                 holes[piece.offset : piece.end] = bytes(piece.length)

@@ -34,7 +34,8 @@ def copy(files: FileSystem, to: FileSystem, options: CreateOptions, *, scan: boo
     """The copy's content, and how many bytes its tables name."""
     ENGINE.convert(files, "source.vhdx", to, "copy", options=options, scan_zeros=scan)
     with ENGINE.open_chain(to, "copy", format=options.format) as chain:
-        held = sum(found.extent.length for found in chain.extents(0, chain.size) if found.extent.file_offset is not None)
+        extents = [extent for _, extent in chain.extents(0, chain.size)]
+        held = sum(extent.length for extent in extents if extent.file_offset is not None)
         return chain.read(0, chain.size), held
 
 

@@ -57,8 +57,8 @@ def content(files: FileSystem, path: str) -> bytes:
 def uneven(format: ImageFormat, seed: int) -> Disk:
     """A chain of three layers whose sizes differ, with data at some of their ends."""
     chance = random.Random(seed)
-    block = 2 * MIB
-    disk = Disk.shaped(MemoryFileSystem(), chance.randrange(1, 24) * 512 * KIB, CreateOptions(format=format, block_size=block))
+    options = CreateOptions(format=format, block_size=2 * MIB)
+    disk = Disk.shaped(MemoryFileSystem(), chance.randrange(1, 24) * 512 * KIB, options)
     for layer in range(3):
         if layer:
             disk.snapshot(size=chance.randrange(1, 24) * 512 * KIB)
@@ -191,7 +191,8 @@ def grown_by_another(files: FileSystem, path: str, size: int) -> None:
     with closing(files.open(path, Access.WRITE)) as storage:
         end = storage.size() - 512
         if pread(storage, end, 8) == b"conectix":
-            footer = vhd_footer.build(replace(vhd_footer.parse(pread(storage, end, 512), end).footer, current_size=size))
+            found = vhd_footer.parse(pread(storage, end, 512), end).footer
+            footer = vhd_footer.build(replace(found, current_size=size))
             storage.write([(0, footer), (end, footer)])
             return
     image = open_vhdx(files.open(path, Access.WRITE), new_id=ENGINE.new_id)

@@ -164,8 +164,8 @@ _BY_CODE: dict[str, str] = {
     "chain-circle": _LINK,
     "chain-too-long": "Merge layers with vhdx-img merge: nothing opens a chain of that many.",
     "chain-sector-size": _LINK,
-    "chain-child-smaller": "Nothing has to be done. To keep what the parent holds behind the child's end, enlarge the "
-    "child with vhdx-img resize before it is merged; vhdx-img merge --shrink cuts off zeros, --shrink --force data too.",
+    "chain-child-smaller": "Nothing has to be done. To keep what the parent holds behind the child's end, enlarge "
+    "the child with vhdx-img resize before it is merged; merge --shrink cuts off zeros, merge --shrink --force data.",
     "chain-child-larger": _NOTHING,
     "chain-block-size": _NOTHING,
     "chain-disk-id": "Nothing has to be done, unless the file beside it was meant to be another disk's parent.",

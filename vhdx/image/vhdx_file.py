@@ -38,7 +38,9 @@ def naming(name: str) -> Iterator[None]:
 
 @dataclass(slots=True)
 class VhdxFile:
-    """One open file. *space* is known at the latest when the first change begins; *journal* is None in a file opened to read.
+    """One open file. *space* is known at the latest when the first change begins.
+
+    *journal* is None in a file opened to read.
 
     Whoever changes the disk holds *writer* from the first step to the last, and *lock* whenever tables, pages or space
     are looked at or changed; payload moves without *lock*. *writer* is taken before *lock*, never while holding it.
