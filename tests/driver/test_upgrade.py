@@ -50,7 +50,7 @@ NEW = "volume-00000000-0000-4000-8000-00000000000f"
 LATER = "00000000-0000-4000-8000-0000000000ff"
 
 
-@pytest.fixture(params=["directory", pytest.param("server", marks=pytest.mark.smb)])
+@pytest.fixture
 def files(request: pytest.FixtureRequest, share_directory: Path) -> FileSystem:
     """An empty share."""
     if request.param == "directory":
@@ -59,11 +59,29 @@ def files(request: pytest.FixtureRequest, share_directory: Path) -> FileSystem:
     return found
 
 
-@pytest.fixture(params=[pytest.param(format, id=format.value) for format in DiskFormat])
+@pytest.fixture
 def format(request: pytest.FixtureRequest) -> DiskFormat:
     """That of all volumes on the share."""
     found: DiskFormat = request.param
     return found
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Each place and each format in every run; what is left of their combinations in the session tests-all."""
+    more, smb = pytest.mark.more, pytest.mark.smb
+    pairs = [
+        pytest.param("directory", DiskFormat.VHD, id="directory-vhd"),
+        pytest.param("server", DiskFormat.VHDX, id="server-vhdx", marks=smb),
+        pytest.param("directory", DiskFormat.VHDX, id="directory-vhdx", marks=more),
+        pytest.param("server", DiskFormat.VHD, id="server-vhd", marks=(smb, more)),
+    ]
+    match "files" in metafunc.fixturenames, "format" in metafunc.fixturenames:
+        case True, True:
+            metafunc.parametrize(("files", "format"), pairs, indirect=True)
+        case True, False:
+            metafunc.parametrize("files", ["directory", pytest.param("server", marks=smb)], indirect=True)
+        case False, True:
+            metafunc.parametrize("format", DiskFormat, ids=lambda format: format.value, indirect=True)
 
 
 @pytest.fixture(scope="module")
