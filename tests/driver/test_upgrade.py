@@ -35,6 +35,7 @@ from tests.driver.windows_share import (
     shown,
 )
 from tests.interop import golden
+from tests.support.choice import few
 from tests.support.disks import MIB
 from vhdx.check import Severity
 from vhdx.errors import Error
@@ -145,7 +146,7 @@ def test_a_look_finds_everything_and_changes_nothing(
     assert {name: share.bytes_of(name) for name in share.files.list("")} == before
 
 
-@pytest.mark.parametrize("order", list(permutations((A, B, C))), ids=lambda order: "".join(one[-1] for one in order))
+@pytest.mark.parametrize("order", few([(order,) for order in permutations((A, B, C))], 3))
 def test_snapshots_go_in_any_order(volumes: Volumes, share: WindowsShare, order: tuple[str, ...]) -> None:
     wanted, beside = {"active": ACTIVE, **SHOWN}, others(share)
     for snapshot in order:
