@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import is_hypothesis_test, settings
 
 from tests.support.smbd import Smbd, unavailable
 from tests.support.telling import Memory, Told
@@ -34,7 +35,10 @@ def tell(told: Told) -> Callable[[str], None]:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Begin to count."""
+    """Begin to count, and say how many examples Hypothesis tries."""
+    settings.register_profile("few", max_examples=15, derandomize=True, database=None)
+    if config.option.markexpr == "not more" and not config.getoption("--hypothesis-profile"):
+        settings.load_profile("few")
     config.stash[_TOLD] = Told()
     config.stash[_MEMORY] = Memory()
 
@@ -56,7 +60,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
         told.memory.append((name, memory.peak, memory.grown, memory.test))
     if output is not None:
         output["told"] = told.portable()
-    elif session.exitstatus == pytest.ExitCode.OK and told.wrong(config):
+    elif session.exitstatus == pytest.ExitCode.OK and not config.option.collectonly and told.wrong(config):
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
@@ -76,15 +80,21 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
 
 @pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Long files come first."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Long files come first. Of what Hypothesis tries there are more examples, so such a test is one of both kinds."""
     from tests.support.schedule import longest_first
 
+    if config.option.markexpr == "more":
+        for item in items:
+            if is_hypothesis_test(getattr(item, "obj", None)):
+                item.add_marker(pytest.mark.more)
     items[:] = longest_first(items)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
     """The figures, a line each, and what is wrong with the whole."""
+    if config.option.collectonly:
+        return
     for line in config.stash[_TOLD].summary():
         terminalreporter.write_line(line)
     for line in config.stash[_TOLD].wrong(config):

@@ -1,4 +1,4 @@
-"""The commands, run as a user runs them, each in a process of its own, with what has to hold of every run checked each time.
+"""The commands, run as a user runs them, each in a process of its own, and what has to hold of every run.
 
 Of every run: no traceback, no bug, nothing that steers a terminal, one line on stderr for a failure and none for an
 answer. Of ``vhdx-inspect``: every file in the directory is as it was.

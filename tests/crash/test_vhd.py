@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 import pytest
 
 from tests.image.vhd_forge import SECTOR, VhdDisk, chain_of, file_bytes, info_of
-from tests.support.crash import CrashState, crash_states
 from tests.support.choice import few
+from tests.support.crash import CrashState, crash_states
 from tests.support.disks import pattern
 from tests.support.memory import MemoryFileSystem
 from tests.support.recording import RecordingFileSystem

@@ -244,8 +244,8 @@ def content(files: FileSystem, path: str) -> Content:
     with closing(NativeEngine().open_chain(files, path)) as chain:
         data, size = chain.read(0, chain.size), chain.size
     pieces = ((at, data[at : at + _PIECE]) for at in range(0, size, _PIECE))
-    written = (at // SECTOR + number for at, piece in pieces if piece.count(0) < len(piece) for number in range(len(piece) // SECTOR))
-    sectors = {number: data[number * SECTOR : (number + 1) * SECTOR] for number in written}
+    parts = (range(at, at + len(piece), SECTOR) for at, piece in pieces if piece.count(0) < len(piece))
+    sectors = {at // SECTOR: data[at : at + SECTOR] for part in parts for at in part}
     return {-1: size} | {number: _told(sector) for number, sector in sectors.items() if any(sector)}
 
 

@@ -6,6 +6,16 @@ from itertools import count
 from typing import Any
 
 import pytest
+from hypothesis import settings
+
+_ALL_EXAMPLES = 100
+"""How many examples Hypothesis tries unless told otherwise."""
+_LEAST_EXAMPLES = 6
+
+
+def examples(most: int) -> int:
+    """How many examples a test tries that is to try *most*: in `tests` a few, always the same."""
+    return max(most * settings.default.max_examples // _ALL_EXAMPLES, min(most, _LEAST_EXAMPLES))
 
 
 def few(values: Collection[Any], most: int, *, ids: Sequence[str] | None = None) -> list[Any]:
