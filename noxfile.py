@@ -1,8 +1,11 @@
 """The project's sessions: how it is checked, tested and shown.
 
-``tests`` and ``demo`` fetch the Debian packages that they need where they may (as root, with apt-get). Where they may
-not they say what is missing and go on: tests that need it are skipped with the reason, the demo runs on a local
-directory. Three variables of the environment change that:
+``tests`` runs the most telling tests of every kind in a few minutes; ``tests-all`` runs those and the exhaustive ones,
+which are marked ``more``. What is marked so and no more is ``tests-all -- -m more``.
+
+``tests``, ``tests-all`` and ``demo`` fetch the Debian packages that they need where they may (as root, with apt-get).
+Where they may not they say what is missing and go on: tests that need it are skipped with the reason, the demo runs on
+a local directory. Three variables of the environment change that:
 
 * ``VHDX_NO_INSTALL=1``: no system package is fetched.
 * ``VHDX_NO_SAMBA=1``: no Samba is fetched, and tests and demo behave as if there were none.
@@ -79,10 +82,14 @@ def layers(session: nox.Session) -> None:
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """The whole suite; arguments after ``--`` go to pytest."""
-    provide(session, "tests that need them are skipped")
-    install(session, PRODUCT, groups=["test"])
-    session.run("pytest", "-n", "auto", "--maxprocesses", "4", *session.posargs, env={"PATH": SYSTEM_PATH})
+    """The most telling tests of every kind; arguments after ``--`` go to pytest."""
+    suite(session, "-m", "not more")
+
+
+@nox.session(name="tests-all")
+def tests_all(session: nox.Session) -> None:
+    """Every test, the exhaustive ones too; arguments after ``--`` go to pytest."""
+    suite(session)
 
 
 @nox.session
@@ -146,6 +153,14 @@ def bench(session: nox.Session) -> None:
     provide(session, "what needs them is left out")
     install(session, PRODUCT, groups=["bench"])
     session.run("python", "-m", "benchmarks", *session.posargs, env={"PATH": SYSTEM_PATH})
+
+
+def suite(session: nox.Session, *chosen: str) -> None:
+    """Run pytest, in as many processes as there are processors; its last ``-m`` counts."""
+    provide(session, "tests that need them are skipped")
+    install(session, PRODUCT, groups=["test"])
+    arguments = ("-n", "auto", "--maxprocesses", "4", *chosen, *session.posargs)
+    session.run("pytest", *arguments, env={"PATH": SYSTEM_PATH})
 
 
 def install(session: nox.Session, *what: str, groups: Sequence[str] = ()) -> None:

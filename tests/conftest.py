@@ -1,7 +1,6 @@
 """Fixtures that need a real server, without Samba what uses them is skipped, and says so; what a run is to tell.
 
-The suite can run in several processes (pytest-xdist): a file is one's, and the crash tests, which are counted
-together, are one's.
+The suite can run in several processes (pytest-xdist), see `tests.support.schedule`.
 """
 
 import itertools
@@ -11,51 +10,95 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import is_hypothesis_test, settings
 
 from tests.support.smbd import Smbd, unavailable
+from tests.support.telling import Memory, Told
 from vhdx.storage.smb import Credentials, SmbFileSystem, SmbPool, SmbSettings
 
 SETTINGS = SmbSettings(timeout=6)
 _numbers = itertools.count()
-_FIGURES = pytest.StashKey[list[str]]()
-_TOGETHER = "tests/crash/"
+_TOLD = pytest.StashKey[Told]()
+_MEMORY = pytest.StashKey[Memory]()
 
 
 @pytest.fixture(scope="session")
-def tell(request: pytest.FixtureRequest) -> Callable[[str], None]:
+def told(request: pytest.FixtureRequest) -> Told:
+    """What this process has to tell when all tests are over."""
+    return request.config.stash[_TOLD]
+
+
+@pytest.fixture(scope="session")
+def tell(told: Told) -> Callable[[str], None]:
     """Have a line told when all tests are over."""
-    return request.config.stash.setdefault(_FIGURES, []).append
+    return told.lines.append
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Begin to count, and say how many examples Hypothesis tries."""
+    settings.register_profile("few", max_examples=15, derandomize=True, database=None)
+    if config.option.markexpr == "not more" and not config.getoption("--hypothesis-profile"):
+        settings.load_profile("few")
+    config.stash[_TOLD] = Told()
+    config.stash[_MEMORY] = Memory()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(item: pytest.Item) -> Iterator[None]:
+    """Look how far the process has grown."""
+    yield
+    item.config.stash[_MEMORY].note(item.nodeid)
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """A process that runs some of the tests hands over what it has to tell."""
-    output = getattr(session.config, "workeroutput", None)
+    """A process that runs some of the tests hands over what it has to tell; what started it judges all."""
+    config = session.config
+    told, memory = config.stash[_TOLD], config.stash[_MEMORY]
+    output = getattr(config, "workeroutput", None)
+    if output is not None or not told.memory:
+        name = getattr(config, "workerinput", {}).get("workerid", "the process")
+        told.memory.append((name, memory.peak, memory.grown, memory.test))
     if output is not None:
-        output["figures"] = session.config.stash.get(_FIGURES, [])
+        output["told"] = told.portable()
+    elif session.exitstatus == pytest.ExitCode.OK and not config.option.collectonly and told.wrong(config):
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node: Any) -> None:
     """Take what such a process has to tell."""
-    node.config.stash.setdefault(_FIGURES, []).extend(getattr(node, "workeroutput", {}).get("figures", []))
+    node.config.stash[_TOLD].add(getattr(node, "workeroutput", {}).get("told", {}))
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     """Which process runs what."""
-    from xdist.scheduler import LoadFileScheduling
+    from tests.support.schedule import ByFile
 
-    class ByFile(LoadFileScheduling):  # type: ignore[misc]
-        def _split_scope(self, nodeid: str) -> str:
-            return _TOGETHER if nodeid.startswith(_TOGETHER) else str(super()._split_scope(nodeid))
-
+    config.option.loadscopereorder = False
     return ByFile(config, log)
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Long files come first. Of what Hypothesis tries there are more examples, so such a test is one of both kinds."""
+    from tests.support.schedule import longest_first
+
+    if config.option.markexpr == "more":
+        for item in items:
+            if is_hypothesis_test(getattr(item, "obj", None)):
+                item.add_marker(pytest.mark.more)
+    items[:] = longest_first(items)
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    """The figures, a line each."""
-    for line in sorted(config.stash.get(_FIGURES, [])):
+    """The figures, a line each, and what is wrong with the whole."""
+    if config.option.collectonly:
+        return
+    for line in config.stash[_TOLD].summary():
         terminalreporter.write_line(line)
+    for line in config.stash[_TOLD].wrong(config):
+        terminalreporter.write_line(f"FAILED: {line}", red=True, bold=True)
 
 
 @pytest.fixture(scope="session")

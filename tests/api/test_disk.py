@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import vhdx
+from tests.support.choice import examples
 from vhdx import (
     CreateOptions,
     Disk,
@@ -98,7 +99,7 @@ def test_extents_name_the_layer(leaf: Path) -> None:
                 disk.extents(offset, length)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 @given(st.data())
 def test_extents_cover_a_range_once_and_read_as_they_say(
     tmp_path_factory: pytest.TempPathFactory, data: st.DataObject

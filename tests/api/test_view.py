@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 import vhdx
+from tests.support.choice import examples
 from vhdx import CreateOptions, Disk, DiskFile, Error
 
 MIB = 1 << 20
@@ -101,7 +102,7 @@ def _disk(size: int) -> Disk:
     return vhdx.open(path, writable=True)
 
 
-FileMachine.TestCase.settings = settings(max_examples=15, stateful_step_count=25, deadline=None)
+FileMachine.TestCase.settings = settings(max_examples=examples(15), stateful_step_count=25, deadline=None)
 TestLikeBytesIO = FileMachine.TestCase
 
 

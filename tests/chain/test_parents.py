@@ -12,6 +12,7 @@ from tests.format import raw
 from tests.format.raw import MIB
 from tests.image import forge
 from tests.image.forge import Forge
+from tests.support.choice import examples
 from tests.support.disks import counting_ids, pattern
 from tests.support.memory import MemoryFileSystem
 from vhdx.engine import NativeEngine
@@ -432,7 +433,7 @@ keys = st.sampled_from(["relative_path", "volume_path", "absolute_win32_path", "
 pairs = st.tuples(keys.map(lambda key: key.encode("utf-16-le")) | anything, pathish | anything)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(st.lists(pairs, max_size=5), st.booleans())
 def test_any_locator_leads_to_the_parent_or_an_error(found: list[tuple[bytes, bytes]], linked: bool) -> None:
     files = with_locator(raw.locator([LINKAGE, *found] if linked else found))
@@ -440,7 +441,7 @@ def test_any_locator_leads_to_the_parent_or_an_error(found: list[tuple[bytes, by
         assert layers(files) in (["child.vhdx", "parent.vhdx"],)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(st.integers(0, 200), st.binary(min_size=1, max_size=6))
 def test_a_locator_with_other_bytes_leads_to_the_parent_or_an_error(place: int, data: bytes) -> None:
     path = ("relative_path".encode("utf-16-le"), ".\\parent.vhdx".encode("utf-16-le"))

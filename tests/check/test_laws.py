@@ -12,6 +12,7 @@ from tests.check.catalogue import checked_chain as chain_findings
 from tests.check.catalogue import child, codes, dirty, good, plain
 from tests.format.raw import MIB, PAGE, sealed
 from tests.image.forge import HEADERS, REGION_TABLES, Forge, writer
+from tests.support.choice import examples
 from tests.support.disks import Disk, counting_ids, pattern
 from tests.support.memory import MemoryFileSystem
 from vhdx.check import CODES, Finding, Severity, check_storage
@@ -103,7 +104,7 @@ def inspected(image: Forge) -> list[Finding]:
 
 
 @pytest.mark.parametrize("start", STARTS)
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(150), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(lies, min_size=1, max_size=4), st.booleans())
 def test_any_bytes_have_an_answer(start: str, told: list[tuple[tuple[int, int], int, bytes]], seal: bool) -> None:
     image = Forge(good(STARTS[start]))
@@ -129,7 +130,7 @@ def opens_and_changes(image: Forge) -> None:
 
 
 @pytest.mark.parametrize("start", STARTS)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 @given(st.integers(0, 12 * 8), st.integers(0, 8))
 def test_a_file_cut_anywhere(start: str, eighths: int, extra: int) -> None:
     image = Forge(good(STARTS[start]))
@@ -147,7 +148,7 @@ vhd_spots = st.sampled_from([0, 512, 512 + 576, 1536, 2048, 2560, 3072, -512])
 
 
 @pytest.mark.parametrize("start", VHDS)
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(150), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(st.tuples(vhd_spots, st.integers(0, 100), words), min_size=1, max_size=3), st.booleans())
 def test_any_vhd_has_an_answer(start: str, told: list[tuple[int, int, bytes]], seal: bool) -> None:
     image = Forge(good(VHDS[start]))
@@ -197,7 +198,7 @@ def errors(findings: list[Finding]) -> list[str]:
 
 
 @pytest.mark.parametrize("start", VHDS)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 @given(st.integers(0, 5 * MIB))
 def test_a_vhd_cut_anywhere(start: str, size: int) -> None:
     image = Forge(good(VHDS[start]))

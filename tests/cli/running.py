@@ -1,4 +1,4 @@
-"""The installed commands, run as a user runs them, with what has to hold of every run checked each time.
+"""The commands, run as a user runs them, each in a process of its own, and what has to hold of every run.
 
 Of every run: no traceback, no bug, nothing that steers a terminal, one line on stderr for a failure and none for an
 answer. Of ``vhdx-inspect``: every file in the directory is as it was.
@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.cli.bench import Bench
+from tests.cli.ready import ready, serves
 
 SCRIPTS = Path(sysconfig.get_path("scripts"))
 SECONDS = 60
@@ -91,18 +92,21 @@ class Programs:
         before: Sequence[str] = (),
         prepare: Callable[[], object] | None = None,
     ) -> Ended:
-        """Run a program; *before* is what runs it, *prepare* is called in its process."""
+        """Run a program; *before* is what runs its installed script, *prepare* is called in its process."""
         words = [program, *map(str, arguments)]
-        done = subprocess.run(
-            [*before, str(SCRIPTS / program), *words[1:]],
-            cwd=self.here,
-            env=self.environment,
-            input=stdin,
-            capture_output=True,
-            timeout=SECONDS,
-            check=False,
-            preexec_fn=prepare,
-        )
+        if before or prepare or not serves(self.environment):
+            done = subprocess.run(
+                [*before, str(SCRIPTS / program), *words[1:]],
+                cwd=self.here,
+                env=self.environment,
+                input=stdin,
+                capture_output=True,
+                timeout=SECONDS,
+                check=False,
+                preexec_fn=prepare,
+            )
+        else:
+            done = ready().run(words, self.here, self.environment, stdin, SECONDS)
         ended = Ended(done.returncode, done.stdout, done.stderr.decode())
         told = f"$ {' '.join(words)!r}\n{'' if binary else ended.out}{ended.err}"
         assert ended.code in ((code,) if isinstance(code, int) else code), f"{told}ended with {ended.code}"

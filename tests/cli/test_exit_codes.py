@@ -4,6 +4,7 @@ import errno
 import os
 import re
 import resource
+import shutil
 import signal
 import subprocess
 import time
@@ -18,6 +19,7 @@ from tests.cli import gallery
 from tests.cli.running import SCRIPTS, SECONDS, Ended, Programs, hold
 from tests.support.disks import MIB, pattern
 from tests.support.mounts import CannotMountError, mounted
+from tests.support.signals import interruptible
 
 LARGE = 512 * MIB
 
@@ -210,9 +212,10 @@ def test_an_ascii_terminal(programs: Programs) -> None:
 # --- Ctrl-C ----------------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def large(programs: Programs) -> Programs:
+@pytest.fixture(scope="module")
+def large_once(tmp_path_factory: pytest.TempPathFactory) -> Programs:
     """A chain whose upper layer holds much."""
+    programs = Programs(tmp_path_factory.mktemp("large"))
     programs.bench.create("base.vhdx", LARGE, block=2 * MIB)
     programs.bench.write("base.vhdx", 0, pattern(1, MIB))
     programs.bench.child("child.vhdx", "base.vhdx")
@@ -221,6 +224,15 @@ def large(programs: Programs) -> Programs:
         for offset in range(MIB, LARGE - 32 * MIB, 32 * MIB):
             disk.write(offset, piece)
     return programs
+
+
+@pytest.fixture
+def large(large_once: Programs) -> Iterator[Programs]:
+    """The same, which a test leaves as it is; what it adds goes when it is over."""
+    before = large_once.bench.names()
+    yield large_once
+    for name in set(large_once.bench.names()) - set(before):
+        (large_once.here / name).unlink()
 
 
 def moved_by(pid: int) -> int:
@@ -237,7 +249,7 @@ def moved_by(pid: int) -> int:
 def interrupted(programs: Programs, *words: str, times: int = 1) -> Ended:
     """Stop a program as soon as it has moved a part of what it is to move."""
     process = subprocess.Popen(
-        [SCRIPTS / words[0], *words[1:]],
+        interruptible([SCRIPTS / words[0], *words[1:]]),
         cwd=programs.here,
         env=programs.environment,
         stdin=subprocess.DEVNULL,
@@ -252,6 +264,16 @@ def interrupted(programs: Programs, *words: str, times: int = 1) -> Ended:
         time.sleep(0.005)
     out, err = process.communicate(timeout=SECONDS)
     return Ended(process.returncode, out, err.decode())
+
+
+@pytest.mark.parametrize(("before", "ignored"), [([], True), (interruptible([]), False)], ids=["as it is", "set"])
+def test_a_program_can_be_interrupted_whatever_was_inherited(before: list[str], ignored: bool) -> None:
+    """As in the background of a shell: the tests that stop a program have to work there, too."""
+    command = ["sh", "-c", 'trap "" INT; exec "$@"', "sh", *before, "cat", "/proc/self/status"]
+    status = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    mask = re.search(r"^SigIgn:\s*([0-9a-f]+)$", status, re.MULTILINE)
+    assert mask
+    assert bool(int(mask[1], 16) >> (signal.SIGINT - 1) & 1) is ignored
 
 
 def stopped(ended: Ended, words: list[str]) -> str:
@@ -273,8 +295,11 @@ def test_convert_is_stopped(large: Programs) -> None:
     large.inspect("compare", "child.vhdx", "copy.vhd")
 
 
-def test_merge_is_stopped(large: Programs) -> None:
+def test_merge_is_stopped(large_once: Programs, programs: Programs) -> None:
     """Both disks read as before, and the same command again does what it was to do."""
+    large = programs
+    for name in large_once.bench.names():
+        shutil.copyfile(large_once.here / name, large.here / name)
     wanted = large.bench.digest("child.vhdx")
     words = ["vhdx-img", "merge", "child.vhdx"]
     last = stopped(interrupted(large, *words), words)

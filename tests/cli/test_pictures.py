@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 
 from tests.cli.sample import LEAF, SIZE, three_layers
+from tests.support.choice import examples
 from tests.support.disks import MIB, Disk, counting_ids
 from tests.support.kinds import KINDS, random_disk
 from tests.support.memory import MemoryFileSystem
@@ -57,7 +58,7 @@ def slow_counts(chain: Chain, survey: pictures.Survey) -> list[tuple[list[int], 
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@settings(deadline=None, max_examples=8)
+@settings(deadline=None, max_examples=examples(8))
 @given(seed=st.integers(0, 10_000), columns=st.integers(1, 200))
 def test_every_column_adds_up_to_its_extents(kind: str, seed: int, columns: int) -> None:
     files = MemoryFileSystem()
@@ -174,7 +175,7 @@ def test_equal_neighbours_are_one_rectangle() -> None:
     assert sum("h512v30" in bar for bar in bars) == 1
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=examples(60))
 @given(st.text() | st.just(HOSTILE))
 def test_pictures_are_well_formed_whatever_the_names_are(name: str) -> None:
     files = MemoryFileSystem()

@@ -19,6 +19,7 @@ from tests.cli.conftest import Share, account, general
 from tests.cli.running import SCRIPTS, SECONDS, Programs
 from tests.support.disks import MIB, pattern
 from tests.support.relay import Relay
+from tests.support.signals import interruptible
 from tests.support.smbd import Smbd
 from vhdx.storage.smb import SmbPool
 
@@ -264,7 +265,7 @@ class Terminal:
         self._mine, theirs = pty.openpty()
         self.shown = ""
         self._process = subprocess.Popen(
-            [SCRIPTS / words[0], *words[1:]],
+            interruptible([SCRIPTS / words[0], *words[1:]]),
             cwd=programs.here,
             env=programs.environment,
             stdin=theirs,

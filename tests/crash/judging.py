@@ -42,10 +42,9 @@ class Tally:
     def total(self) -> int:
         return sum(map(len, self.states.values()))
 
-    def summary(self) -> str:
-        """How many, by verb and in all."""
-        parts = [f"{verb} {len(states):,}" for verb, states in sorted(self.states.items())]
-        return f"crash states: {', '.join(parts)}; {self.total:,} in all"
+    def numbers(self) -> dict[str, int]:
+        """How many, by verb."""
+        return {verb: len(states) for verb, states in self.states.items()}
 
 
 @dataclass

@@ -10,15 +10,22 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 from tests.crash.histories import SECTOR, VHD, History, Sizes
 from tests.crash.judging import Judge, Tally
 from tests.crash.verbs import VERBS
+from tests.support.choice import few
 from tests.support.disks import MIB
 
 SEEDS = {"write": 16, "merge": 8, "merge and remove": 5, "merge up": 10, "compact": 12, "resize": 12, "histories": 20}
+IN_EVERY_RUN = {"write": 5, "merge": 2, "merge up": 3, "compact": 3, "resize": 3, "histories": 5}
 MOST = 3 * MIB
 
 
 @pytest.mark.parametrize(
     ("verb", "seed"),
-    [(verb, 100 * place + number) for place, verb in enumerate(VERBS) for number in range(SEEDS.get(verb, 4))],
+    [
+        one
+        for place, verb in enumerate(VERBS)
+        for seeds in [[(verb, 100 * place + number) for number in range(SEEDS.get(verb, 4))]]
+        for one in few(seeds, IN_EVERY_RUN.get(verb, 1))
+    ],
 )
 def test_a_crash_leaves_what_was_promised(verb: str, seed: int, tally: Tally) -> None:
     history = History(seed)
@@ -28,7 +35,8 @@ def test_a_crash_leaves_what_was_promised(verb: str, seed: int, tally: Tally) ->
     assert not wrong, "\n".join(wrong)
 
 
-@pytest.mark.parametrize(("verb", "seed"), [(verb, seed) for verb in VERBS for seed in range(3)])
+@pytest.mark.parametrize("seed", few(range(3), 1))
+@pytest.mark.parametrize("verb", VERBS)
 def test_so_does_it_of_a_vhd(verb: str, seed: int, tally: Tally) -> None:
     history = History(seed, VHD)
     VERBS[verb](history, Sizes())
@@ -115,14 +123,15 @@ class Disks(RuleBasedStateMachine):
             assert not wrong, "\n".join(wrong)
 
 
-def test_whatever_the_history(tally: Tally) -> None:
+@pytest.mark.parametrize("examples", [6, pytest.param(30, marks=pytest.mark.more)])
+def test_whatever_the_history(examples: int, tally: Tally) -> None:
     from hypothesis.stateful import run_state_machine_as_test
 
     machine = type("CountedDisks", (Disks,), {"tally": tally})
     run_state_machine_as_test(
         machine,
         settings=settings(
-            max_examples=30,
+            max_examples=examples,
             stateful_step_count=10,
             deadline=None,
             derandomize=True,

@@ -8,15 +8,16 @@ from tests.support.crash import crash_states
 from tests.support.recording import RecordingFileSystem, SyncDirectory
 
 
+@pytest.mark.parametrize("samples", [25, pytest.param(200, marks=pytest.mark.more)])
 @pytest.mark.parametrize("case", SCENARIOS)
-def test_whatever_survives_a_crash_an_operation_is_done_or_never_was(case: str) -> None:
+def test_whatever_survives_a_crash_an_operation_is_done_or_never_was(case: str, samples: int) -> None:
     kit_name = "native"  # the other makes no promises about torn writes
     recorder = RecordingFileSystem(prepared(kit_name, case))
     SCENARIOS[case].operate(Bench.on(recorder, kit_name, start=1 << 16))
     # An intent that could come back after a success would run against what was done since.
     assert isinstance(recorder.events[-1], SyncDirectory)
     end, checked = len(recorder.events), 0
-    for state in crash_states(recorder, samples=200, seed=1):
+    for state in crash_states(recorder, samples=samples, seed=1):
         found = check_settled(state.files, kit_name, case, f"{case}, {state.description}")
         # Success is told only when it is durable.
         assert state.event_index < end or found == outcomes(kit_name, case)[1], state.description

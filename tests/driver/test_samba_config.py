@@ -9,6 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from smbfs_driver.samba_config import NOTHING_SAID, ClientDefaults, Encryption, load
+from tests.support.choice import examples
 from vhdx.errors import Error
 from vhdx.storage.dialect import Dialect
 
@@ -129,7 +130,7 @@ def test_bytes_that_are_no_text_are_refused(tmp_path: Path) -> None:
 
 
 @given(st.text(max_size=200))
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=200)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=examples(200))
 def test_whatever_stands_there_it_is_read_or_refused(tmp_path: Path, text: str) -> None:
     path = tmp_path / "smb.conf"
     path.write_text(text, encoding="utf-8", errors="replace")

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from smbfs_driver.connections import ShareConnections
 from smbfs_driver.samba_config import NOTHING_SAID, ClientDefaults, Encryption
 from smbfs_driver.shares import Credentials, Share, load, split_address
+from tests.support.choice import examples
 from tests.support.memory import MemoryFileSystem
 from vhdx.errors import Error
 from vhdx.storage.base import FileSystem, Space
@@ -227,7 +228,7 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 
 
 @given(st.text(max_size=80).map(lambda rest: f"//server/share -o username=u,password={SECRET}{rest}"))
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=200)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=examples(200))
 def test_whatever_stands_in_a_line_the_password_is_not_told(tmp_path: Path, line: str) -> None:
     path = tmp_path / "shares"
     path.write_text(line, encoding="utf-8", errors="replace")

@@ -25,6 +25,7 @@ from vhdx.storage.base import Access, FileSystem
 
 SECTOR = 512
 SIZE = 8 * MIB
+_PIECE = 64 * SECTOR
 SHARE = "//server/share"
 LAYERED = f"volume-{UUID(int=0x4F711859 << 96 | 1)}"
 """A volume with the snapshots A, B and C."""
@@ -242,7 +243,9 @@ def content(files: FileSystem, path: str) -> Content:
     """What a guest would see of a file and the layers under it."""
     with closing(NativeEngine().open_chain(files, path)) as chain:
         data, size = chain.read(0, chain.size), chain.size
-    sectors = {number: data[number * SECTOR : (number + 1) * SECTOR] for number in range(size // SECTOR)}
+    pieces = ((at, data[at : at + _PIECE]) for at in range(0, size, _PIECE))
+    parts = (range(at, at + len(piece), SECTOR) for at, piece in pieces if piece.count(0) < len(piece))
+    sectors = {at // SECTOR: data[at : at + SECTOR] for part in parts for at in part}
     return {-1: size} | {number: _told(sector) for number, sector in sectors.items() if any(sector)}
 
 

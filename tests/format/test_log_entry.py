@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from tests.format import raw
 from tests.format.raw import MIB, PAGE
+from tests.support.choice import examples
 from vhdx.errors import FormatError
 from vhdx.extents import Range
 from vhdx.format import log
@@ -218,7 +219,7 @@ def test_changes_come_in_the_order_of_replay() -> None:
     ]  # fmt: skip
 
 
-@settings(max_examples=200)
+@settings(max_examples=examples(200))
 @given(st.binary(max_size=300), st.integers(0, 2 * PAGE), st.booleans())
 def test_any_bytes_are_an_entry_or_none(data: bytes, place: int, seal: bool) -> None:
     entry = bytearray(raw.log_entry(GUID, 7, ONE))

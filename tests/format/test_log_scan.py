@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from tests.format import raw
 from tests.format.raw import MIB, PAGE
+from tests.support.choice import examples
 from vhdx.errors import FormatError
 from vhdx.format import log
 
@@ -152,7 +153,7 @@ def test_a_ring_of_broken_but_short_entries_is_merely_empty() -> None:
     assert scanned(*((sector, broken) for sector in range(0, SECTORS, 2))) == []
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(st.integers(0, 1 << 32))
 def test_any_ring_has_a_sound_sequence_or_none(seed: int) -> None:
     chance = random.Random(seed)

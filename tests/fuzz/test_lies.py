@@ -26,6 +26,7 @@ from tests.fuzz.laws import (
 from tests.fuzz.lies import Lie, lies
 from tests.fuzz.subjects import MAKERS, Subject, subject
 from tests.fuzz.verbs import VERBS, Verb
+from tests.support.choice import examples
 from tests.support.disks import MIB
 from tests.support.memory import MemoryFileSystem
 from tests.support.wrappers import WatchedFileSystem
@@ -33,7 +34,7 @@ from vhdx.check import Finding
 
 EXAMPLES = int(os.environ.get("VHDX_FUZZ_EXAMPLES", "20"))
 PROFILE = settings(
-    max_examples=EXAMPLES,
+    max_examples=examples(EXAMPLES),
     deadline=None,
     derandomize="VHDX_FUZZ_EXAMPLES" not in os.environ,
     # Not Phase.explain, which traces every line of what failed: a lie is short as it is.

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from tests.format.raw import MIB, PAGE, sealed
 from tests.image import forge
 from tests.image.forge import HEADERS, REGION_TABLES, Forge, disk, writer
+from tests.support.choice import examples
 from tests.support.disks import pattern
 from tests.support.memory import MemoryFileSystem, Pages
 from vhdx.chain import Chain
@@ -193,7 +194,7 @@ def shrink_and_grow(chain: Chain, expected: bytearray) -> None:
 
 
 @pytest.mark.parametrize("start", STARTS)
-@settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(120), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(spots, values, st.sampled_from([True, True, False]), st.sampled_from([write, clear, shrink_and_grow]))
 def test_one_field_wrong(
     start: str, spots: list[Spot], data: bytes, seal: bool, change: Callable[[Chain, bytearray], None]
@@ -208,7 +209,7 @@ def test_one_field_wrong(
 
 
 @pytest.mark.parametrize("start", STARTS)
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=examples(30), deadline=None)
 @given(st.integers(0, 12 * 8), st.integers(0, 8))
 def test_a_file_cut_off(start: str, eighths: int, extra: int) -> None:
     files = mutated(start, [], b"", seal=False)

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from tests.format.raw import BAT_REGION, MIB
 from tests.image import forge
 from tests.image.forge import REGION_TABLES, Forge, disk, writer
+from tests.support.choice import examples
 from tests.support.disks import Disk, pattern
 from tests.support.memory import MemoryFileSystem
 from vhdx.engine import Shrink
@@ -256,7 +257,7 @@ def test_growing_within_the_reserved_table_moves_nothing(files: MemoryFileSystem
 sizes = st.integers(1, 12 * MIB // 512).map(lambda sectors: sectors * 512)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 @given(st.lists(st.tuples(sizes, sizes), min_size=1, max_size=6), st.booleans())
 def test_any_sizes_in_one_session(steps: list[tuple[int, int]], over_parent: bool) -> None:
     model = Disk.create(MemoryFileSystem(), 9 * MIB, block_size=2 * MIB)

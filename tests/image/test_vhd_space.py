@@ -5,6 +5,7 @@ from array import array
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.support.choice import examples
 from vhdx.extents import Range
 from vhdx.image.vhd_space import Space
 
@@ -52,7 +53,7 @@ operations = st.lists(
 )
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 @given(st.lists(st.integers(0, 12), max_size=8), operations)
 def test_places_are_the_lowest_and_never_twice(distances: list[int], steps: list[tuple[str, int]]) -> None:
     starts, at = [], 12

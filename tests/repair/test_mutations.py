@@ -11,12 +11,15 @@ from tests.image.forge import Forge
 from tests.image.test_mutations import STARTS, Spot, mutated, spots, values
 from tests.repair.cases import back, do, errors, plan, readable
 from tests.repair.damages import DAMAGES, files_of, vhd, vhd_child
+from tests.support.choice import examples
 from tests.support.memory import MemoryFileSystem, Pages
 from vhdx.errors import Error
 from vhdx.image.base import ImageFormat
 
 SETTINGS = settings(
-    max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
+    max_examples=examples(50),
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
 )
 
 
@@ -105,7 +108,7 @@ def test_a_vhd_with_a_few_fields_wrong(
 
 
 @pytest.mark.parametrize("name", DAMAGES)
-@settings(max_examples=6, deadline=None)
+@settings(max_examples=examples(6), deadline=None)
 @given(st.data())
 def test_damage_on_top_of_damage(name: str, data: st.DataObject) -> None:
     damage = DAMAGES[name]

@@ -38,8 +38,9 @@ def judge(files: MemoryFileSystem, disk: Disk, damage: Damage, before: int, *, u
     assert again.fingerprint(path) == before, "each undo file takes its part back"
 
 
+@pytest.mark.parametrize("samples", [5, pytest.param(30, marks=pytest.mark.more)])
 @pytest.mark.parametrize("name", DAMAGES)
-def test_in_a_repair_or_in_taking_it_back(name: str) -> None:
+def test_in_a_repair_or_in_taking_it_back(name: str, samples: int) -> None:
     damage, disk, files, path = made(name)
     before = files.fingerprint(path)
     done = RecordingFileSystem(files)
@@ -48,7 +49,7 @@ def test_in_a_repair_or_in_taking_it_back(name: str) -> None:
     back(undone, path)
     seen = set()
     for recorder in (done, undone):
-        for state in crash_states(recorder, samples=30, seed=len(name)):
+        for state in crash_states(recorder, samples=samples, seed=len(name)):
             key = frozenset(state.fingerprints.items())
             if key not in seen:
                 seen.add(key)

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.support.choice import examples
 from tests.support.memory import MemoryFileSystem
 from tests.support.recording import RecordingFileSystem
 from tests.support.wrappers import Tally, WatchedFileSystem
@@ -539,7 +540,7 @@ def perform(storage: Storage, model: Model, kind: str, ranges: list[tuple[int, i
             storage.flush()
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(60), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(script=st.lists(operations, max_size=12))
 def test_any_operations_agree_with_a_bytearray(
     files: FileSystem, script: list[tuple[str, list[tuple[int, int]]]]

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import connect
+from tests.support.choice import few
 from tests.support.relay import Frame, Relay, Verdict
 from tests.support.smbd import Smbd
 from vhdx.errors import Error, UnsupportedFeature
@@ -91,7 +92,7 @@ def test_a_files_life_in_every_dialect(
     assert (keys.cipher is None) == (newest < Dialect.SMB_3_0)
 
 
-@pytest.mark.parametrize("only", Dialect)
+@pytest.mark.parametrize("only", few(Dialect, 2))
 def test_a_dialect_alone_can_be_asked_for(only: Dialect, own_smbd: Smbd, pool: SmbPool, share_directory: Path) -> None:
     pin(own_smbd, Dialect.SMB_3_1_1)
     files = connect(own_smbd, pool, share_directory, settings=between(only, only))
@@ -243,7 +244,7 @@ def as_guest(server: Smbd, pool: SmbPool, directory: Path, extra: str = "guest o
     )
 
 
-@pytest.mark.parametrize("newest", Dialect)
+@pytest.mark.parametrize("newest", few(Dialect, 2))
 def test_a_guest_is_let_in_where_guests_are(
     newest: Dialect, own_smbd: Smbd, pool: SmbPool, share_directory: Path
 ) -> None:
@@ -274,7 +275,7 @@ def test_a_guest_cannot_encrypt(own_smbd: Smbd, pool: SmbPool) -> None:
         pool.share(own_smbd.host, "x", port=own_smbd.port, credentials=Credentials.of_guest(), settings=settings)
 
 
-@pytest.mark.parametrize("newest", Dialect)
+@pytest.mark.parametrize("newest", few(Dialect, 2))
 def test_who_has_a_password_never_ends_as_a_guest(
     newest: Dialect, own_smbd: Smbd, pool: SmbPool, share_directory: Path
 ) -> None:
@@ -286,7 +287,7 @@ def test_who_has_a_password_never_ends_as_a_guest(
         assert SECRET not in str(caught.value)
 
 
-@pytest.mark.parametrize("newest", Dialect)
+@pytest.mark.parametrize("newest", few(Dialect, 2))
 def test_nobody_in_between_can_make_a_guest_of_who_has_a_password(
     newest: Dialect, own_smbd: Smbd, pool: SmbPool, share_directory: Path
 ) -> None:
@@ -307,7 +308,7 @@ def test_nobody_in_between_can_make_a_guest_of_who_has_a_password(
     assert after == []
 
 
-@pytest.mark.parametrize("oldest", Dialect)
+@pytest.mark.parametrize("oldest", few(Dialect, 2))
 def test_what_is_offered_is_aligned(oldest: Dialect, own_smbd: Smbd, pool: SmbPool, share_directory: Path) -> None:
     requests: list[Frame] = []
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import connect
+from tests.support.signals import interruptible
 from tests.support.smbd import Smbd
 from vhdx.storage.smb import SmbPool
 from vhdx.storage.transfer import pwrite
@@ -27,7 +28,7 @@ def traced(server: Smbd, log: Path) -> Iterator[None]:
         pytest.skip("strace is not found")
     processes = [word for pid in server.pids() for word in ("-p", str(pid))]
     command = [strace, "-f", "-y", "-o", str(log), "-e", "trace=fsync,fdatasync,pwrite64", *processes]
-    tracer = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    tracer = subprocess.Popen(interruptible(command), stderr=subprocess.PIPE, text=True)
     assert tracer.stderr is not None
     attached = 0
     while attached < len(server.pids()):

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import connect
+from tests.support.choice import few
 from tests.support.relay import Frame, Relay, Verdict
 from tests.support.smbd import Smbd
 from vhdx.storage.base import Access, Move, Storage
@@ -117,7 +118,7 @@ def usable(files: SmbFileSystem) -> None:
 BIG = bytes(64 * MIB)
 
 
-@pytest.mark.parametrize("what", ["read", "write", "flush", "copy"])
+@pytest.mark.parametrize("what", few(["write", "read", "copy", "flush"], 2))
 def test_a_server_that_freezes_in_the_middle(own_smbd: Smbd, pool: SmbPool, share_directory: Path, what: str) -> None:
     # Deep enough to fill every buffer between here and there.
     settings = SmbSettings(timeout=TIMEOUT, connect_timeout=1, depth=60)

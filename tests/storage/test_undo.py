@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.support.choice import examples
 from tests.support.crash import crash_states
 from tests.support.memory import MemoryFileSystem, Pages
 from tests.support.recording import RecordingFileSystem
@@ -107,7 +108,7 @@ contents = st.tuples(st.integers(0, 20_000), st.integers(0, 20_000)).map(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(contents, st.lists(steps, max_size=12), st.booleans())
 def test_everything_comes_back(before: bytes, steps: list[Step], optional: bool) -> None:
     files, plain = MemoryFileSystem(optional=optional), MemoryFileSystem()
@@ -121,7 +122,7 @@ def test_everything_comes_back(before: bytes, steps: list[Step], optional: bool)
         assert content(files) == before
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 @given(contents, st.lists(steps, min_size=1, max_size=5), st.integers(0, 1 << 30))
 def test_everything_comes_back_after_a_crash_of_either(before: bytes, steps: list[Step], seed: int) -> None:
     files = MemoryFileSystem()

@@ -24,17 +24,28 @@ def engine() -> NativeEngine:
     return NativeEngine(counting_ids())
 
 
-@pytest.fixture
-def disk(files: MemoryFileSystem) -> Disk:
-    """Three layers of 200 MiB, with more in the upper two than one batch of a merge takes."""
-    made = Disk.create(files, 200 * MIB, block_size=2 * MIB)
-    made.write(0, pattern(1, 10 * MIB))
+def layered(files: MemoryFileSystem, unit: int) -> Disk:
+    """Three layers of 20 units."""
+    made = Disk.create(files, 20 * unit, block_size=2 * MIB)
+    made.write(0, pattern(1, unit))
     made.snapshot()
-    made.write(5 * MIB, pattern(2, 90 * MIB))
+    made.write(unit // 2, pattern(2, 9 * unit))
     made.snapshot()
-    made.write(100 * MIB + 512, pattern(3, 80 * MIB))
+    made.write(10 * unit + 512, pattern(3, 8 * unit))
     made.close()
     return made
+
+
+@pytest.fixture
+def disk(files: MemoryFileSystem) -> Disk:
+    """Three layers of 20 MiB."""
+    return layered(files, MIB)
+
+
+@pytest.fixture
+def large(files: MemoryFileSystem) -> Disk:
+    """Three layers of 80 MiB, with more in the upper two than one batch of a merge takes."""
+    return layered(files, 4 * MIB)
 
 
 def test_what_an_image_says_of_itself(files: MemoryFileSystem, engine: NativeEngine) -> None:
@@ -144,34 +155,34 @@ def test_a_parent_elsewhere_is_recorded_where_the_policy_allows_it(
     assert engine.layers(files, child) == [child, "bases/a.vhdx"]
 
 
-def test_a_merge_tells_how_far_it_is(disk: Disk) -> None:
+def test_a_merge_tells_how_far_it_is(large: Disk) -> None:
     told: list[tuple[int, int]] = []
-    disk.engine.merge(disk.files, disk.paths[0], disk.paths[2], on_progress=lambda *said: told.append(said))
+    large.engine.merge(large.files, large.paths[0], large.paths[2], on_progress=lambda *said: told.append(said))
     assert len(told) > 2
     assert told == sorted(told)
-    assert told[-1] == (200 * MIB, 200 * MIB)
+    assert told[-1] == (80 * MIB, 80 * MIB)
 
 
-def test_a_cancelled_merge_changes_no_disk_and_is_finished_later(disk: Disk) -> None:
+def test_a_cancelled_merge_changes_no_disk_and_is_finished_later(large: Disk) -> None:
     def stop(done: int, total: int) -> None:
         raise Cancelled(f"{done} of {total}")
 
     with pytest.raises(Cancelled):
-        disk.engine.merge(disk.files, disk.paths[0], disk.paths[2], on_progress=stop)
-    with disk.engine.open_chain(disk.files, disk.paths[0]) as chain:
-        assert chain.read(0, chain.size) == bytes(disk.contents[0])
-    disk.merge(0, 2)
-    disk.check()
+        large.engine.merge(large.files, large.paths[0], large.paths[2], on_progress=stop)
+    with large.engine.open_chain(large.files, large.paths[0]) as chain:
+        assert chain.read(0, chain.size) == bytes(large.contents[0])
+    large.merge(0, 2)
+    large.check()
 
 
-def test_a_cancelled_clone_leaves_nothing(disk: Disk) -> None:
+def test_a_cancelled_clone_leaves_nothing(large: Disk) -> None:
     def stop(done: int, total: int) -> None:
         raise Cancelled(f"{done} of {total}")
 
-    before = disk.files.list("")
+    before = large.files.list("")
     with pytest.raises(Cancelled):
-        disk.engine.convert(disk.files, disk.paths[0], disk.files, "new.vhdx", on_progress=stop)
-    assert disk.files.list("") == before
+        large.engine.convert(large.files, large.paths[0], large.files, "new.vhdx", on_progress=stop)
+    assert large.files.list("") == before
 
 
 def test_a_merge_goes_down_its_own_chain_only(disk: Disk) -> None:
@@ -194,8 +205,8 @@ def test_a_merge_waits_for_nobody(disk: Disk) -> None:
 
 def test_a_clone_may_be_larger_but_not_smaller(disk: Disk) -> None:
     with pytest.raises(Error, match="cannot hold"):
-        disk.engine.convert(disk.files, disk.paths[0], disk.files, "new.vhdx", size=100 * MIB)
-    disk.engine.convert(disk.files, disk.paths[0], disk.files, "new.vhdx", size=210 * MIB)
+        disk.engine.convert(disk.files, disk.paths[0], disk.files, "new.vhdx", size=10 * MIB)
+    disk.engine.convert(disk.files, disk.paths[0], disk.files, "new.vhdx", size=30 * MIB)
     assert disk.engine.info(disk.files, "new.vhdx").disk_id != disk.engine.info(disk.files, disk.paths[0]).disk_id
     with disk.engine.open_chain(disk.files, "new.vhdx") as chain:
         assert chain.read(0, chain.size) == bytes(disk.contents[0]) + bytes(10 * MIB)

@@ -5,6 +5,7 @@ import errno
 import pytest
 
 from tests.image.forge import Forge
+from tests.support.choice import Points, points
 from tests.support.disks import MIB, Disk, counting_ids, pattern
 from tests.support.memory import MemoryFileSystem
 from tests.support.wrappers import Fault, WatchedFileSystem
@@ -35,14 +36,16 @@ def content(files: MemoryFileSystem, path: str) -> bytes:
         return chain.read(0, chain.size)
 
 
+@pytest.mark.parametrize("which", points(8))
 @pytest.mark.parametrize("leaves", [0, 1, 2])
 @pytest.mark.parametrize("format", FORMATS)
-def test_the_same_call_finishes_or_has_nothing_left_to_do(format: ImageFormat, leaves: int) -> None:
-    for limit in range(2000):
-        files = MemoryFileSystem()
-        disk = family(files, format, leaves)
-        top, middle, base = disk.paths
-        expected = bytes(disk.contents[0])
+def test_the_same_call_finishes_or_has_nothing_left_to_do(format: ImageFormat, leaves: int, which: Points) -> None:
+    before = MemoryFileSystem()
+    disk = family(before, format, leaves)
+    top, middle, base = disk.paths
+    expected = bytes(disk.contents[0])
+    for limit in which:
+        files = MemoryFileSystem(before.snapshot())
         fault = Fault(limit, OSError(errno.EIO, "stopped"))
         try:
             disk.engine.merge(WatchedFileSystem(files, fault), top, base, remove=True)
