@@ -34,6 +34,11 @@ from vhdx.shrink import Shrink, refuse_cut
 from vhdx.storage.base import Access, FileSystem
 
 
+def _refuse(warning: str) -> None:
+    """What is wrong with an image that comes from elsewhere does not become a volume."""
+    raise Error(f"the image is damaged and is not used: {warning}")
+
+
 class Foreign(NamedTuple):
     """An image that belongs to no volume, such as one that came from Glance; *format* is what it is said to be."""
 
@@ -59,7 +64,7 @@ class Volumes:
         """Make the content of *image* that of a volume without snapshots.
 
         The volume's base is replaced, in one step, by one of *size* bytes. Raises Error for an image with a parent,
-        or one that is larger.
+        for one that is larger, and for one in which blocks share places.
         """
         plans.check_size(size)
         with self.shelf.operation(name) as (held, state):
@@ -97,7 +102,7 @@ class Volumes:
     def adopt(self, name: str, path: str, format: DiskFormat, unit: int = plans.SECTOR) -> None:
         """Make *path*, an image on this share that is no volume's, a volume: it is grown to whole *unit*, and renamed.
 
-        Raises Error for an image with a parent, or with children beside it, InUse for one that somebody has open.
+        Raises Error for an image with a parent, with children beside it, or with an error that a check finds, InUse for one that somebody has open.
         """
         site, kind = self._site, ImageFormat(format.value)
         with self.shelf.creation(name, format) as names:
@@ -110,6 +115,8 @@ class Volumes:
                 where = site.files.describe(path)
                 raise Error(f"{where}: is the parent of {', '.join(children)}, so it cannot be managed alone")
             self.shelf.check_idle([path], Access.WRITE)
+            with closing(site.files.open(path, Access.READ)) as storage:
+                check_sound(storage, format)
             size = -(-info.virtual_size // unit) * unit
             if size != info.virtual_size:
                 site.engine.resize(site.files, path, size, format=kind)
@@ -287,6 +294,7 @@ class Volumes:
             options=shape.options,
             size=size,
             replace=True,
+            on_warning=_refuse,
         )
 
     def _check_alone(self, name: str, info: ImageInfo) -> None:

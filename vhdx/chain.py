@@ -117,6 +117,13 @@ class Chain:
         """Where a range of whole sectors comes from. NOT_PRESENT reads as zeros, like ZERO."""
         return resolve(self.images, offset, length)
 
+    def shared(self) -> list[FormatError]:
+        """For every layer in which blocks share a part of the file, the first two of them: see `Image.shared`.
+
+        Whoever is about to go through the whole disk asks first. Raises FormatError where that would have no end.
+        """
+        return [fault for image in self.images if (fault := image.shared()) is not None]
+
     def read(self, offset: int, length: int) -> bytes:
         """The bytes of a range. Raises Error outside the disk."""
         if not self._changing:

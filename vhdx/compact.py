@@ -20,12 +20,16 @@ def compact(chain: Chain, *, scan: bool = True, on_progress: Progress | None = N
 
     *scan* reads every block that the file holds and drops those of zeros; over a parent that has something there, the
     block goes on masking it. Without it only what is known to be unused goes. Raises Error for an image of a fixed
-    size, OutOfSpace, Cancelled.
+    size, FormatError for one in which blocks share places, OutOfSpace, Cancelled.
     """
     leaf = chain.leaf
     block_size = leaf.info.block_size
     if block_size is None or leaf.info.type is DiskType.FIXED:
         raise Error(f"{leaf.storage.name}: only a file whose blocks come and go can be compacted, and this is no such")
+    # One place of two blocks would have to be moved to two.
+    for fault in chain.shared():
+        if fault.file == leaf.storage.name:
+            raise fault
     done: Progress = on_progress or _ignore
     if scan:
         _drop_zeros(chain, block_size, done)

@@ -1,5 +1,6 @@
 """The verbs done with this package's own code."""
 
+import logging
 import posixpath
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, suppress
@@ -25,9 +26,11 @@ from vhdx.repair.verb import plan_repair, repair
 from vhdx.repair.verb import undo as put_back
 from vhdx.shrink import Shrink, refuse_cut, refuse_loss
 from vhdx.storage.base import Access, FileSystem
-from vhdx.verbs import Engine
+from vhdx.verbs import Engine, Warn
 
 __all__ = ["Direction", "Engine", "MergePlan", "NativeEngine", "Shrink", "temporary_name"]
+
+_LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,6 +187,8 @@ class NativeEngine:
             run = chain.images[:count]
             for image in run:
                 image.verify()
+            for fault in filter(None, (image.shared() for image in run)):
+                raise fault
             down = None if direction is Direction.UP else cost_down(run)
             up = None if direction is Direction.DOWN else cost_up(run, alone=count == len(chain.layers))
             if down is None or (up is not None and up.moved < down.moved):
@@ -290,12 +295,15 @@ class NativeEngine:
         replace: bool = False,
         scan_zeros: bool = False,
         on_progress: Progress | None = None,
+        on_warning: Warn | None = None,
     ) -> None:
         """Make *target* a copy of *source* in another shape; see `Engine.convert`."""
         with self._source(source_files, source, source_format, options) as chain:
             shape = _shape(chain, options, target_files.describe(target))
             if size is not None and size < chain.size:
                 raise Error(f"{target_files.describe(target)}: {size} bytes cannot hold a disk of {chain.size} bytes")
+            for fault in chain.shared():
+                (on_warning or _LOG.warning)(str(fault))
             whole = _whole(size or chain.size, shape)
             refuse_shape(target_files.describe(target), whole, shape, has_parent=False)
             if replace:

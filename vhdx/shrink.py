@@ -42,6 +42,7 @@ def refuse_loss(chain: Chain, size: int, *, unused: bool) -> None:
         raise WouldLoseData(f"{name}: {reason}")
     if size < 0:
         raise Error(f"{name}: a disk cannot have {size} bytes")
+    chain.shared()
     for layer, extent in chain.extents(*_tail(chain, size)):
         if extent.presence is Presence.DATA and not is_zeros(chain.images[layer], extent):
             raise WouldLoseData(

@@ -15,6 +15,10 @@ from vhdx.shrink import Shrink
 from vhdx.storage.base import FileSystem
 
 
+Warn = Callable[[str], None]
+"""Takes one line that a user has to know."""
+
+
 class Engine(Protocol):
     """Verbs on images by path."""
 
@@ -121,6 +125,7 @@ class Engine(Protocol):
         replace: bool = False,
         scan_zeros: bool = False,
         on_progress: Progress | None = None,
+        on_warning: Warn | None = None,
     ) -> None:
         """Make *target* an image with the content of *source* read through its chain, and a disk id of its own.
 
@@ -128,6 +133,9 @@ class Engine(Protocol):
         *replace* is as in `create`; a target that is a layer of the source is refused. Zeros that the source stores
         stay out of a target that is not fixed, where the kernel or the server does not copy, or with *scan_zeros*,
         which has everything read.
+
+        Blocks of a layer that share places in its file are told to *on_warning* before anything is written; what it
+        raises ends the verb. Without it they are logged. Raises FormatError when they are too many: `Image.shared`.
         A stop leaves at most the temporary.
         """
 
@@ -148,7 +156,8 @@ class Engine(Protocol):
     ) -> None:
         """Make the file small: blocks of zeros go (with *scan*, which reads them all), then the holes.
 
-        The disk reads the same throughout. A stop leaves a sound image.
+        The disk reads the same throughout. A stop leaves a sound image. Raises FormatError where blocks share places
+        in the file.
         """
 
     def check(

@@ -91,8 +91,12 @@ class Programs:
         binary: bool = False,
         before: Sequence[str] = (),
         prepare: Callable[[], object] | None = None,
+        warns: bool = False,
     ) -> Ended:
-        """Run a program; *before* is what runs its installed script, *prepare* is called in its process."""
+        """Run a program; *before* is what runs its installed script, *prepare* is called in its process.
+
+        One that *warns* has an answer and writes lines on stderr that begin with ``warning: ``.
+        """
         words = [program, *map(str, arguments)]
         if before or prepare or not serves(self.environment):
             done = subprocess.run(
@@ -110,11 +114,13 @@ class Programs:
         ended = Ended(done.returncode, done.stdout, done.stderr.decode())
         told = f"$ {' '.join(words)!r}\n{'' if binary else ended.out}{ended.err}"
         assert ended.code in ((code,) if isinstance(code, int) else code), f"{told}ended with {ended.code}"
-        hold(ended, words, told, binary=binary)
+        hold(ended, words, told, binary=binary, warns=warns)
         return ended
 
 
-def hold(ended: Ended, words: Sequence[str], told: str = "", *, binary: bool = False) -> None:
+def hold(
+    ended: Ended, words: Sequence[str], told: str = "", *, binary: bool = False, warns: bool = False
+) -> None:
     """What has to hold of every run."""
     assert ended.code != 70, f"a bug: {told}"
     assert "Traceback" not in ended.err or "--debug" in words, told
@@ -124,7 +130,8 @@ def hold(ended: Ended, words: Sequence[str], told: str = "", *, binary: bool = F
         return
     answer = any(words[: len(key)] == list(key) and ended.code in codes for key, codes in _ANSWERS.items())
     if ended.code == 0 or answer:
-        assert not ended.err, told
+        assert bool(ended.err) == warns, told
+        assert all(line.startswith("warning: ") for line in ended.err.splitlines()), told
     else:
         assert re.fullmatch(rf"{words[0]}: [^\n]+\n", ended.err), f"not one line: {ended.err!r}"
 

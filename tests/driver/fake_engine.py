@@ -16,6 +16,7 @@ from vhdx.errors import Error, FormatError, ParentMismatch, ParentNotFound
 from vhdx.image.base import CreateOptions, DiskType, ImageFormat, ImageInfo, LogState, NewId, ParentLink, Progress
 from vhdx.shrink import Shrink
 from vhdx.storage.base import Access, FileSystem, Storage
+from vhdx.verbs import Warn
 
 FILE = 8192
 SECTOR = 512
@@ -160,6 +161,7 @@ class FakeEngine:
         size: int | None = None,
         replace: bool = False,
         on_progress: Progress | None = None,
+        on_warning: Warn | None = None,
     ) -> None:
         with self._chain(source_files, source) as layers:
             body = Body(str(self.new_id()), str(self.new_id()), size or layers[0].body.size)

@@ -83,6 +83,9 @@ class Forge:
     def everything(self) -> bytes:
         return self.read(0, self.size)
 
+    def number_be(self, offset: int, length: int = 4) -> int:
+        return int.from_bytes(self.read(offset, length), "big")
+
     def number(self, offset: int, length: int = 8) -> int:
         return int.from_bytes(self.read(offset, length), "little")
 

@@ -12,7 +12,7 @@ from itertools import islice
 
 from vhdx.check.finding import Finding, counted, found
 from vhdx.check.metadata import Disk
-from vhdx.check.places import MIB, Owner, Places
+from vhdx.image.places import MIB, Owner, Places
 from vhdx.check.reading import pieces
 from vhdx.check.regions import Regions
 from vhdx.extents import Range

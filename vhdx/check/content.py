@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from vhdx.check.blocks import scan
 from vhdx.check.finding import Finding, counted, found
 from vhdx.check.metadata import Disk
-from vhdx.check.places import Owner, Places
+from vhdx.image.places import Owner, Places
 from vhdx.check.reading import is_blank
 from vhdx.check.regions import Regions
 from vhdx.extents import Range

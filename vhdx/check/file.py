@@ -10,7 +10,7 @@ from vhdx.check.finding import Finding, found, limited
 from vhdx.check.headers import check_headers, log_place
 from vhdx.check.log import check_growth, check_log
 from vhdx.check.metadata import check_metadata
-from vhdx.check.places import Places
+from vhdx.image.places import Places
 from vhdx.check.regions import check_regions
 from vhdx.check.rule import Severity
 from vhdx.check.vhd import check_vhd

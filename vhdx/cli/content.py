@@ -4,10 +4,20 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from vhdx.chain import Chain
+from vhdx.cli.printing import print_warning
 from vhdx.extents import Presence, Range
 
 _PIECE = 4 << 20
 _SECTOR = 512
+
+
+def warn_of_shared(chain: Chain) -> None:
+    """Tell on stderr which blocks share places in their file. To be asked before the whole disk is gone through.
+
+    Raises FormatError where that would have no end.
+    """
+    for fault in chain.shared():
+        print_warning(str(fault))
 
 
 def data_ranges(chain: Chain) -> Iterator[Range]:

@@ -1,4 +1,4 @@
-"""What commands print on stdout: lines and JSON, with nothing in them that could steer a terminal."""
+"""What commands print: lines and JSON, with nothing in them that could steer a terminal; warnings go to stderr."""
 
 import json
 from collections.abc import Iterable
@@ -12,6 +12,11 @@ from vhdx.cli.plain import escaped
 def print_line(text: str = "") -> None:
     """One line."""
     click.echo(escaped(text))
+
+
+def print_warning(text: str) -> None:
+    """One line on stderr, so that nobody takes it for the answer."""
+    click.echo(escaped(f"warning: {text}"), err=True)
 
 
 def print_json(value: Any) -> None:

@@ -4,6 +4,8 @@ An entry is 64 bits: the state in bits 0 to 2, the place of the block in MiB in 
 buffers of such integers, never as one value per entry.
 """
 
+from bisect import bisect_left
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import IntEnum
 
@@ -160,3 +162,39 @@ def verify_region(layout: BatLayout, region: Range) -> None:
 def fault(index: int, region: Range, reason: str) -> FormatError:
     """The error for entry *index*."""
     return FormatError("BAT entry", region.offset + index * ENTRY_SIZE, f"entry {index}: {reason}", "2.5.1")
+
+
+def held(layout: BatLayout, index: int, raw: int) -> Range | None:
+    """The part of the file that an entry of the table gives to its block or sector bitmap, sound or not."""
+    chunk, within = divmod(index, layout.chunk_ratio + 1)
+    if within == layout.chunk_ratio:
+        at = file_offset(raw) if state(raw) == BitmapState.PRESENT else 0
+        return Range(at, BITMAP_BLOCK_SIZE) if at else None
+    at = place(raw) or 0 if index - chunk < layout.payload_blocks else 0
+    return Range(at, layout.block_size) if at else None
+
+
+def owner(layout: BatLayout, index: int) -> str:
+    """Whose entry it is."""
+    chunk, within = divmod(index, layout.chunk_ratio + 1)
+    return f"the sector bitmap of chunk {chunk}" if within == layout.chunk_ratio else f"block {index - chunk}"
+
+
+def sharers(entries: Iterable[tuple[int, int]], layout: BatLayout, wanted: Mapping[int, Range]) -> dict[int, int]:
+    """For each of the *wanted* entries, by their places, the first other of *entries* that has a part of its place."""
+    found: dict[int, int] = {}
+    missing = sorted((taken.offset, taken.end, other) for other, taken in wanted.items())
+    longest = max((taken.length for taken in wanted.values()), default=0)
+    for index, raw in entries:
+        mine = held(layout, index, raw)
+        if mine is None:
+            continue
+        first = bisect_left(missing, (mine.offset - longest,))
+        last = bisect_left(missing, (mine.end,))
+        for offset, end, other in missing[first:last]:
+            if other != index and mine.offset < end:
+                found[other] = index
+                missing.remove((offset, end, other))
+        if not missing:
+            break
+    return found

@@ -7,6 +7,7 @@ from enum import Enum, StrEnum
 from typing import Protocol
 from uuid import UUID
 
+from vhdx.errors import FormatError
 from vhdx.extents import Extent, Presence, Range
 from vhdx.storage.base import Storage
 
@@ -129,6 +130,14 @@ class Image(Protocol):
         """Where a range of any bytes can be read in one piece: its offset in the file, or ZERO, or NOT_PRESENT.
 
         None says nothing: the range is mixed or outside the disk, and `extents` knows.
+        """
+
+    def shared(self) -> FormatError | None:
+        """The first two blocks of this layer that share a part of its file, as what is wrong with the image; or None.
+
+        To be asked before the whole of a disk is read. Time goes by what of the table is no hole. Raises FormatError
+        when the blocks inside the file are together longer than twice the file: reading them all would take a time
+        that no length of the file bounds.
         """
 
     def pinned(self) -> AbstractContextManager[None]:

@@ -106,6 +106,9 @@ class RawImage:
         """Every byte is where the disk has it; holes read as zeros."""
         return offset if 0 <= offset < offset + length <= self.virtual_size else None
 
+    def shared(self) -> None:
+        """Every byte of the disk has a place of its own."""
+
     def pinned(self) -> AbstractContextManager[None]:
         """Places never move in a raw file."""
         return nullcontext()

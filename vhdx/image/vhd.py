@@ -9,11 +9,11 @@ from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from uuid import UUID
 
-from vhdx.errors import Error
+from vhdx.errors import Error, FormatError
 from vhdx.extents import Extent, Presence, Range, bit_runs, coalesce
 from vhdx.format.vhd_bat import SECTOR
 from vhdx.format.vhd_footer import Footer
-from vhdx.image import vhd_allocation, vhd_clearing, vhd_packing, vhd_parent, vhd_resizing
+from vhdx.image import vhd_allocation, vhd_clearing, vhd_packing, vhd_parent, vhd_resizing, vhd_sharing
 from vhdx.image.base import ALLOCATE_LIMIT, DiskType, ImageFormat, ImageInfo, LogState, ParentLink, Progress
 from vhdx.image.vhd_file import VhdFile
 from vhdx.storage.base import Storage
@@ -152,6 +152,14 @@ class VhdImage:
     def locate(self, offset: int, length: int) -> int | Presence | None:  # noqa: ARG002
         """Nothing is known without a look at the table."""
         return None
+
+    def shared(self) -> FormatError | None:
+        """Two blocks on one place, before all is read; see `Image.shared`."""
+        with self._file.looking():
+            fault = vhd_sharing.shared(self._file)
+        if fault is not None:
+            fault.file = self.storage.name
+        return fault
 
     def pinned(self) -> AbstractContextManager[None]:
         """While inside, no place that `extents` has named is handed to other payload."""

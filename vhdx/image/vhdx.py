@@ -8,9 +8,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from uuid import UUID
 
-from vhdx.errors import Error
+from vhdx.errors import Error, FormatError
 from vhdx.extents import NOT_PRESENT, Extent, Presence, Range, all_equal, bit_runs, coalesce
-from vhdx.image import allocation, clearing, detaching, packing, resizing, vhdx_parent
+from vhdx.image import allocation, clearing, detaching, packing, resizing, vhdx_parent, vhdx_sharing
 from vhdx.image.base import ALLOCATE_LIMIT, DiskType, ImageFormat, ImageInfo, LogState, ParentLink, Progress
 from vhdx.image.vhdx_file import VhdxFile
 from vhdx.storage.base import Storage
@@ -121,6 +121,14 @@ class VhdxImage:
             if not here:
                 return None if here is None else NOT_PRESENT
         return place + within
+
+    def shared(self) -> FormatError | None:
+        """Two blocks on one place, before all is read; see `Image.shared`."""
+        with self._file.looking():
+            fault = vhdx_sharing.shared(self._file)
+        if fault is not None:
+            fault.file = self.storage.name
+        return fault
 
     def pinned(self) -> AbstractContextManager[None]:
         """While inside, no place that `extents` has named is handed to other payload."""

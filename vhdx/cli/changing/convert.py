@@ -8,7 +8,7 @@ from vhdx.cli.changing.shape import block_size_option, sector_size_option, shape
 from vhdx.cli.kinds import FORMAT, file_names, image_format
 from vhdx.cli.options import force_option, subcommand
 from vhdx.cli.plain import exact_size, size_text
-from vhdx.cli.printing import print_line
+from vhdx.cli.printing import print_line, print_warning
 from vhdx.cli.progress import Meter, quiet_option
 from vhdx.cli.reach import Reach
 from vhdx.image.base import ImageFormat
@@ -79,6 +79,7 @@ def command(
             replace=force,
             scan_zeros=scan_zeros,
             on_progress=meter.report,
+            on_warning=print_warning,
         )
         info = engine.info(other.files, other.path, format=ImageFormat(named))
         name = other.files.describe(other.path)

@@ -3,7 +3,7 @@
 import click
 
 from vhdx.chain import Chain
-from vhdx.cli.content import differences
+from vhdx.cli.content import differences, warn_of_shared
 from vhdx.cli.exits import Stop, reason
 from vhdx.cli.kinds import FORMAT, file_names, image_format
 from vhdx.cli.options import json_option, subcommand
@@ -48,6 +48,8 @@ def command(
             reach.engine(one).open_chain(one.files, one.path, format=image_format(first_format)) as left,
             reach.engine(other).open_chain(other.files, other.path, format=image_format(second_format)) as right,
         ):
+            warn_of_shared(left)
+            warn_of_shared(right)
             found = _found(left, right, quiet=quiet)
             sizes = (left.size, right.size)
     except Cancelled:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import click
 
 from vhdx.chain import Chain
-from vhdx.cli.content import data_ranges
+from vhdx.cli.content import data_ranges, warn_of_shared
 from vhdx.cli.kinds import image_format
 from vhdx.cli.options import format_option, image_argument, json_option, subcommand
 from vhdx.cli.printing import print_json, print_line
@@ -49,6 +49,7 @@ def command(
             engine.open_chain(place.files, place.path, format=image_format(format_name)) as chain,
             Meter("hash", quiet=quiet) as meter,
         ):
+            warn_of_shared(chain)
             digest = (sparse_sha256 if sparse else sha256)(chain, meter.report)
             name, size = place.files.describe(place.path), chain.size
     algorithm = "sparse-sha256" if sparse else "sha256"

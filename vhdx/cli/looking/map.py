@@ -11,6 +11,7 @@ from uuid import uuid4
 import click
 
 from vhdx.chain import Chain
+from vhdx.cli.content import warn_of_shared
 from vhdx.cli.kinds import file_names, image_format
 from vhdx.cli.options import force_option, format_option, image_argument, json_option, subcommand
 from vhdx.cli.plain import escaped, size_text
@@ -73,6 +74,7 @@ def command(
     place in the file of that layer. Pictures show every layer.
     """
     with reach.place(image) as place, _opened(reach, place, image_format(format_name), alone=layer) as chain:
+        warn_of_shared(chain)
         names = [place.files.describe(one.path) for one in chain.layers]
         if svg or png or heat:
             _draw(chain, names, svg, png, heat=heat, force=force)

@@ -163,6 +163,7 @@ def _broken(subject: Subject) -> list[Broken]:
 def _map(subject: Subject) -> Figure:
     try:
         with subject.engine.open_chain(subject.files, subject.path, format=subject.format) as chain:
+            chain.shared()
             count = len(chain.layers)
             columns = min(max(_MOST_CELLS // count, _FEWEST_COLUMNS), COLUMNS)
             names = [subject.files.describe(layer.path) for layer in chain.layers]

@@ -25,21 +25,23 @@ class Places:
         self._pages: dict[int, bytearray] = {}
 
     def take(self, offset: int, length: int, owner: Owner) -> Owner:
-        """Give a range to *owner*, unless something of it is taken: then nothing changes, and the result is by what."""
+        """Give what is free of a range to *owner*; the result is what the first part of it belonged to that was not."""
         mark = bytes((owner,))
-        first, count = offset // MIB, length // MIB
+        first, count = offset // MIB, -(-length // MIB)
         within = first % _PAGE
         parts = list(spans(first, count, _PAGE)) if within + count > _PAGE else [(first // _PAGE, within, count)]
-        for number, within, count in parts:
-            page = self._pages.get(number)
-            if page is not None and page.count(0, within, within + count) != count:
-                return Owner(page[within : within + count].lstrip(b"\0")[0])
+        before = Owner.FREE
         for number, within, count in parts:
             page = self._pages.get(number)
             if page is None:
                 page = self._pages[number] = bytearray(_PAGE)
-            page[within : within + count] = mark * count
-        return Owner.FREE
+            if page.count(0, within, within + count) == count:
+                page[within : within + count] = mark * count
+                continue
+            part = page[within : within + count]
+            before = before or Owner(part.lstrip(b"\0")[0])
+            page[within : within + count] = part.replace(b"\0", mark)
+        return before
 
     @property
     def taken(self) -> int:
