@@ -102,7 +102,8 @@ class Volumes:
     def adopt(self, name: str, path: str, format: DiskFormat, unit: int = plans.SECTOR) -> None:
         """Make *path*, an image on this share that is no volume's, a volume: it is grown to whole *unit*, and renamed.
 
-        Raises Error for an image with a parent, with children beside it, or with an error that a check finds, InUse for one that somebody has open.
+        Raises Error for an image with a parent, with children beside it, or with an error that a check finds; InUse for
+        one that somebody has open.
         """
         site, kind = self._site, ImageFormat(format.value)
         with self.shelf.creation(name, format) as names:

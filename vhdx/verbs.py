@@ -14,7 +14,6 @@ from vhdx.repair.fix import Fix
 from vhdx.shrink import Shrink
 from vhdx.storage.base import FileSystem
 
-
 Warn = Callable[[str], None]
 """Takes one line that a user has to know."""
 

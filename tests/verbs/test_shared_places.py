@@ -76,7 +76,7 @@ def vhdx(disk: int = 512 * MIB) -> MemoryFileSystem:
 
 
 def vhdx_child() -> MemoryFileSystem:
-    """All blocks of 64 chunks on one place, all sector bitmaps on one, every other sector there: billions of extents."""
+    """All blocks on one place, all sector bitmaps on one, every other sector there: hundreds of millions of extents."""
     files = MemoryFileSystem()
     forge.create(files, 256 << 30, "base.vhdx")
     forge.engine(50).create_child(files, DISK, "base.vhdx")

@@ -12,7 +12,6 @@ from itertools import islice
 
 from vhdx.check.finding import Finding, counted, found
 from vhdx.check.metadata import Disk
-from vhdx.image.places import MIB, Owner, Places
 from vhdx.check.reading import pieces
 from vhdx.check.regions import Regions
 from vhdx.extents import Range
@@ -20,6 +19,7 @@ from vhdx.format.bat import BITMAP_BLOCK_SIZE, ENTRY_SIZE, BatLayout, BitmapStat
 from vhdx.format.bat import file_offset as place_of
 from vhdx.format.bat import state as state_of
 from vhdx.format.header import AREA
+from vhdx.image.places import MIB, Owner, Places
 from vhdx.storage.base import Storage
 from vhdx.storage.transfer import PIECE, allocated, pread
 

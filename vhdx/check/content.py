@@ -5,13 +5,13 @@ from collections.abc import Iterator
 from vhdx.check.blocks import scan
 from vhdx.check.finding import Finding, counted, found
 from vhdx.check.metadata import Disk
-from vhdx.image.places import Owner, Places
 from vhdx.check.reading import is_blank
 from vhdx.check.regions import Regions
 from vhdx.extents import Range
 from vhdx.format.bat import ENTRY_SIZE, PRESENT, PayloadState
 from vhdx.format.bat import file_offset as place_of
 from vhdx.format.bat import state as state_of
+from vhdx.image.places import Owner, Places
 from vhdx.storage.base import Storage
 
 

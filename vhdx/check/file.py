@@ -10,7 +10,6 @@ from vhdx.check.finding import Finding, found, limited
 from vhdx.check.headers import check_headers, log_place
 from vhdx.check.log import check_growth, check_log
 from vhdx.check.metadata import check_metadata
-from vhdx.image.places import Places
 from vhdx.check.regions import check_regions
 from vhdx.check.rule import Severity
 from vhdx.check.vhd import check_vhd
@@ -19,6 +18,7 @@ from vhdx.format import header
 from vhdx.format.header import AREA
 from vhdx.image.base import ImageFormat
 from vhdx.image.open import recognise
+from vhdx.image.places import Places
 from vhdx.storage.base import Storage
 from vhdx.storage.transfer import pread
 

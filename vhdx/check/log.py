@@ -10,10 +10,10 @@ from vhdx.errors import FormatError
 from vhdx.extents import Range
 from vhdx.format import log
 from vhdx.format.header import Header
-from vhdx.format.log import Change, Entry, PageWrite
+from vhdx.format.log import Entry
 from vhdx.storage.base import Storage
 from vhdx.storage.overlay import OverlayStorage
-from vhdx.storage.transfer import pread
+from vhdx.storage.stored import StoredBytes
 
 _LONGEST_LOG = 128 << 20
 _MOST_CHANGES = 1 << 16
@@ -36,15 +36,15 @@ def check_log(storage: Storage, head: Header) -> Generator[Finding, None, Storag
     yield from faults
     if any(fault.severity is Severity.ERROR for fault in faults):
         return storage
-    changes = log.changes(entries)
-    pages = sum(isinstance(change, PageWrite) for change in changes)
+    pages = sum(entry.pages for entry in entries)
+    ranges = sum(entry.header.descriptor_count for entry in entries) - pages
     message = (
-        f"changes to be replayed ({counted(pages, 'page')} and {counted(len(changes) - pages, 'range')} of zeros in "
+        f"changes to be replayed ({counted(pages, 'page')} and {counted(ranges, 'range')} of zeros in "
         f"{len(entries)} log entries), "
         "which opening for writing does; what follows is about the file as it will be then"
     )
     yield found("log-dirty", place.offset + entries[0].position, message)
-    return OverlayStorage(storage, changes, size=log.file_size_after(entries, size))
+    return OverlayStorage(storage, log.places(entries), size=log.file_size_after(entries, size))
 
 
 def check_growth(storage: Storage, view: Storage, used_end: int, place: Range | None) -> Iterator[Finding]:
@@ -61,7 +61,7 @@ def _entries(storage: Storage, head: Header, place: Range) -> Generator[Finding,
         yield found("log-too-large", place.offset, message)
         return []
     try:
-        entries = log.scan(pread(storage, place.offset, place.length), head.log_guid)
+        entries = log.scan(StoredBytes(storage, place), head.log_guid)
     except FormatError as error:
         if error.structure == "file":
             raise
@@ -89,26 +89,25 @@ def _faults(entries: Sequence[Entry], place: Range, size: int) -> Iterator[Findi
         yield found("log-file-growth", at, f"replaying it makes the file grow from {size} to {last} bytes")
     if last > LARGEST_FILE:
         yield found("log-file-growth-unfounded", place.offset, f"replaying it would grow the file to {last} bytes")
-    count = sum(len(entry.changes) for entry in entries)
+    count = sum(entry.header.descriptor_count for entry in entries)
     if count > _MOST_CHANGES:
         message = f"{count} changes are more than the {_MOST_CHANGES} that are replayed"
         yield found("log-too-large", place.offset, message)
         return
     end = max(last, flushed, size)
     for entry in entries:
-        for change in entry.changes:
-            yield from _target(change, place, place.offset + entry.position, end)
+        for offset, what in entry.places():
+            length = what if isinstance(what, int) else log.PAGE
+            yield from _target(Range(offset, length), place, place.offset + entry.position, end)
 
 
-def _target(change: Change, place: Range, at: int, file_end: int) -> Iterator[Finding]:
-    length = log.PAGE if isinstance(change, PageWrite) else change.length
-    end = change.offset + length
-    what = f"a change at {change.offset} of {length} bytes"
-    if change.offset % log.PAGE or length % log.PAGE or not length:
+def _target(change: Range, place: Range, at: int, file_end: int) -> Iterator[Finding]:
+    what = f"a change at {change.offset} of {change.length} bytes"
+    if change.offset % log.PAGE or change.length % log.PAGE or not change.length:
         yield found("log-target-alignment", at, f"{what} is not made of whole pages")
     elif change.offset < log.LOWEST_TARGET:
         yield found("log-target-headers", at, f"{what} would overwrite identifier or headers")
-    elif change.offset < place.end and end > place.offset:
+    elif change.offset < place.end and change.end > place.offset:
         yield found("log-target-log", at, f"{what} would overwrite the log at {place.offset}")
-    elif end > file_end:
+    elif change.end > file_end:
         yield found("log-target-beyond-end", at, f"{what} lies behind the end that the log gives the file, {file_end}")

@@ -6,15 +6,15 @@ from itertools import accumulate
 
 from vhdx.dump.words import counted
 from vhdx.extents import Range
-from vhdx.format.log import PAGE, Change, PageWrite
+from vhdx.format.log import PAGE, LoggedPage
 
 
 class Pending:
-    """The ranges of the file that *changes* write to."""
+    """The ranges of the file that *changes* write to: offsets, and pages or the lengths of zeros."""
 
-    def __init__(self, changes: Iterable[Change]) -> None:
+    def __init__(self, changes: Iterable[tuple[int, LoggedPage | int]]) -> None:
         merged: list[Range] = []
-        for place in sorted(_place(change) for change in changes):
+        for place in sorted(Range(offset, what if isinstance(what, int) else PAGE) for offset, what in changes):
             if merged and place.offset <= merged[-1].end:
                 merged[-1] = Range(merged[-1].offset, max(merged[-1].end, place.end) - merged[-1].offset)
             else:
@@ -35,6 +35,3 @@ class Pending:
         total = self._before[last] - self._before[first]
         return total - max(start - self._starts[first], 0) - max(self._ends[last - 1] - end, 0)
 
-
-def _place(change: Change) -> Range:
-    return Range(change.offset, PAGE if isinstance(change, PageWrite) else change.length)

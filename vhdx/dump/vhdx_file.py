@@ -15,10 +15,11 @@ from vhdx.extents import Range
 from vhdx.format import checksum, header, log, metadata, region
 from vhdx.format.bat import ENTRY_SIZE, MIB, BatLayout, BitmapState, state
 from vhdx.format.header import AREA, Header
-from vhdx.format.log import Entry
+from vhdx.format.log import Entry, Ring
 from vhdx.format.metadata import TABLE_ENTRY, TABLE_HEADER, TableEntry
 from vhdx.format.region import RegionEntry
 from vhdx.storage.base import Storage
+from vhdx.storage.stored import StoredBytes
 from vhdx.storage.transfer import preads
 
 MOST_ENTRIES = 2047
@@ -103,9 +104,9 @@ class VhdxFile:
         return Place(Range(place.offset, min(place.length, self.size - place.offset)))
 
     @cached_property
-    def ring(self) -> bytes:
+    def ring(self) -> Ring:
         """The bytes of the log."""
-        return b"" if self.log.range is None else self.read(*self.log.range)
+        return b"" if self.log.range is None else StoredBytes(self.storage, self.log.range)
 
     @cached_property
     def active(self) -> list[Entry]:
@@ -120,7 +121,7 @@ class VhdxFile:
 
     @cached_property
     def pending(self) -> Pending:
-        return Pending(log.changes(self.active))
+        return Pending(log.places(self.active))
 
     @cached_property
     def tables(self) -> list[bytes]:

@@ -7,11 +7,10 @@ from itertools import islice
 from vhdx.dump.reading import Gloss, checksum, plain, record_fields, signature, sized
 from vhdx.dump.structure import Draft, Field, Part, Structure, Value, absent
 from vhdx.dump.vhdx_bat import MOST_FIELDS
-from vhdx.dump.vhdx_file import CHECKSUM, VhdxFile
+from vhdx.dump.vhdx_file import VhdxFile
 from vhdx.dump.words import counted, numbers, size_text
 from vhdx.errors import FormatError
 from vhdx.extents import Range
-from vhdx.format import checksum as sums
 from vhdx.format import header, log
 from vhdx.format.log import ENTRY_HEADER, PAGE, EntryHeader
 from vhdx.format.record import NO_GUID, RecordField
@@ -46,7 +45,7 @@ def _whole(file: VhdxFile, place: Range) -> Draft:
         note = "in use, but no sequence of its entries is valid, so it cannot be replayed"
     else:
         first, last = active[0].header.sequence_number, active[-1].header.sequence_number
-        changes = counted(sum(len(entry.changes) for entry in active), "change")
+        changes = counted(sum(entry.header.descriptor_count for entry in active), "change")
         note = (
             f"in use: {numbers(first, last - first + 1, 'entry', 'entries')} by sequence number, with {changes}, to be "
             "replayed"
@@ -125,9 +124,7 @@ class _Ring:
         yield from self._descriptors(position, head, whole=whole)
 
     def _right(self, position: int, head: EntryHeader) -> int:
-        end = position + head.entry_length
-        data = self._data[position:end] + self._data[: max(end - len(self._data), 0)]
-        return sums.crc32c(data, field=CHECKSUM)
+        return log.checksum_of(self._data, position, head.entry_length)
 
     def _tail(self, field: RecordField) -> tuple[Value, str]:
         assert isinstance(field.value, int)

@@ -1,6 +1,7 @@
 """CRC-32C as MS-VHDX uses it: over a structure whose own checksum field counts as zero."""
 
 import struct
+from collections.abc import Iterable
 
 import google_crc32c
 
@@ -12,6 +13,14 @@ def crc32c(data: bytes | bytearray | memoryview, *, field: int) -> int:
     head = google_crc32c.value(bytes(data[:field]))
     middle = google_crc32c.extend(head, bytes(4))
     return int(google_crc32c.extend(middle, bytes(data[field + 4 :])))
+
+
+def crc32c_of(pieces: Iterable[bytes | bytearray | memoryview], *, field: int) -> int:
+    """The same of bytes that come in *pieces*, the field being in the first of them."""
+    value = None
+    for piece in pieces:
+        value = crc32c(piece, field=field) if value is None else int(google_crc32c.extend(value, bytes(piece)))
+    return value or 0
 
 
 def is_sealed(data: bytes | bytearray | memoryview, *, field: int) -> bool:

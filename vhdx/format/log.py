@@ -7,7 +7,7 @@ errors. What an entry with a right checksum asks for may still be impossible; su
 import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 from uuid import UUID
 
 from construct import Const, Int32ul, Int64ul, Padding, Struct
@@ -25,6 +25,7 @@ _CHECKSUM = 4
 _MIB = 1 << 20
 _MOST_ZERO_RANGES = 1 << 16
 _MOST_WASTED = 16  # lengths of the ring
+_PIECE = 128 << 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,13 +84,69 @@ class ZeroRange(NamedTuple):
 Change = PageWrite | ZeroRange
 
 
+class Ring(Protocol):
+    """The bytes of a log: any sequence of which slices are bytes, in memory or not."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, part: slice, /) -> bytes: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A valid entry at *position* in the ring."""
+    """A valid entry at *position* in the ring. What it changes stays there, and is read when it is asked for."""
 
     position: int
     header: EntryHeader
-    changes: tuple[Change, ...]
+    ring: Ring
+
+    @property
+    def pages(self) -> int:
+        """How many pages it writes; its other changes are ranges of zeros."""
+        return self.header.entry_length // PAGE - _descriptor_sectors(self.header.descriptor_count)
+
+    @property
+    def changes(self) -> tuple[Change, ...]:
+        """All of them, with the bytes of the pages: as long as the entry."""
+        return tuple(
+            ZeroRange(offset, what) if isinstance(what, int) else PageWrite(offset, what.fetch())
+            for offset, what in self.places()
+        )
+
+    def places(self) -> Iterator[tuple[int, "LoggedPage | int"]]:
+        """Where it changes the file, and what to: a page that is still in the ring, or the length of zeros."""
+        at = self.position + _descriptor_sectors(self.header.descriptor_count) * PAGE
+        for signature, trailing, leading, offset, _ in _descriptors(self.ring, self.position, self.header):
+            if signature == b"zero":
+                yield offset, int.from_bytes(leading, "little")
+            else:
+                yield offset, LoggedPage(self.ring, at % len(self.ring), leading + trailing)
+                at += PAGE
+
+
+class LoggedPage:
+    """A page of which the first eight bytes and the last four are in its descriptor, the rest in the ring."""
+
+    __slots__ = ("_edges", "_end", "_ring", "_sector", "_start")
+
+    def __init__(self, ring: Ring, sector: int, edges: bytes, start: int = 0, end: int = PAGE) -> None:
+        self._ring = ring
+        self._sector = sector
+        self._edges = edges
+        self._start = start
+        self._end = end
+
+    def __len__(self) -> int:
+        return self._end - self._start
+
+    def part(self, start: int, end: int) -> "LoggedPage":
+        """The bytes between two of its own offsets, not read yet."""
+        return LoggedPage(self._ring, self._sector, self._edges, self._start + start, self._start + end)
+
+    def fetch(self) -> bytes:
+        """The bytes."""
+        body = self._ring[self._sector + 8 : self._sector + PAGE - 4]
+        return b"".join((self._edges[:8], body, self._edges[8:]))[self._start : self._end]
 
 
 def entry_length(pages: int) -> int:
@@ -136,7 +193,7 @@ def build_entry(header: EntryHeader, pages: Sequence[PageWrite]) -> bytes:
     return checksum.seal(body, field=_CHECKSUM)
 
 
-def parse_entry(ring: bytes | memoryview, position: int, log_guid: UUID) -> Entry | None:
+def parse_entry(ring: Ring, position: int, log_guid: UUID) -> Entry | None:
     """The entry at *position*, or None where no valid entry of this log starts."""
     if ring[position : position + 4] != b"loge":
         return None
@@ -151,14 +208,14 @@ def parse_entry(ring: bytes | memoryview, position: int, log_guid: UUID) -> Entr
         or header.tail >= len(ring)
     ):
         return None
-    data = _unwrapped(ring, position, header.entry_length)
-    if not checksum.is_sealed(data, field=_CHECKSUM):
+    stored = int.from_bytes(ring[position + _CHECKSUM : position + _CHECKSUM + 4], "little")
+    if stored != checksum_of(ring, position, header.entry_length):
         return None
-    zero_ranges = header.descriptor_count - (header.entry_length // PAGE - sectors)
+    entry = Entry(position, header, ring)
+    zero_ranges = header.descriptor_count - entry.pages
     if zero_ranges > _MOST_ZERO_RANGES:
         raise _too_many(zero_ranges)
-    changes = _changes(data, header, sectors)
-    return None if changes is None else Entry(position, header, changes)
+    return entry if _is_whole(entry) else None
 
 
 def _too_many(zero_ranges: int) -> FormatError:
@@ -166,35 +223,51 @@ def _too_many(zero_ranges: int) -> FormatError:
     return FormatError("log", None, reason, "2.3.1.2")
 
 
-def _unwrapped(ring: bytes | memoryview, position: int, length: int) -> bytes:
+def checksum_of(ring: Ring, position: int, length: int) -> int:
+    """The right checksum for the *length* bytes of an entry at *position*, which may go on at the ring's start."""
+    return checksum.crc32c_of(_unwrapped(ring, position, length), field=_CHECKSUM)
+
+
+def _unwrapped(ring: Ring, position: int, length: int) -> Iterator[bytes]:
+    """Pages of an entry, in pieces that lie behind each other."""
     end = position + length
-    if end <= len(ring):
-        return bytes(ring[position:end])
-    return bytes(ring[position:]) + bytes(ring[: end - len(ring)])
+    for start, stop in ((position, min(end, len(ring))), (0, end - len(ring))):
+        for at in range(start, stop, _PIECE):
+            yield ring[at : min(at + _PIECE, stop)]
 
 
-def _changes(data: bytes, header: EntryHeader, sectors: int) -> tuple[Change, ...] | None:
-    changes: list[Change] = []
-    at = sectors * PAGE
-    for number in range(header.descriptor_count):
-        place = ENTRY_HEADER.size + number * _DESCRIPTOR_SIZE
-        signature, trailing, leading, offset, sequence = _DATA_DESCRIPTOR.unpack_from(data, place)
-        if sequence != header.sequence_number:
-            return None
-        if signature == b"zero":
-            changes.append(ZeroRange(offset, int.from_bytes(leading, "little")))
-            continue
-        if signature != b"desc" or at + PAGE > len(data):
-            return None
-        mark, high, body, low = _DATA_SECTOR.unpack_from(data, at)
-        if mark != b"data" or (high << 32 | low) != header.sequence_number:
-            return None
-        changes.append(PageWrite(offset, leading + body + trailing))
-        at += PAGE
-    return tuple(changes) if at == len(data) else None
+def _descriptors(
+    ring: Ring, position: int, header: EntryHeader
+) -> Iterator[tuple[bytes, bytes, bytes, int, int]]:
+    """Signature, last and first bytes of a page, file offset, sequence number."""
+    left, at = header.descriptor_count, ENTRY_HEADER.size
+    for sector in range(_descriptor_sectors(header.descriptor_count)):
+        start = (position + sector * PAGE) % len(ring)
+        page = ring[start : start + PAGE]
+        count = min((PAGE - at) // _DESCRIPTOR_SIZE, left)
+        yield from _DATA_DESCRIPTOR.iter_unpack(page[at : at + count * _DESCRIPTOR_SIZE])
+        left, at = left - count, 0
 
 
-def scan(ring: bytes | memoryview, log_guid: UUID) -> list[Entry]:
+def _is_whole(entry: Entry) -> bool:
+    """Whether all descriptors and data sectors are there, and of this entry."""
+    ring, number, pages = entry.ring, entry.header.sequence_number, 0
+    for signature, _, _, _, sequence in _descriptors(ring, entry.position, entry.header):
+        if sequence != number or signature not in (b"zero", b"desc"):
+            return False
+        pages += signature == b"desc"
+    if pages != entry.pages:
+        return False
+    first = entry.position + entry.header.entry_length - pages * PAGE
+    for at in range(first, first + pages * PAGE, PAGE):
+        place = at % len(ring)
+        mark, high, _, low = _DATA_SECTOR.unpack(ring[place : place + PAGE])
+        if mark != b"data" or (high << 32 | low) != number:
+            return False
+    return True
+
+
+def scan(ring: Ring, log_guid: UUID) -> list[Entry]:
     """The active sequence, from the entry that its tail names to its newest; empty when there is none.
 
     One pass over the ring: after a sequence the search goes on behind it. Raises FormatError when the ring is full of
@@ -218,7 +291,7 @@ def scan(ring: bytes | memoryview, log_guid: UUID) -> list[Entry]:
     return best
 
 
-def _claimed_length(ring: bytes | memoryview, position: int, log_guid: UUID) -> int:
+def _claimed_length(ring: Ring, position: int, log_guid: UUID) -> int:
     """How many bytes the broken entry at *position* made us check."""
     if ring[position : position + 4] != b"loge":
         return 0
@@ -226,14 +299,14 @@ def _claimed_length(ring: bytes | memoryview, position: int, log_guid: UUID) -> 
     return min(header.entry_length, len(ring)) if header.log_guid == log_guid else 0
 
 
-def _sequence(ring: bytes | memoryview, position: int, log_guid: UUID) -> Iterator[Entry]:
+def _sequence(ring: Ring, position: int, log_guid: UUID) -> Iterator[Entry]:
     entry = parse_entry(ring, position, log_guid)
     walked = zero_ranges = 0
     while entry is not None:
         walked += entry.header.entry_length
         if walked > len(ring):
             return
-        zero_ranges += sum(isinstance(change, ZeroRange) for change in entry.changes)
+        zero_ranges += entry.header.descriptor_count - entry.pages
         if zero_ranges > _MOST_ZERO_RANGES:
             raise _too_many(zero_ranges)
         yield entry
@@ -256,26 +329,32 @@ def verify(entries: Sequence[Entry], *, log: Range, file_size: int) -> None:
         reason = f"the file had {newest.flushed_file_offset} bytes when this was logged and was cut to {file_size}"
         raise FormatError("log", log.offset, reason, "2.3.3")
     for entry in entries:
-        for change in entry.changes:
-            length = PAGE if isinstance(change, PageWrite) else change.length
-            end = change.offset + length
+        for offset, what in entry.places():
+            length = what if isinstance(what, int) else PAGE
+            end = offset + length
             reason = ""
-            if change.offset % PAGE or length % PAGE or not length:
+            if offset % PAGE or length % PAGE or not length:
                 reason = "is not made of whole pages"
-            elif change.offset < LOWEST_TARGET:
+            elif offset < LOWEST_TARGET:
                 reason = "would overwrite the headers"
-            elif change.offset < log.end and end > log.offset:
+            elif offset < log.end and end > log.offset:
                 reason = "would overwrite the log"
             elif end > max(newest.last_file_offset, newest.flushed_file_offset, file_size):
                 reason = "lies behind the end that the log gives the file"
             if reason:
-                reason = f"a change at {change.offset} of {length} bytes {reason}"
+                reason = f"a change at {offset} of {length} bytes {reason}"
                 raise FormatError("log entry", log.offset + entry.position, reason, "2.3.1")
 
 
 def changes(entries: Sequence[Entry]) -> list[Change]:
-    """All changes in the order of replay."""
+    """All changes in the order of replay, with the bytes of all pages."""
     return [change for entry in entries for change in entry.changes]
+
+
+def places(entries: Sequence[Entry]) -> Iterator[tuple[int, LoggedPage | int]]:
+    """Where they change the file in the order of replay, and what to; see `Entry.places`."""
+    for entry in entries:
+        yield from entry.places()
 
 
 def file_size_after(entries: Sequence[Entry], file_size: int) -> int:

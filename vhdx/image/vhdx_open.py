@@ -8,7 +8,7 @@ from vhdx.extents import Range
 from vhdx.format import header, identifier, log, metadata, region
 from vhdx.format.bat import BatLayout
 from vhdx.format.header import Current
-from vhdx.format.log import Entry, PageWrite
+from vhdx.format.log import Entry
 from vhdx.format.record import NO_GUID
 from vhdx.image.base import NewId
 from vhdx.image.blocks import BlockTable
@@ -22,6 +22,7 @@ from vhdx.image.vhdx_parent import read_link
 from vhdx.storage import transfer
 from vhdx.storage.base import Storage
 from vhdx.storage.overlay import OverlayStorage
+from vhdx.storage.stored import StoredBytes
 from vhdx.storage.transfer import pread, preads
 
 _LONGEST_LOG = 128 << 20
@@ -77,7 +78,7 @@ def _log_entries(storage: Storage, current: Current, size: int) -> list[Entry]:
         raise UnsupportedFeature(f"a log of {place.length} bytes in use is longer than {_LONGEST_LOG}")
     if place.end > size:
         raise FormatError("log", place.offset, f"it reaches past the end of the file at {size}", "2.3")
-    entries = log.scan(pread(storage, place.offset, place.length), current.header.log_guid)
+    entries = log.scan(StoredBytes(storage, place), current.header.log_guid)
     if not entries:
         reason = "it is in use but holds no valid sequence of entries; the file cannot be trusted without it"
         raise FormatError("log", place.offset, reason, "2.3.3")
@@ -88,7 +89,7 @@ def _log_entries(storage: Storage, current: Current, size: int) -> list[Entry]:
 def _as_replayed(storage: Storage, entries: list[Entry]) -> Storage:
     if not entries:
         return storage
-    return OverlayStorage(storage, log.changes(entries), size=log.file_size_after(entries, storage.size()))
+    return OverlayStorage(storage, log.places(entries), size=log.file_size_after(entries, storage.size()))
 
 
 def _assemble(view: Storage, creator: str, headers: Headers, new_id: NewId) -> VhdxFile:
@@ -131,11 +132,11 @@ def _replay(storage: Storage, view: VhdxFile, entries: list[Entry]) -> Space:
     view.headers.update(both_slots=False)
     if size > storage.size():
         storage.truncate(size)
-    for change in log.changes(entries):
-        if isinstance(change, PageWrite):
-            storage.write([(change.offset, change.data)])
+    for offset, what in log.places(entries):
+        if isinstance(what, int):
+            transfer.zero(storage, [Range(offset, what)])
         else:
-            transfer.zero(storage, [Range(change.offset, change.length)])
+            storage.write([(offset, what.fetch())])
     storage.flush()
     view.headers.update(log_guid=NO_GUID)
     return space

@@ -17,8 +17,8 @@ def shared(file: VhdxFile) -> FormatError | None:
     """The first two things that share a place. Raises FormatError; see `Image.shared`."""
     size, layout = file.storage.size(), file.layout
     places = Places()
-    for _, place in _structures(file):
-        places.take(place.offset, place.length, Owner.STRUCTURE)
+    for _, taken in _structures(file):
+        places.take(taken.offset, taken.length, Owner.STRUCTURE)
     first: tuple[int, Range] | None = None
     mapped = 0
     for index, raw in file.table.scan(file.storage):

@@ -7,14 +7,15 @@ from vhdx.check import Severity, check_storage
 from vhdx.errors import Error, FormatError
 from vhdx.format import checksum, header, log, region
 from vhdx.format.header import Current
-from vhdx.format.log import PageWrite
 from vhdx.format.record import NO_GUID
 from vhdx.image.base import ImageFormat, NewId
 from vhdx.image.headers import Headers
 from vhdx.repair.fix import Case, Fix
 from vhdx.storage import transfer
 from vhdx.storage.base import Storage
-from vhdx.storage.transfer import pread, preads
+from vhdx.storage.overlay import settled
+from vhdx.storage.stored import StoredBytes
+from vhdx.storage.transfer import preads
 
 _CHECKSUM = 4
 
@@ -53,8 +54,9 @@ def _log(storage: Storage, current: Current, new_id: NewId) -> Fix:
         if finding.severity is Severity.ERROR and finding.code.startswith(("header-", "log-")):
             raise Error(f"{finding}; it cannot be repaired without guessing")
     place = current.header.log
-    changes = log.changes(log.scan(pread(storage, place.offset, place.length), current.header.log_guid))
-    message = f"its {len(changes)} changes are put in place, then it is taken out of use"
+    entries = log.scan(StoredBytes(storage, place), current.header.log_guid)
+    count = sum(entry.header.descriptor_count for entry in entries)
+    message = f"its {count} changes are put in place, then it is taken out of use"
     return Fix("log-dirty", "log", place.offset, message, lambda storage: _replay(storage, new_id))
 
 
@@ -62,18 +64,19 @@ def _replay(storage: Storage, new_id: NewId) -> None:
     """Stopping anywhere is fine: the log stays in force until everything is durable."""
     current = header.current(preads(storage, [(offset, header.HEADER.size) for offset in header.OFFSETS]))
     place = current.header.log
-    entries = log.scan(pread(storage, place.offset, place.length), current.header.log_guid)
+    entries = log.scan(StoredBytes(storage, place), current.header.log_guid)
     log.verify(entries, log=place, file_size=storage.size())
     headers = Headers(storage, current, new_id)
     headers.update(both_slots=False)
     size = log.file_size_after(entries, storage.size())
     if size > storage.size():
         storage.truncate(size)
-    for change in log.changes(entries):
-        if isinstance(change, PageWrite):
-            storage.write([change])
+    # A sketch keeps all that is written to it, so a page that is written again and again is written once.
+    for offset, what in settled(log.places(entries)):
+        if isinstance(what, int):
+            transfer.zero(storage, [(offset, what)])
         else:
-            transfer.zero(storage, [change])
+            storage.write([(offset, what if isinstance(what, bytes | bytearray | memoryview) else what.fetch())])
     storage.flush()
     headers.update(log_guid=NO_GUID)
 

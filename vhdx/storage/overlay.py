@@ -4,15 +4,27 @@ Only the pieces that differ are kept; a range of zeros costs the same whatever i
 """
 
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
-from typing import NamedTuple, NoReturn
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple, NoReturn, Protocol, Self
 
 from vhdx.errors import FormatError, ReadOnly
 from vhdx.extents import Range
 from vhdx.storage import transfer
 from vhdx.storage.base import Buffer, Move, Storage
 
-Change = tuple[int, Buffer] | tuple[int, int]
+
+class Later(Protocol):
+    """Bytes that are fetched when they are read."""
+
+    def __len__(self) -> int: ...
+
+    def part(self, start: int, end: int) -> Self:
+        """Those between two of its own offsets."""
+
+    def fetch(self) -> Buffer: ...
+
+
+Change = tuple[int, Buffer | int | Later]
 """An offset, and the bytes to be seen there or the length of the zeros to be seen there."""
 
 
@@ -21,7 +33,7 @@ class _Piece(NamedTuple):
 
     offset: int
     length: int
-    data: memoryview | None
+    data: memoryview | Later | None
 
     @property
     def end(self) -> int:
@@ -29,7 +41,10 @@ class _Piece(NamedTuple):
 
     def part(self, start: int, end: int) -> "_Piece":
         """The piece between two offsets, both inside it."""
-        data = None if self.data is None else self.data[start - self.offset : end - self.offset]
+        first, last = start - self.offset, end - self.offset
+        if isinstance(self.data, memoryview):
+            return _Piece(start, end - start, self.data[first:last])
+        data = None if self.data is None else self.data.part(first, last)
         return _Piece(start, end - start, data)
 
 
@@ -47,10 +62,10 @@ class OverlayStorage:
     base's end and under no change reads as zeros. Closing it closes the base.
     """
 
-    def __init__(self, base: Storage, changes: Sequence[Change], *, size: int | None = None) -> None:
+    def __init__(self, base: Storage, changes: Iterable[Change], *, size: int | None = None) -> None:
         self._base = base
         self._base_size = base.size()
-        self._pieces = _settled(changes)
+        self._pieces = _laid(changes)
         if size is None:
             size = max(self._base_size, self._pieces[-1].end if self._pieces else 0)
         self._size = size
@@ -75,7 +90,7 @@ class OverlayStorage:
                 elif part.data is None:
                     target[:] = bytes(part.length)
                 else:
-                    target[:] = part.data
+                    target[:] = part.data if isinstance(part.data, memoryview) else part.data.fetch()
         if below:
             self._base.read(below)
 
@@ -163,12 +178,20 @@ class OverlayStorage:
         raise ReadOnly(f"{self.name}: its log has to be replayed first, so it is for reading only")
 
 
-def _settled(changes: Sequence[Change]) -> list[_Piece]:
+def settled(changes: Iterable[Change]) -> Iterator[Change]:
+    """What *changes* made in their order come to: ascending, disjoint, each byte changed once."""
+    for offset, length, data in _laid(changes):
+        yield offset, length if data is None else data
+
+
+def _laid(changes: Iterable[Change]) -> list[_Piece]:
     """The changes as ascending, disjoint pieces, the later ones in front of the earlier."""
     pieces: list[_Piece] = []
     for offset, content in changes:
         if isinstance(content, int):
             piece = _Piece(offset, content, None)
+        elif not isinstance(content, bytes | bytearray | memoryview):
+            piece = _Piece(offset, len(content), content)
         else:
             data = memoryview(content).cast("B")
             piece = _Piece(offset, len(data), data)
