@@ -117,6 +117,7 @@ class Defect:
     implies: frozenset[str]
     deep: bool
     chain: str  # the file that a chain starts from; empty for the check of one file
+    also: tuple[int | None, ...] = ()  # the offsets of further findings of the same code
 
     @property
     def name(self) -> str:
@@ -137,11 +138,12 @@ def defect(
     implies: tuple[str, ...] = (),
     deep: bool = False,
     chain: str = "",
+    also: tuple[int | None, ...] = (),
 ) -> Callable[[Plant], Plant]:
     """Enter a function that plants a lie into the catalogue."""
 
     def enter(plant: Plant) -> Plant:
-        CATALOGUE.append(Defect(plant, code, severity, structure, offset, start, frozenset(implies), deep, chain))
+        CATALOGUE.append(Defect(plant, code, severity, structure, offset, start, frozenset(implies), deep, chain, also))
         return plant
 
     return enter

@@ -415,9 +415,15 @@ def a_bitmap_inside_a_block(image: Forge) -> None:
     image.set_entry(CHILD_CHUNK, (DATA + MIB) | 6)
 
 
-@defect("bat-overlap", E, "BAT entry", BAT + 8, start=child)
+@defect("bat-overlap", E, "BAT entry", BAT + 8, start=child, also=(BAT + 8 * CHILD_CHUNK,))
 def blocks_that_share_a_half(image: Forge) -> None:
     image.set_entry(1, (DATA + MIB) | 6)
+
+
+@defect("bat-overlap", E, "BAT entry", BAT + 8 * 4, also=(BAT + 8 * 5, BAT + 8 * 6))
+def blocks_that_share_a_place_by_the_many(image: Forge) -> None:
+    for block in (4, 5, 6):
+        image.set_entry(block, image.entry(1))
 
 
 @defect("bat-bitmap-without-parent", W, "BAT entry", BAT + 8 * CHUNK)
@@ -444,7 +450,7 @@ def an_undefined_block(image: Forge) -> None:
     image.set_entry(5, 1)
 
 
-@defect("bat-fixed-unallocated", W, "BAT", BAT, start=fixed, implies=("space-unused",))
+@defect("bat-fixed-unallocated", INFO, "BAT", BAT, start=fixed, implies=("space-unused",))
 def a_hole_in_a_fixed_disk(image: Forge) -> None:
     image.set_entry(7, 0)
 

@@ -229,7 +229,7 @@ def a_file_shorter_than_its_log_knew(image: Forge) -> None:
     forged_log(image, flushed=image.size + MIB)
 
 
-@defect("log-file-growth", W, "log", LOG, implies=("log-dirty", "space-unused"))
+@defect("log-file-growth", INFO, "log", LOG, implies=("log-dirty", "space-unused"))
 def a_log_that_makes_the_file_longer(image: Forge) -> None:
     forged_log(image, last=image.size + MIB)
 
@@ -389,7 +389,7 @@ def a_bat_as_qemu_writes_it(image: Forge) -> None:
     seal_regions(image, 16 + 28, b"\0")
 
 
-@defect("fixed-file-short", W, "file", None, start=fixed, implies=("bat-fixed-unallocated",))
+@defect("fixed-file-short", INFO, "file", None, start=fixed, implies=("bat-fixed-unallocated",))
 def a_fixed_disk_of_a_dynamic_size(image: Forge) -> None:
     image.write(BAT + 7 * 8, bytes(8))
     image.truncate(image.size - MIB)

@@ -69,9 +69,30 @@ def vhd_damaged_copy(image: Forge) -> None:
     image.write(24, b"x")
 
 
-@defect("vhd-footer-old", INFO, "footer", FIXED_END, start=fixed, implies=("vhd-not-azure",))
+@defect("vhd-footer-old", W, "footer", FIXED_END, start=fixed, implies=("vhd-not-azure",))
 def vhd_of_1999(image: Forge) -> None:
     image.truncate(image.size - 1)
+
+
+@defect("vhd-footer-old", W, "footer", END, start=dynamic)
+def vhd_without_its_last_byte(image: Forge) -> None:
+    image.truncate(image.size - 1)
+
+
+@defect("vhd-footer-old", W, "footer", END, start=dynamic, implies=("vhd-footer-other-checksum", "vhd-footers-differ"))
+def vhd_damaged_end_of_511_bytes(image: Forge) -> None:
+    image.write(END + 24, b"x")
+    image.truncate(image.size - 1)
+
+
+@defect("vhd-footer-minor-version", W, "footer", FIXED_END + 12, start=fixed)
+def vhd_of_version_1_1(image: Forge) -> None:
+    change_footers(image, 12, struct.pack(">I", 0x10001))
+
+
+@defect("vhd-host", W, "footer", FIXED_END + 36, start=fixed)
+def vhd_of_an_unknown_host(image: Forge) -> None:
+    change_footers(image, 36, b"FBSD")
 
 
 @defect("vhd-footer-version", E, "footer", FIXED_END + 12, start=fixed)
@@ -165,6 +186,11 @@ def vhd_header_of_version_2(image: Forge) -> None:
     change_header(image, 24, b"\0\2")
 
 
+@defect("vhd-header-minor-version", W, "dynamic header", HEADER + 24, start=dynamic)
+def vhd_header_of_version_1_1(image: Forge) -> None:
+    change_header(image, 24, struct.pack(">I", 0x10001))
+
+
 @defect("vhd-header-next", W, "dynamic header", HEADER + 8, start=dynamic)
 def vhd_header_that_goes_on(image: Forge) -> None:
     change_header(image, 8, struct.pack(">Q", 4096))
@@ -225,6 +251,16 @@ def vhd_locator_to_another_file(image: Forge) -> None:
     image.write(2048, ".\\bass.vhd".encode("utf-16-le"))
 
 
+@defect("vhd-locator-empty", W, "parent locator", LOCATORS, start=differencing)
+def vhd_locator_without_data(image: Forge) -> None:
+    change_header(image, 576 + 8, bytes(4))
+
+
+@defect("vhd-locator-no-path", W, "parent locator", LOCATORS, start=differencing)
+def vhd_parent_by_its_name_alone(image: Forge) -> None:
+    change_header(image, 576, bytes(192))
+
+
 @defect("vhd-locator-none", E, "parent locator", LOCATORS, start=differencing, implies=("vhd-parent-name",))
 def vhd_parent_without_any_path(image: Forge) -> None:
     change_header(image, 64, bytes(512 + 192))
@@ -255,12 +291,12 @@ def vhd_table_of_two_entries(image: Forge) -> None:
     change_header(image, 28, struct.pack(">I", 2))
 
 
-@defect("vhd-table-too-large", W, "block table", TABLE, start=dynamic)
+@defect("vhd-table-too-large", INFO, "block table", TABLE, start=dynamic)
 def vhd_table_of_four_entries(image: Forge) -> None:
     change_header(image, 28, struct.pack(">I", 4))
 
 
-@defect("vhd-table-padding", W, "block table", TABLE + 12, start=dynamic)
+@defect("vhd-table-padding", INFO, "block table", TABLE + 12, start=dynamic)
 def vhd_table_as_disk2vhd_pads_it(image: Forge) -> None:
     image.write(TABLE + 12, bytes(500))
 
@@ -293,6 +329,28 @@ def vhd_two_blocks_on_one_place(image: Forge) -> None:
 @defect("vhd-bat-overlap", E, "block table entry", TABLE + 8, start=dynamic)
 def vhd_blocks_that_share_a_sector(image: Forge) -> None:
     set_entry(image, 2, FIRST + BLOCK)
+
+
+@defect("vhd-bat-overlap", E, "block table entry", TABLE + 4, start=dynamic, also=(TABLE + 8,))
+def vhd_three_blocks_on_one_place(image: Forge) -> None:
+    set_entry(image, 1, FIRST)
+    set_entry(image, 2, FIRST)
+
+
+@defect("vhd-bat-overlap", E, "block table entry", TABLE + 8, start=dynamic, also=(TABLE + 8,))
+def vhd_blocks_of_which_the_middle_one_overlaps_both(image: Forge) -> None:
+    set_entry(image, 1, FIRST + BLOCK + 512)
+    set_entry(image, 2, FIRST + 4096)
+
+
+@defect("vhd-bitmap-cleared", W, "sector bitmap", FIRST, start=dynamic)
+def vhd_block_of_which_no_bit_is_set(image: Forge) -> None:
+    image.write(FIRST, bytes(512))
+
+
+@defect("vhd-bitmap-cleared", W, "sector bitmap", FIRST + 512 + BLOCK, start=dynamic)
+def vhd_block_of_which_one_bit_is_not_set(image: Forge) -> None:
+    image.write(FIRST + 512 + BLOCK + 255, b"\xfe")
 
 
 @defect("vhd-bat-beyond-disk", W, "block table", TABLE + 12, start=dynamic, implies=("vhd-table-too-large",))

@@ -70,6 +70,21 @@ def vhd_stopped_while_it_grew(image: Forge) -> None:
     image.write(END + SPAN, footer(3))
 
 
+@defect("vhd-hidden", INFO, "footer", FIRST_MAPPED + 2 * SPAN + 85, start=mapped)
+def vhd_hidden_by_xenserver(image: Forge) -> None:
+    change_footers(image, 85, b"\1")
+
+
+@defect("vhd-batmap-missing", W, "batmap", MAP, start=mapped)
+def vhd_map_lost_on_growth(image: Forge) -> None:
+    image.write(MAP, bytes(1024))
+
+
+@defect("vhd-batmap-missing", W, "batmap", MAP, start=mapped)
+def vhd_map_of_an_unknown_version(image: Forge) -> None:
+    image.write(MAP + 20, struct.pack(">I", 0x10003))
+
+
 @defect("vhd-batmap-place", W, "batmap", MAP, start=mapped)
 def vhd_map_behind_the_end(image: Forge) -> None:
     image.write(MAP + 8, struct.pack(">Q", 1 << 40))

@@ -35,7 +35,7 @@ def test_what_is_found_of_a_defect(defect: Defect) -> None:
     told = [str(finding) for finding in findings]
     named = [finding for finding in findings if finding.code == defect.code]
     assert [(found.severity, found.structure, found.offset) for found in named] == [
-        (defect.severity, defect.structure, defect.offset)
+        (defect.severity, defect.structure, offset) for offset in (defect.offset, *defect.also)
     ], told
     allowed = {defect.code, *defect.implies}
     assert not [finding for finding in findings if finding.code not in (*before, *allowed)], told

@@ -94,7 +94,7 @@ WRONG_CHECKSUMS = ["vhd-footer-checksum", "vhd-header-checksum", "vhd-bitmap-bey
 FOUND_IN_VHDS = {
     "dfvfs-ext2.vhd.gz": [],
     "dfvfs-fat-differential.vhd.gz": [],
-    "dfvfs-image-differential.vhd.gz": WRONG_CHECKSUMS,
+    "dfvfs-image-differential.vhd.gz": [*WRONG_CHECKSUMS[:2], "vhd-locator-no-path", *WRONG_CHECKSUMS[2:]],
     "dfvfs-image.vhd.gz": WRONG_CHECKSUMS[:1],
     "qemu-d2v-zerofilled.vhd.bz2": ["blocks-all-zero", "vhd-table-padding"],
     "qemu-hyperv2012r2-dynamic.vhd.bz2": [],

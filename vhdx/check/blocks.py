@@ -10,11 +10,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import islice
 
-from vhdx.check.finding import Finding, counted, found
+from vhdx.check.finding import MOST_OF_A_CODE, MOST_OF_ALL, Finding, counted, found
 from vhdx.check.metadata import Disk
 from vhdx.check.reading import pieces
 from vhdx.check.regions import Regions
 from vhdx.extents import Range
+from vhdx.format import bat
 from vhdx.format.bat import BITMAP_BLOCK_SIZE, ENTRY_SIZE, BatLayout, BitmapState, PayloadState
 from vhdx.format.bat import file_offset as place_of
 from vhdx.format.bat import state as state_of
@@ -64,6 +65,8 @@ class Table:
     _end: int = 0
     _chunk: int = 0
     _partial: "array[int]" = field(default_factory=lambda: array("Q"))
+    _overlapping: dict[int, Range] = field(default_factory=dict)
+    _overlaps: int = 0
 
     @property
     def layout(self) -> BatLayout:
@@ -95,9 +98,12 @@ class Table:
                 continue
             # Nearly all entries of a large disk are like this, and right.
             usual = raw & _NOT_PLACE == _FULLY_PRESENT and index - chunk < blocks
-            if not usual or not self._present(raw - _FULLY_PRESENT):
+            if not usual or not self._present(index, raw - _FULLY_PRESENT):
                 yield from self._payload(index, raw)
+            if self._overlaps > MOST_OF_ALL:
+                break
         yield from self._settle(None)
+        yield from self._shared(needed)
         rest = scan(self.view, Range(self.region.offset + needed, self.region.length - needed))
         for index, raw in islice(rest, 1):
             last = layout.entries - 1
@@ -105,12 +111,17 @@ class Table:
             yield found("bat-padding", self.at(last + 1 + index), message)
         yield from self._sums()
 
-    def _present(self, offset: int) -> bool:
-        """Count a fully present block, when its place is right; else nothing is done."""
+    def _present(self, index: int, offset: int) -> bool:
+        """Count a fully present block, when its place may be right; else nothing is done."""
         length = self.disk.layout.block_size
         end = offset + length
-        if not offset or end > self.size or self.places.take(offset, length, Owner.BLOCK):
+        if offset < AREA or end > self.size:
             return False
+        before = self.places.take(offset, length, Owner.BLOCK)
+        if before is Owner.STRUCTURE:
+            return False
+        if before is not Owner.FREE:
+            self._note(index, Range(offset, length))
         self.present += 1
         self.placed += 1
         self.breaks += offset != self._end
@@ -138,13 +149,13 @@ class Table:
             case PayloadState.UNDEFINED | PayloadState.UNMAPPED:
                 self.undefined += state == PayloadState.UNDEFINED
                 if offset:
-                    yield from self._block(what, at, offset)
+                    yield from self._block(what, index, offset)
             case PayloadState.FULLY_PRESENT | PayloadState.PARTIALLY_PRESENT:
                 self.present += 1
                 if state == PayloadState.PARTIALLY_PRESENT:
                     yield from self._partially(block, what, at)
                 if offset:
-                    yield from self._block(what, at, offset)
+                    yield from self._block(what, index, offset)
                 else:
                     yield found("bat-no-place", at, f"{what}: it is present, yet has no place in the file")
             case _:
@@ -158,8 +169,8 @@ class Table:
             message = f"{what}: it is partially present, yet there is no parent for the rest"
             yield found("bat-partial-without-parent", at, message)
 
-    def _block(self, what: str, at: int, offset: int) -> Iterator[Finding]:
-        yield from self._take(what, at, Range(offset, self.layout.block_size), Owner.BLOCK)
+    def _block(self, what: str, index: int, offset: int) -> Iterator[Finding]:
+        yield from self._take(what, index, Range(offset, self.layout.block_size), Owner.BLOCK)
         self.placed += 1
         self.breaks += offset != self._end
         self._end = offset + self.layout.block_size
@@ -176,9 +187,10 @@ class Table:
                 yield found("bat-bitmap-without-parent", at, f"{what}: it is there, though there is no parent")
             if offset:
                 usable = Range(offset, BITMAP_BLOCK_SIZE)
-                problems = list(self._take(what, at, usable, Owner.BITMAP))
+                overlaps = self._overlaps
+                problems = list(self._take(what, index, usable, Owner.BITMAP))
                 yield from problems
-                if problems:
+                if problems or self._overlaps > overlaps:
                     # Its bits would be those of something else.
                     self._partial = array("Q")
             else:
@@ -218,8 +230,8 @@ class Table:
         self.empty += not value & inside
         self.full += value & inside == inside
 
-    def _take(self, what: str, at: int, place: Range, owner: Owner) -> Iterator[Finding]:
-        where = f"{what}: its place at {place.offset} of {place.length} bytes"
+    def _take(self, what: str, index: int, place: Range, owner: Owner) -> Iterator[Finding]:
+        at, where = self.at(index), f"{what}: its place at {place.offset} of {place.length} bytes"
         if place.end > self.size:
             message = f"{where} reaches past the end of the file at {self.size}; the file was cut off"
             yield found("bat-beyond-end", at, message)
@@ -228,9 +240,31 @@ class Table:
         if before is Owner.STRUCTURE or place.offset < AREA:
             yield found("bat-in-structure", at, f"{where} lies on the log or on a region; do not write to this image")
         elif before is not Owner.FREE:
-            other = "another block" if before is Owner.BLOCK else "a sector bitmap"
-            message = f"{where} belongs to {other} too; do not write to this image, copy what can be read"
-            yield found("bat-overlap", at, message)
+            self._note(index, place)
+
+    def _note(self, index: int, place: Range) -> None:
+        self._overlaps += 1
+        if len(self._overlapping) < MOST_OF_A_CODE:
+            self._overlapping[index] = place
+
+    def _shared(self, needed: int) -> Iterator[Finding]:
+        """Every block or bitmap that lies where one before it does, with the name of that one for as many as are told.
+
+        Which that is takes another pass over the table, so all of them are looked for together.
+        """
+        if not self._overlapping:
+            return
+        entries = scan(self.view, Range(self.region.offset, needed))
+        others = bat.sharers(entries, self.layout, self._overlapping)
+        for index, place in self._overlapping.items():
+            what, other = bat.owner(self.layout, index), others[index]
+            message = (
+                f"{what} (entry {index}): its place at {place.offset} of {place.length} bytes belongs to "
+                f"{bat.owner(self.layout, other)} (entry {other}) too; do not write to this image"
+            )
+            yield found("bat-overlap", self.at(index), message)
+        for _ in range(self._overlaps - len(self._overlapping)):
+            yield found("bat-overlap", None, "one more block on the place of another")
 
     def _sums(self) -> Iterator[Finding]:
         layout, at = self.layout, self.region.offset

@@ -74,6 +74,13 @@ class _Walk:
     def found(self, path: str, code: str, message: str) -> Finding:
         return replace(found(code, None, message), file=self.files.describe(path))
 
+    def of(self, child: _Layer, code: str, message: str) -> Finding:
+        """A finding about the link of *child*, by the rules of its format."""
+        finding = self.found(child.path, code, message)
+        if child.info.format is ImageFormat.VHD and finding.section:
+            return replace(finding, section="VHD 1.0 parent locator")
+        return finding
+
     def admit(self, path: str, child: _Layer | None, seen: set[Hashable]) -> Finding | None:
         """Why the walk ends before *path*, or None; *seen* takes it."""
         identity = self.files.stat(path).identity
@@ -108,16 +115,16 @@ class _Walk:
         if recorded is not None:
             direct = posixpath.normpath(posixpath.join(home, recorded.replace("\\", "/")))
             if direct == posixpath.normpath(child.path):
-                yield self.found(child.path, "chain-circle", f"it records itself, {recorded!r}, as its parent")
+                yield self.of(child, "chain-circle", f"it records itself, {recorded!r}, as its parent")
                 return None
             if direct not in candidates(self.files, child.path, _only(link, recorded), self.policy):
                 message = f"the recorded relative path {recorded!r} leads out of the directory and was not followed"
-                yield self.found(child.path, "chain-path-escapes", message)
+                yield self.of(child, "chain-path-escapes", message)
         chosen = yield from self._choose(child, link)
         if chosen is not None and direct is not None and posixpath.normpath(chosen.path) != direct:
             name = self.files.describe(chosen.path)
             message = f"the recorded relative path {recorded!r} does not lead to {name}; relink it"
-            yield self.found(child.path, "chain-stale-path", message)
+            yield self.of(child, "chain-stale-path", message)
         return chosen
 
     def _choose(self, child: _Layer, link: ParentLink) -> Generator[Finding, None, Candidate | None]:
@@ -148,17 +155,17 @@ class _Walk:
                 f"{'; '.join(text for _, text in mismatched)}, recorded is {ids}: it was changed after the child was "
                 "made, or is another; if it is known to be right, relink the child to it"
             )
-            yield self.found(child.path, "chain-parent-mismatch", message)
+            yield self.of(child, "chain-parent-mismatch", message)
             return mismatched[0][0]
         if other_format:
             message = f"{'; '.join(other_format)}: not of the format of the child, {child.info.format.value}"
-            yield self.found(child.path, "chain-format", message)
+            yield self.of(child, "chain-format", message)
             return None
         if unreadable:
             return unreadable[0]
         paths = "; ".join(f"{key} {path!r}" for key, path in link.paths.items())
         message = f"recorded are {paths}; {'; '.join(tried) or 'none of them may be followed'}"
-        yield self.found(child.path, "chain-parent-missing", f"{message}; bring the parent there or relink the child")
+        yield self.of(child, "chain-parent-missing", f"{message}; bring the parent there or relink the child")
         return None
 
     def link(self, child: _Layer, parent: _Layer, found_by: Candidate) -> Iterator[Finding]:
@@ -170,10 +177,10 @@ class _Walk:
         yield from self._shape(child, parent)
         if below.log is LogState.DIRTY:
             message = f"the log of {self.files.describe(parent.path)} is to be replayed, which opening for writing does"
-            yield self.found(child.path, "chain-parent-log", message)
+            yield self.of(child, "chain-parent-log", message)
         if above.format is ImageFormat.VHDX and above.disk_id != below.disk_id:
             message = f"the disk ids {above.disk_id} and, of the parent, {below.disk_id} are not the same"
-            yield self.found(child.path, "chain-disk-id", message)
+            yield self.of(child, "chain-disk-id", message)
 
     def _identity(
         self, child: _Layer, parent: _Layer, link: ParentLink, found_by: Candidate
@@ -181,30 +188,30 @@ class _Walk:
         name = self.files.describe(parent.path)
         which = "id" if link.linkage == parent.info.linkage else "second id"
         how = f"the file name in {found_by.key}" if found_by.by_name else found_by.key
-        yield self.found(child.path, "chain-link", f"the parent is {name} by its recorded {which}, found by {how}")
+        yield self.of(child, "chain-link", f"the parent is {name} by its recorded {which}, found by {how}")
         if link.linkage != parent.info.linkage:
             message = f"only the second recorded id is that of {name}: a merge may have been stopped; run it again"
-            yield self.found(child.path, "chain-linkage2", message)
+            yield self.of(child, "chain-linkage2", message)
         assert parent.info.linkage is not None
         of_parent = children(self.files, parent.path, parent.info.linkage, self.policy, new_id=self.new_id)
         others = [path for path in of_parent if posixpath.normpath(path) != posixpath.normpath(child.path)]
         if others:
             message = f"{name} is also the parent of {', '.join(map(self.files.describe, others))}"
-            yield self.found(child.path, "chain-siblings", message)
+            yield self.of(child, "chain-siblings", message)
 
     def _shape(self, child: _Layer, parent: _Layer) -> Iterator[Finding]:
         above, below = child.info, parent.info
         if above.logical_sector_size != below.logical_sector_size:
             message = f"sectors have {above.logical_sector_size} bytes and, in the parent, {below.logical_sector_size}"
-            yield self.found(child.path, "chain-sector-size", message)
+            yield self.of(child, "chain-sector-size", message)
         sizes = f"the disk has {above.virtual_size} bytes and, in the parent, {below.virtual_size}"
         if above.virtual_size < below.virtual_size:
-            yield self.found(child.path, "chain-child-smaller", f"{sizes}: {_UNSEEN}")
+            yield self.of(child, "chain-child-smaller", f"{sizes}: {_UNSEEN}")
         elif above.virtual_size > below.virtual_size:
-            yield self.found(child.path, "chain-child-larger", f"{sizes}: what the parent lacks reads as zeros")
+            yield self.of(child, "chain-child-larger", f"{sizes}: what the parent lacks reads as zeros")
         if below.block_size is not None and above.block_size != below.block_size:
             message = f"blocks have {above.block_size} bytes and, in the parent, {below.block_size}"
-            yield self.found(child.path, "chain-block-size", message)
+            yield self.of(child, "chain-block-size", message)
 
 
 def _only(link: ParentLink, recorded: str) -> ParentLink:

@@ -7,6 +7,7 @@ from uuid import UUID
 from vhdx.check.container import MIB, first_set
 from vhdx.check.finding import Finding, found
 from vhdx.check.locator import check_locator
+from vhdx.check.overlapping import overlapping
 from vhdx.extents import Range
 from vhdx.format.bat import BatLayout
 from vhdx.format.metadata import (
@@ -168,15 +169,11 @@ def _known_marks(entry: TableEntry, at: int) -> Iterator[Finding]:
 
 
 def _overlaps(usable: Sequence[tuple[TableEntry, int]]) -> Iterator[Finding]:
-    before: TableEntry | None = None
-    for entry, at in sorted(usable, key=lambda item: item[0].range):
-        if not entry.length:
-            continue
-        if before is not None and entry.offset < before.range.end:
-            message = f"{_name(before)} at {before.offset} of the region and {_name(entry)} at {entry.offset} overlap"
-            yield found("metadata-item-overlap", at, message)
-        if before is None or entry.range.end > before.range.end:
-            before = entry
+    places = {id(entry): at for entry, at in usable}
+    names = {str(number): entry for number, (entry, _) in enumerate(usable)}
+    for (first, one), (second, other) in overlapping((name, entry.range) for name, entry in names.items()):
+        which = f"{_name(names[first])} at {one.offset} of the region and {_name(names[second])} at {other.offset}"
+        yield found("metadata-item-overlap", places[id(names[second])], f"{which} overlap")
 
 
 def _totals(entries: Sequence[TableEntry], table: int) -> Iterator[Finding]:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from vhdx.check.container import MIB, first_set
 from vhdx.check.finding import Finding, found
+from vhdx.check.overlapping import overlapping
 from vhdx.extents import Range
 from vhdx.format import checksum
 from vhdx.format.header import AREA
@@ -127,12 +128,6 @@ def _kind(entry: RegionEntry, at: int) -> Iterator[Finding]:
 
 
 def _overlaps(places: Sequence[tuple[str, Range]], table: int) -> Iterator[Finding]:
-    ordered = sorted(places, key=lambda item: item[1])
-    furthest = ordered[:1]
-    for name, place in ordered[1:]:
-        before, taken = furthest[0]
-        if place.offset < taken.end:
-            message = f"the {before} at {taken.offset} and the {name} at {place.offset} overlap; do not write to it"
-            yield found("region-overlap", table, message)
-        if place.end > taken.end:
-            furthest = [(name, place)]
+    for (before, taken), (name, place) in overlapping(places):
+        message = f"the {before} at {taken.offset} and the {name} at {place.offset} overlap; do not write to it"
+        yield found("region-overlap", table, message)

@@ -4,6 +4,7 @@ from collections.abc import Generator, Iterator
 from typing import NamedTuple
 
 from vhdx.check.finding import Finding, found
+from vhdx.check.vhd_batmap import MAKER
 from vhdx.check.vhd_blocks import check_table
 from vhdx.check.vhd_header import check_header
 from vhdx.check.vhd_origin import check_origin
@@ -17,6 +18,7 @@ from vhdx.storage.transfer import pread
 _MIB = 1 << 20
 _CHECKSUM = 64
 _FEATURES = (2, 3)
+_HIDDEN = b"\1".ljust(427, b"\0")
 
 
 class _Copy(NamedTuple):
@@ -71,8 +73,9 @@ def _footers(storage: Storage, size: int) -> Generator[Finding, None, _Chosen | 
         yield found("vhd-footer-end-missing", size, message)
     elif best is not last and not last.sealed:
         yield found("vhd-footer-other-checksum", last.offset, "its checksum is wrong; the copy at the start counts")
-    elif size - last.offset == OLD_SIZE:
-        yield found("vhd-footer-old", last.offset, "it has 511 bytes, as programs before 2004 wrote it")
+    if last is not None and size - last.offset == OLD_SIZE:
+        message = "it has 511 bytes, as programs before 2004 wrote it, or the last byte of the file was cut off"
+        yield found("vhd-footer-old", last.offset, message)
     if footer.is_dynamic and last is not None:
         yield from _copy(first, last)
     return _Chosen(footer, best.offset, size if last is None else last.offset)
@@ -109,6 +112,9 @@ def _values(footer: Footer, at: int) -> Generator[Finding, None, bool]:
     if footer.version >> 16 != 1:
         yield found("vhd-footer-version", at + 12, f"version {footer.version:#x} of the format is not known")
         usable = False
+    elif footer.version & 0xFFFF:
+        message = f"the version is {footer.version >> 16}.{footer.version & 0xFFFF}, and only 1.0 was ever published"
+        yield found("vhd-footer-minor-version", at + 12, message)
     if footer.disk_type not in tuple(VhdType):
         yield found("vhd-footer-type", at + 60, f"disks of type {footer.disk_type} are not known")
         usable = False
@@ -120,7 +126,9 @@ def _values(footer: Footer, at: int) -> Generator[Finding, None, bool]:
         yield found("vhd-disk-too-large", at + 48, message)
     if footer.features not in _FEATURES:
         yield found("vhd-footer-features", at + 8, f"the features are {footer.features:#x}, neither 0x2 nor 0x3")
-    if any(footer.reserved):
+    if footer.reserved == _HIDDEN and footer.creator.startswith(MAKER):
+        yield found("vhd-hidden", at + 85, "vhd-util has hidden the image: only its children are to be used")
+    elif any(footer.reserved):
         yield found("vhd-footer-reserved", at + 85, "reserved bytes are not zero")
     if footer.saved_state:
         message = "a machine was suspended with the disk; wake it and shut it down before the disk is changed"
@@ -140,5 +148,8 @@ def _fixed(footer: Footer, at: int, size: int, end: int) -> Iterator[Finding]:
         yield found("vhd-fixed-file-short", None, message)
     elif place.end < end:
         yield found("vhd-fixed-file-long", None, f"{end - place.end} bytes lie between the disk and the footer")
-    if footer.current_size % _MIB or size != footer.current_size + SIZE:
+    if footer.current_size % _MIB:
         yield found("vhd-not-azure", None, f"a disk of {footer.current_size} bytes is not whole MiB, as Azure asks for")
+    elif size != footer.current_size + SIZE:
+        message = f"a file of {size} bytes is not the disk of {footer.current_size} and {SIZE} more, as Azure asks for"
+        yield found("vhd-not-azure", None, message)

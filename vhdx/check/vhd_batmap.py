@@ -20,9 +20,9 @@ from vhdx.storage.transfer import PIECE, pread, preads
 _HEADER = struct.Struct(">8sQIII")
 _COOKIE = b"tdbatmap"
 _SIGNED, _LATEST = 0x00010001, 0x00010002
-_MAKER = b"tap"
-_BEFORE_MAPS = 0x00000001
-"""The version of the maker that wrote none yet."""
+MAKER = b"tap"
+_BEFORE_MAPS, _ALWAYS_MAPS, _OTHERS = 0x00000001, 0x00010002, 0x00020000
+"""The version of the maker that wrote none yet, that from which on it refuses files without, and one of no maker."""
 _HIGH = bytes(range(128, 256))
 _AT_ONCE = 64
 """Bitmaps that are read in one call."""
@@ -40,10 +40,17 @@ def find_batmap(
 ) -> Generator[Finding, None, Batmap | None]:
     """The map, where there is a sound one; *end* is where everything but the footer has to end."""
     at = header.table_offset + -(-header.max_entries * ENTRY_SIZE // SECTOR) * SECTOR
-    if not footer.creator.startswith(_MAKER) or footer.creator_version <= _BEFORE_MAPS or at + SECTOR > end:
+    if not footer.creator.startswith(MAKER) or footer.creator_version <= _BEFORE_MAPS:
         return None
-    cookie, offset, sectors, version, checksum = _HEADER.unpack_from(pread(storage, at, SECTOR))
-    if cookie != _COOKIE or version > _LATEST:
+    inside = at + SECTOR <= end
+    cookie, offset, sectors, version, checksum = _HEADER.unpack(
+        pread(storage, at, _HEADER.size) if inside else bytes(_HEADER.size)
+    )
+    if cookie != _COOKIE or version not in (_SIGNED, _LATEST):
+        if _ALWAYS_MAPS <= footer.creator_version < _OTHERS:
+            made = f"{footer.creator_version >> 16}.{footer.creator_version & 0xFFFF}"
+            message = f"no map of full blocks that is known is there, and tapdisk {made}, which made the file, has one"
+            yield found("vhd-batmap-missing", at if inside else None, message)
         return None
     bits = Range(offset, sectors * SECTOR)
     needed = -(-layout.blocks // 8)
@@ -79,7 +86,7 @@ class FullBlocks:
 
     def look(self, block: int, place: int) -> Iterator[Finding]:
         """Note a block that lies at byte *place*; what is found of those noted so far comes now and then."""
-        if self._is_called_full(block):
+        if self.calls_full(block):
             self._waiting.append((block, place))
             if len(self._waiting) == _AT_ONCE:
                 yield from self.findings()
@@ -93,7 +100,8 @@ class FullBlocks:
                 message = f"block {block} is called full, though its sector bitmap at {place} is not all ones"
                 yield found("vhd-batmap-full", self._map.offset + block // 8, message)
 
-    def _is_called_full(self, block: int) -> bool:
+    def calls_full(self, block: int) -> bool:
+        """Whether the map does; to be asked for blocks in ascending order."""
         number, within = divmod(block // 8, PIECE)
         if number != self._page[0]:
             start = number * PIECE

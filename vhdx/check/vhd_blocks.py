@@ -1,76 +1,39 @@
 """The block table of a VHD, the places that it gives, and what they leave of the file (VHD 1.0)."""
 
 from array import array
+from bisect import bisect_left
 from collections.abc import Iterator
 from heapq import merge
 
-from vhdx.check.finding import Finding, counted, found
+from vhdx.check.finding import MOST_OF_A_CODE, Finding, counted, found
 from vhdx.check.reading import is_blank, pieces
 from vhdx.check.vhd_batmap import FullBlocks
+from vhdx.check.vhd_bits import ClearedBits
 from vhdx.check.vhd_header import VhdDisk
 from vhdx.extents import Range
 from vhdx.format import vhd_bat
 from vhdx.format.vhd_bat import ENTRY_SIZE, SECTOR, UNUSED
+from vhdx.image.vhd_sharing import ascending
 from vhdx.storage.base import Storage
 from vhdx.storage.transfer import PIECE, pread
 
-_PAGE = 1 << 14
-
-
-class Slots:
-    """Where blocks of one length begin, in sectors: a number for each length of the file, made where a block lies."""
-
-    def __init__(self, span: int) -> None:
-        self._span = span
-        self._pages: dict[int, array[int]] = {}
-
-    def take(self, start: int) -> int | None:
-        """Note a block, unless one is in its way: then nothing changes, and the result is where that one begins."""
-        slot = start // self._span
-        for near in (slot, slot - 1, slot + 1):
-            page = self._pages.get(near // _PAGE)
-            other = page[near % _PAGE] - 1 if page is not None else -1
-            if other >= 0 and abs(other - start) < self._span:
-                return other
-        page = self._pages.setdefault(slot // _PAGE, array("Q", bytes(8 * _PAGE)))
-        page[slot % _PAGE] = start + 1
-        return None
-
-    def starts(self) -> Iterator[int]:
-        """Where the blocks begin, ascending."""
-        for _, page in sorted(self._pages.items()):
-            yield from (start - 1 for start in page if start)
-
 
 def check_table(storage: Storage, disk: VhdDisk, *, deep: bool) -> Iterator[Finding]:
-    """Every entry in use; with *deep* also the content of its block."""
-    layout = disk.layout
-    slots = Slots(layout.span // SECTOR)
+    """Every entry in use, and the bitmaps of the blocks; with *deep* also their content.
+
+    Of blocks that overlap neither bitmaps nor content are read: those may be of something else, again and again.
+    """
+    starts, shared = array("I"), array("I")
     clear = max(place.end for _, place in disk.structures)
-    full = None if disk.batmap is None else FullBlocks(storage, disk.batmap, layout)
-    zeros = 0
-    for block, start in entries(storage, Range(disk.table_offset, layout.blocks * ENTRY_SIZE)):
-        place = Range(start * SECTOR, layout.span)
-        problem = _place(disk, block, place, clear, slots)
-        if problem is not None:
+    for block, start in entries(storage, disk.table):
+        problem = _place(disk, block, start, clear)
+        if problem is None:
+            starts.append(start)
+        else:
             yield problem
-            continue
-        if block == layout.blocks - 1 and layout.has_parent:
-            yield from _last_bits(storage, disk, block, place)
-        if full is not None:
-            yield from full.look(block, place.offset)
-        if deep:
-            try:
-                zeros += is_blank(storage, Range(place.offset + layout.bitmap_size, layout.block_size))
-            except OSError as error:
-                reason = error.strerror or str(error)
-                yield found("block-unreadable", place.offset, f"block {block} cannot be read ({reason})")
-    if zeros:
-        message = f"{counted(zeros, 'block')} of nothing but zeros; compacting gives them back"
-        yield found("blocks-all-zero", disk.table_offset, message)
-    if full is not None:
-        yield from full.findings()
-    yield from _unused(disk, slots)
+    yield from _overlaps(storage, disk, starts, shared)
+    yield from _content(storage, disk, clear, shared, deep=deep)
+    yield from _unused(disk, starts)
     yield from _behind(storage, disk)
 
 
@@ -86,37 +49,99 @@ def entries(storage: Storage, table: Range) -> Iterator[tuple[int, int]]:
                 yield number, start
 
 
-def _place(disk: VhdDisk, block: int, place: Range, clear: int, slots: Slots) -> Finding | None:
-    at = disk.table_offset + block * ENTRY_SIZE
-    what = f"block {block} at {place.offset}"
+def _place(disk: VhdDisk, block: int, start: int, clear: int) -> Finding | None:
+    place = Range(start * SECTOR, disk.layout.span)
+    if clear <= place.offset and place.end <= disk.end:
+        return None
+    at, what = disk.table_offset + block * ENTRY_SIZE, f"block {block} at {place.offset}"
     if place.end > disk.end:
         message = f"{what} reaches past the end of the file, or to the footer, at {disk.end}"
         return found("vhd-bat-beyond-end", at, message)
-    if place.offset < clear:
-        for name, taken in disk.structures:
-            if place.offset < taken.end and taken.offset < place.end:
-                return found("vhd-bat-in-structure", at, f"{what} lies on the {name}; do not write to this image")
-    other = slots.take(place.offset // SECTOR)
-    if other is not None:
-        message = f"{what} and the block at {other * SECTOR} overlap; do not write to this image"
-        return found("vhd-bat-overlap", at, message)
+    for name, taken in disk.structures:
+        if place.offset < taken.end and taken.offset < place.end:
+            return found("vhd-bat-in-structure", at, f"{what} lies on the {name}; do not write to this image")
     return None
 
 
-def _last_bits(storage: Storage, disk: VhdDisk, block: int, place: Range) -> Iterator[Finding]:
+def _overlaps(
+    storage: Storage, disk: VhdDisk, starts: "array[int]", shared: "array[int]"
+) -> Iterator[Finding]:
+    """Every two blocks that follow each other in the file and overlap; *shared* takes where such blocks begin."""
+    pairs: list[tuple[int, int]] = []
+    count, before = 0, -disk.layout.span
+    for start in ascending(starts):
+        if (start - before) * SECTOR < disk.layout.span:
+            count += 1
+            shared.extend(number for number in (before, start) if not shared or shared[-1] != number)
+            if len(pairs) < MOST_OF_A_CODE:
+                pairs.append((before, start))
+        before = start
+    blocks: dict[int, list[int]] = {start: [] for pair in pairs for start in pair}
+    for block, start in entries(storage, disk.table) if pairs else ():
+        if start in blocks and len(blocks[start]) <= MOST_OF_A_CODE:
+            blocks[start].append(block)
+    for first, second in pairs:
+        number, other = (blocks[first].pop(0), blocks[first][0]) if first == second else (
+            blocks[first][-1], blocks[second][0]
+        )
+        message = f"block {number} at {first * SECTOR} and block {other} at {second * SECTOR} overlap"
+        at = disk.table_offset + max(number, other) * ENTRY_SIZE
+        yield found("vhd-bat-overlap", at, f"{message}; do not write to this image")
+    for _ in range(count - len(pairs)):
+        yield found("vhd-bat-overlap", None, "two more blocks overlap")
+
+
+def _content(
+    storage: Storage, disk: VhdDisk, clear: int, shared: "array[int]", *, deep: bool
+) -> Iterator[Finding]:
+    layout = disk.layout
+    full = None if disk.batmap is None else FullBlocks(storage, disk.batmap, layout)
+    bits = None if layout.has_parent else ClearedBits(storage, layout, deep=deep)
+    zeros = 0
+    for block, start in entries(storage, disk.table):
+        if _is_in(shared, start) or _place(disk, block, start, clear) is not None:
+            continue
+        place = start * SECTOR
+        if block == layout.blocks - 1 and layout.has_parent:
+            yield from _last_bits(storage, disk, block, place)
+        if full is not None and full.calls_full(block):
+            yield from full.look(block, place)
+        elif bits is not None:
+            yield from bits.look(block, place)
+        if deep:
+            try:
+                zeros += is_blank(storage, Range(place + layout.bitmap_size, layout.block_size))
+            except OSError as error:
+                reason = error.strerror or str(error)
+                yield found("block-unreadable", place, f"block {block} cannot be read ({reason})")
+    if zeros:
+        message = f"{counted(zeros, 'block')} of nothing but zeros; compacting gives them back"
+        yield found("blocks-all-zero", disk.table_offset, message)
+    if full is not None:
+        yield from full.findings()
+    if bits is not None:
+        yield from bits.findings()
+
+
+def _is_in(numbers: "array[int]", number: int) -> bool:
+    at = bisect_left(numbers, number)
+    return at < len(numbers) and numbers[at] == number
+
+
+def _last_bits(storage: Storage, disk: VhdDisk, block: int, place: int) -> Iterator[Finding]:
     layout = disk.layout
     count = (layout.virtual_size - block * layout.block_size) // SECTOR
-    bitmap = vhd_bat.reverse_bits(pread(storage, place.offset, layout.bitmap_size))
+    bitmap = vhd_bat.reverse_bits(pread(storage, place, layout.bitmap_size))
     inside = int.from_bytes(bitmap, "little") & ((1 << layout.sectors_per_block) - 1)
     if inside >> count:
         message = f"bits of block {block} are set for sectors behind the end of the disk"
-        yield found("vhd-bitmap-beyond-disk", place.offset, message)
+        yield found("vhd-bitmap-beyond-disk", place, message)
 
 
-def _unused(disk: VhdDisk, slots: Slots) -> Iterator[Finding]:
+def _unused(disk: VhdDisk, starts: "array[int]") -> Iterator[Finding]:
     """What would hold whole blocks and belongs to nothing; less than that is what aligning them takes."""
     span = disk.layout.span
-    blocks = (Range(start * SECTOR, span) for start in slots.starts())
+    blocks = (Range(start * SECTOR, span) for start in ascending(starts))
     others = sorted([*(place for _, place in disk.structures), *disk.rooms])
     end = room = 0
     for place in merge(blocks, others, [Range(disk.end, 0)]):
@@ -129,13 +154,16 @@ def _unused(disk: VhdDisk, slots: Slots) -> Iterator[Finding]:
 
 
 def _behind(storage: Storage, disk: VhdDisk) -> Iterator[Finding]:
-    """What the table has behind the last block of the disk: entries, then padding to a whole sector."""
+    """What the table has behind the last block of the disk: entries, then padding to a whole sector.
+
+    Zeros there are what blktap and Disk2vhd write: no block can begin at the copy of the footer.
+    """
     layout, at = disk.layout, disk.table_offset
     used, claimed = layout.blocks * ENTRY_SIZE, disk.max_entries * ENTRY_SIZE
     end = min(-(-claimed // SECTOR) * SECTOR, disk.end - at)
     extra = pread(storage, at + used, min(max(end - used, 0), PIECE))
     inside = max(min(claimed - used, len(extra)), 0)
-    if extra[:inside].strip(b"\xff"):
+    if any(start not in (UNUSED, 0) for start in vhd_bat.decode_entries(extra[: inside // ENTRY_SIZE * ENTRY_SIZE])):
         message = f"entries are in use behind the last block of the disk, {layout.blocks - 1}"
         yield found("vhd-bat-beyond-disk", at + used, message)
     if extra[inside:].strip(b"\xff"):

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from vhdx.check.container import first_set
 from vhdx.check.finding import Finding, found
+from vhdx.check.overlapping import overlapping
 from vhdx.check.vhd_batmap import Batmap, find_batmap
 from vhdx.extents import Range
 from vhdx.format import vhd_checksum, vhd_header, vhd_locator
@@ -18,6 +19,8 @@ from vhdx.storage.transfer import pread
 _CHECKSUM = 36
 _NAME, _LOCATORS, _RESERVED, _RESERVED2 = 64, 576, 60, 768
 _CODES = {b"W2ku", b"W2ru", b"Wi2k", b"Wi2r", b"MacX", b"Mac "}
+_TEXT = {b"W2ku", b"W2ru", b"MacX"}
+"""Those that programs of today follow."""
 
 
 class VhdDisk(NamedTuple):
@@ -33,6 +36,11 @@ class VhdDisk(NamedTuple):
     structures: tuple[tuple[str, Range], ...]
     rooms: tuple[Range, ...]
     batmap: Batmap | None
+
+    @property
+    def table(self) -> Range:
+        """The entries of the blocks that the disk has."""
+        return Range(self.table_offset, self.layout.blocks * ENTRY_SIZE)
 
 
 def check_header(storage: Storage, footer: Footer, at: int, end: int) -> Generator[Finding, None, VhdDisk | None]:
@@ -79,6 +87,9 @@ def _values(header: DynamicHeader, at: int, layout: VhdLayout, end: int) -> Gene
     if header.version >> 16 != 1:
         yield found("vhd-header-version", at + 24, f"version {header.version:#x} is not known")
         return False
+    if header.version & 0xFFFF:
+        message = f"the version is {header.version >> 16}.{header.version & 0xFFFF}, and only 1.0 was ever published"
+        yield found("vhd-header-minor-version", at + 24, message)
     if header.data_offset not in (NO_OFFSET, 0xFFFFFFFF):
         yield found("vhd-header-next", at + 8, f"another structure is named at {header.data_offset}; there is none")
     reason = vhd_header.block_size_fault(header.block_size)
@@ -119,6 +130,9 @@ def _locators(
     name = vhd_locator.decode_name(header.parent_name)
     places: list[tuple[str, Range]] = []
     codes: set[bytes] = set()
+    if name is not None and header.parent_id != NO_PARENT and not _TEXT & {entry.code for entry in header.entries}:
+        message = f"only the name in the header, {name!r}, tells where the parent lies, which other programs do not use"
+        yield found("vhd-locator-no-path", at + _LOCATORS, message)
     for number in range(vhd_locator.COUNT):
         start = number * vhd_locator.ENTRY.size
         raw = header.locators[start : start + vhd_locator.ENTRY.size]
@@ -132,8 +146,12 @@ def _locators(
             message = f"locator {entry.code!r} at {entry.data_offset} reaches past the end of the file, or the footer"
             yield found("vhd-locator-beyond-end", spot, message)
             continue
-        if entry.data_length:
-            places.append((f"parent locator {entry.code!r}", Range(entry.data_offset, entry.data_length)))
+        if not entry.data_length and entry.code not in _CODES:
+            continue
+        if not entry.data_length:
+            yield found("vhd-locator-empty", spot, f"locator {entry.code!r} has no data")
+            continue
+        places.append((f"parent locator {entry.code!r}", Range(entry.data_offset, entry.data_length)))
         if entry.code in vhd_locator.KEYS:
             path = _path(storage, entry)
             if path is None:
@@ -164,10 +182,6 @@ def _base(path: str) -> str:
 
 
 def _overlaps(places: list[tuple[str, Range]]) -> Iterator[Finding]:
-    before: tuple[str, Range] | None = None
-    for name, place in sorted(places, key=lambda item: item[1]):
-        if before is not None and place.offset < before[1].end:
-            message = f"the {before[0]} at {before[1].offset} and the {name} at {place.offset} overlap"
-            yield found("vhd-overlap", place.offset, f"{message}; do not write to this file")
-        if before is None or place.end > before[1].end:
-            before = (name, place)
+    for before, (name, place) in overlapping(places):
+        message = f"the {before.name} at {before.place.offset} and the {name} at {place.offset} overlap"
+        yield found("vhd-overlap", place.offset, f"{message}; do not write to this file")

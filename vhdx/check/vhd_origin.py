@@ -16,6 +16,8 @@ _CREATORS = frozenset(
     }
 )
 """Without the spaces or zeros at the end, of which one program writes either."""
+_HOSTS = (b"Wi2k", b"Mac ")
+"""Some programs of Linux leave zeros."""
 _EPOCH = datetime(2000, 1, 1)
 _SKEW = 86400
 """blktap counts from midnight of its own time zone, and clocks are not all right."""
@@ -31,6 +33,9 @@ def check_origin(footer: Footer, at: int, now: float) -> Iterator[Finding]:
     if footer.creator.rstrip(b"\0 ") not in _CREATORS:
         message = f"the creator {footer.creator!r} is not known; some programs take the geometry of such files as size"
         yield found("vhd-creator", at + 28, message)
+    if footer.creator_host not in _HOSTS and any(footer.creator_host):
+        message = f"the host system of the creator is {footer.creator_host!r}, neither b'Wi2k' nor b'Mac '"
+        yield found("vhd-host", at + 36, message)
     yield from _shape(footer, at)
 
 

@@ -60,7 +60,8 @@ def survey(
 
 
 def _before(room: Range, end: int) -> Range:
-    return Range(room.offset, max(min(room.end, end) - room.offset, 0))
+    start = min(room.offset, end)
+    return Range(start, min(room.end, end) - start)
 
 
 def _starts(table: BlockTable) -> "array[int]":

@@ -34,7 +34,8 @@ def command(
 ) -> None:
     """Check IMAGE against the rules of its format.
 
-    Exit code 0: clean; 1: the check could not be finished; 2: damaged; 3: only leaked space or warnings.
+    Exit code 0: clean, whatever is told for information; 1: the check could not be finished; 2: damaged; 3: only
+    warnings.
     """
     try:
         with reach.place(image) as place:
@@ -50,15 +51,15 @@ def command(
     raise Stop(code)
 
 
-def _code(severities: Iterable[Severity], codes: Iterable[str]) -> int:
+def _code(severities: Iterable[Severity]) -> int:
     worst = set(severities)
     if Severity.ERROR in worst:
         return DAMAGED
-    return MINOR if Severity.WARNING in worst or "space-unused" in codes else 0
+    return MINOR if Severity.WARNING in worst else 0
 
 
 def _print_json(name: str, findings: list[Finding]) -> int:
-    code = _code((finding.severity for finding in findings), (finding.code for finding in findings))
+    code = _code(finding.severity for finding in findings)
     print_json({"path": name, "result": _RESULTS[code], "findings": [finding_json(one) for one in findings]})
     return code
 
@@ -82,13 +83,11 @@ _RESULTS = {0: "clean", DAMAGED: "damaged", MINOR: "minor"}
 
 def _print(name: str, found: Iterable[Finding]) -> int:
     severities: dict[Severity, int] = {}
-    codes: set[str] = set()
     for finding in found:
         severities[finding.severity] = severities.get(finding.severity, 0) + 1
-        codes.add(finding.code)
         print_line(str(finding))
         print_line(f"    {REMEDIES[finding.code]}")
-    code = _code(severities, codes)
+    code = _code(severities)
     print_line(f"{name}: {_summary(severities, code)}")
     return code
 

@@ -20,7 +20,6 @@ class Findings:
         self._name = name
         self._kept: list[Finding] = []
         self._counts: Counter[Severity] = Counter()
-        self._leaked = False
         self._stopped = ""
 
     def collect(self, found: Iterable[Finding]) -> None:
@@ -28,7 +27,6 @@ class Findings:
         try:
             for finding in found:
                 self._counts[finding.severity] += 1
-                self._leaked = self._leaked or finding.code == "space-unused"
                 if self._counts[finding.severity] <= _MOST:
                     self._kept.append(finding)
         except (Error, PermissionError) as error:
@@ -41,7 +39,7 @@ class Findings:
             return Outcome("bad", "damaged", self._counted())
         if self._stopped:
             return Outcome("none", "not checked", f"the check could not be finished: {self._stopped}")
-        if self._counts[Severity.WARNING] or self._leaked:
+        if self._counts[Severity.WARNING]:
             return Outcome("poor", "readable, with flaws", self._counted())
         return Outcome("good", "clean", self._counted() or "every rule of the format is kept")
 
