@@ -76,6 +76,15 @@ def short_child() -> MemoryFileSystem:
     return files
 
 
+def ragged() -> MemoryFileSystem:
+    """A dynamic image whose disk ends inside its second block."""
+    files = MemoryFileSystem()
+    forge.create(files, MIB + 4096)
+    with disk(files, writable=1) as chain:
+        chain.write(0, pattern(1, MIB + 4096))
+    return files
+
+
 def dirty() -> MemoryFileSystem:
     """`child` with changes in the log alone."""
     files = child()

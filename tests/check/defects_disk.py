@@ -17,6 +17,7 @@ from tests.check.catalogue import (
     defect,
     fixed,
     item_entry,
+    ragged,
     short_child,
 )
 from tests.format.raw import LOCATOR_TYPE, MIB, locator
@@ -424,6 +425,16 @@ def blocks_that_share_a_half(image: Forge) -> None:
 def blocks_that_share_a_place_by_the_many(image: Forge) -> None:
     for block in (4, 5, 6):
         image.set_entry(block, image.entry(1))
+
+
+@defect("bat-last-block-short", INFO, "BAT entry", BAT + 8, start=ragged, implies=("file-size-alignment",))
+def a_file_that_ends_with_its_disk(image: Forge) -> None:
+    image.truncate(DATA + MIB + 4096)
+
+
+@defect("bat-beyond-end", E, "BAT entry", BAT + 8, start=ragged, implies=("file-size-alignment",))
+def a_file_that_ends_before_its_disk(image: Forge) -> None:
+    image.truncate(DATA + MIB + 4095)
 
 
 @defect("bat-bitmap-without-parent", W, "BAT entry", BAT + 8 * CHUNK)

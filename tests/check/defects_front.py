@@ -48,7 +48,7 @@ def cut_inside_the_headers(image: Forge) -> None:
     image.truncate(MIB - 1)
 
 
-@defect("file-size-alignment", W, "file", None)
+@defect("file-size-alignment", INFO, "file", None)
 def a_ragged_end(image: Forge) -> None:
     image.truncate(image.size + 512)
 

@@ -135,6 +135,11 @@ def vhd_of_half_a_sector(image: Forge) -> None:
     change_footers(image, 48, struct.pack(">Q", SIZE - 256))
 
 
+@defect("vhd-original-size", W, "footer", FIXED_END + 40, start=fixed)
+def vhd_made_of_half_a_sector(image: Forge) -> None:
+    change_footers(image, 40, struct.pack(">Q", SIZE - 256))
+
+
 @defect("vhd-disk-too-large", W, "footer", END + 48, start=dynamic, implies=("vhd-table-too-small", "vhd-geometry"))
 def vhd_of_3_tib(image: Forge) -> None:
     change_footers(image, 48, struct.pack(">Q", 3 << 40))
@@ -254,6 +259,11 @@ def vhd_locator_to_another_file(image: Forge) -> None:
 @defect("vhd-locator-empty", W, "parent locator", LOCATORS, start=differencing)
 def vhd_locator_without_data(image: Forge) -> None:
     change_header(image, 576 + 8, bytes(4))
+
+
+@defect("vhd-locator-space", W, "parent locator", LOCATORS + 4, start=differencing)
+def vhd_locator_without_space(image: Forge) -> None:
+    change_header(image, 576 + 4, bytes(4))
 
 
 @defect("vhd-locator-no-path", W, "parent locator", LOCATORS, start=differencing)

@@ -233,9 +233,12 @@ class Table:
     def _take(self, what: str, index: int, place: Range, owner: Owner) -> Iterator[Finding]:
         at, where = self.at(index), f"{what}: its place at {place.offset} of {place.length} bytes"
         if place.end > self.size:
-            message = f"{where} reaches past the end of the file at {self.size}; the file was cut off"
-            yield found("bat-beyond-end", at, message)
-            return
+            if owner is not Owner.BLOCK or place.offset + bat.covered(self.layout, index) > self.size:
+                message = f"{where} reaches past the end of the file at {self.size}; the file was cut off"
+                yield found("bat-beyond-end", at, message)
+                return
+            message = f"{where} reaches past the end of the file at {self.size}, but what it has of the disk does not"
+            yield found("bat-last-block-short", at, message)
         before = self.places.take(place.offset, place.length, owner)
         if before is Owner.STRUCTURE or place.offset < AREA:
             yield found("bat-in-structure", at, f"{where} lies on the log or on a region; do not write to this image")

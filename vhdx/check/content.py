@@ -8,6 +8,7 @@ from vhdx.check.metadata import Disk
 from vhdx.check.reading import is_blank
 from vhdx.check.regions import Regions
 from vhdx.extents import Range
+from vhdx.format import bat
 from vhdx.format.bat import ENTRY_SIZE, PRESENT, PayloadState
 from vhdx.format.bat import file_offset as place_of
 from vhdx.format.bat import state as state_of
@@ -32,12 +33,13 @@ def check_content(view: Storage, regions: Regions, disk: Disk) -> Iterator[Findi
         present = state in PRESENT
         if within == layout.chunk_ratio or index - chunk >= layout.payload_blocks or not present:
             continue
-        if not offset or offset + layout.block_size > size:
+        length = min(layout.block_size, size - offset)
+        if not offset or length < bat.covered(layout, index):
             continue
         if places.take(offset, layout.block_size, Owner.BLOCK) is not Owner.FREE:
             continue
         try:
-            blank = is_blank(view, Range(offset, layout.block_size))
+            blank = is_blank(view, Range(offset, length))
         except OSError as error:
             reason = error.strerror or str(error)
             yield found("block-unreadable", offset, f"block {index - chunk} cannot be read ({reason})")

@@ -124,6 +124,9 @@ def _values(footer: Footer, at: int) -> Generator[Finding, None, bool]:
     elif footer.current_size > LARGEST_DISK:
         message = f"a disk of {footer.current_size} bytes is larger than the {LARGEST_DISK} that Windows takes"
         yield found("vhd-disk-too-large", at + 48, message)
+    if not footer.original_size or footer.original_size % SECTOR:
+        message = f"a disk of {footer.original_size} bytes at its creation was not whole sectors"
+        yield found("vhd-original-size", at + 40, message)
     if footer.features not in _FEATURES:
         yield found("vhd-footer-features", at + 8, f"the features are {footer.features:#x}, neither 0x2 nor 0x3")
     if footer.reserved == _HIDDEN and footer.creator.startswith(MAKER):

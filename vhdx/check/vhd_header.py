@@ -151,6 +151,9 @@ def _locators(
         if not entry.data_length:
             yield found("vhd-locator-empty", spot, f"locator {entry.code!r} has no data")
             continue
+        if entry.data_space * SECTOR < entry.data_length:
+            message = f"locator {entry.code!r} has {entry.data_length} bytes of data in a space of {entry.data_space}"
+            yield found("vhd-locator-space", spot + 4, message)
         places.append((f"parent locator {entry.code!r}", Range(entry.data_offset, entry.data_length)))
         if entry.code in vhd_locator.KEYS:
             path = _path(storage, entry)

@@ -174,6 +174,15 @@ def held(layout: BatLayout, index: int, raw: int) -> Range | None:
     return Range(at, layout.block_size) if at else None
 
 
+def covered(layout: BatLayout, index: int) -> int:
+    """Bytes that the block of entry *index* needs: the last payload block may be longer than its part of the disk."""
+    chunk, within = divmod(index, layout.chunk_ratio + 1)
+    if within == layout.chunk_ratio:
+        return BITMAP_BLOCK_SIZE
+    block = index - chunk
+    return min(layout.block_size, layout.virtual_size - block * layout.block_size)
+
+
 def owner(layout: BatLayout, index: int) -> str:
     """Whose entry it is."""
     chunk, within = divmod(index, layout.chunk_ratio + 1)

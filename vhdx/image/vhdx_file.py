@@ -72,6 +72,8 @@ class VhdxFile:
     def touch(self) -> Space:
         """Before any byte of the file changes: survey it, then a fresh FileWriteGuid, durable.
 
+        A file that ends inside its last block, behind the end of the disk, is then grown to hold it.
+
         Raises FormatError when two structures lie on each other: writing to one would change the other.
         """
         self.check_usable()
@@ -79,6 +81,9 @@ class VhdxFile:
         if not self.touched:
             with self.poisoning():
                 self.headers.update(both_slots=False)
+                if self.space.used_end > self.space.file_size:
+                    self.storage.truncate(self.space.used_end)
+                    self.space.grown(self.space.used_end)
             self.touched = True
         return space
 
@@ -244,15 +249,18 @@ def _survey_blocks(file: VhdxFile, space: Space) -> None:
             partial.add(chunk)
         place = bat.place(raw)
         if place is not None:
-            _take(space, file, index, "payload block", Range(place, layout.block_size))
+            # A fixed image of qemu ends where its disk does, inside the last block; `touch` lets it hold all of it.
+            ends_early = place + bat.covered(layout, index) <= space.file_size
+            within = max(space.file_size, place + layout.block_size) if ends_early else space.file_size
+            _take(space, file, index, "payload block", Range(place, layout.block_size), within=within)
     for chunk in partial - mapped:
         reason = "a block of the chunk is partially present, yet there is no sector bitmap"
         raise bat.fault(layout.bitmap_index(chunk), file.table.region, reason)
 
 
-def _take(space: Space, file: VhdxFile, index: int, owner: str, place: Range) -> None:
+def _take(space: Space, file: VhdxFile, index: int, owner: str, place: Range, *, within: int = 0) -> None:
     try:
-        space.take(owner, place.offset, place.length, within=space.file_size)
+        space.take(owner, place.offset, place.length, within=within or space.file_size)
     except FormatError as error:
         raise bat.fault(index, file.table.region, f"{error.structure}: {error.reason}") from None
 

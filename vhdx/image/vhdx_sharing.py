@@ -23,7 +23,7 @@ def shared(file: VhdxFile) -> FormatError | None:
     mapped = 0
     for index, raw in file.table.scan(file.storage):
         place = bat.held(layout, index, raw)
-        if place is None or place.end > size:
+        if place is None or place.offset + bat.covered(layout, index) > size:
             continue
         if places.take(place.offset, place.length, Owner.BLOCK) is not Owner.FREE and first is None:
             first = (index, place)
