@@ -34,8 +34,7 @@ def command(
 ) -> None:
     """Check IMAGE against the rules of its format.
 
-    Exit code 0: clean, whatever is told for information; 1: the check could not be finished; 2: damaged; 3: only
-    warnings.
+    Exit code 0: clean, or nothing but infos; 1: the check could not be finished; 2: damaged; 3: warnings, no errors.
     """
     try:
         with reach.place(image) as place:
