@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.check import catalogue, defects_disk, defects_front, defects_links, defects_vhd, defects_vhd_more
+from tests.check import catalogue, defects_disk, defects_front, defects_links, defects_vhd, defects_vhd_more, vhd_images
 from tests.check.catalogue import CATALOGUE, Defect, check, checked_chain, codes, good
 from tests.image.forge import Forge
 from tests.support.memory import MemoryFileSystem
@@ -65,3 +65,23 @@ def test_the_catalogue_is_large_and_its_names_are_its_own() -> None:
     assert len(names) == len(set(names)) >= 180
     modules = (catalogue, defects_front, defects_disk, defects_links, defects_vhd, defects_vhd_more)
     assert all(module.__doc__ for module in modules)
+
+
+def test_what_is_found_in_a_vhd_cites_the_specification_of_vhd() -> None:
+    """And what is found in a VHDX cites MS-VHDX."""
+    counts = [0, 0]
+    for defect in CATALOGUE:
+        files = good(defect.start)
+        defect.plant(Forge(files))
+        is_vhd = defect.start.__module__ == vhd_images.__name__
+        for finding in findings_of(defect, files):
+            if finding.section:
+                counts[is_vhd] += 1
+                assert finding.section[0].isdigit() is not is_vhd, finding
+    assert min(counts) > 50
+    for change in (lambda image: None, lambda image: vhd_images.change_header(image, 40, b"another parent!!")):
+        files = good(vhd_images.chained)
+        change(Forge(files))
+        findings = checked_chain(files)
+        assert {"chain-link", "chain-parent-mismatch"} & set(codes(findings))
+        assert not [finding for finding in findings if finding.section[:1].isdigit()]
