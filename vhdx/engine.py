@@ -185,10 +185,10 @@ class NativeEngine:
         with self.open_chain(files, top) as chain:
             count = _place_of(files, target, [layer.path for layer in chain.layers]) + 1
             run = chain.images[:count]
-            for image in run:
-                image.verify()
             for fault in filter(None, (image.shared() for image in run)):
                 raise fault
+            for image in run:
+                image.verify()
             down = None if direction is Direction.UP else cost_down(run)
             up = None if direction is Direction.DOWN else cost_up(run, alone=count == len(chain.layers))
             if down is None or (up is not None and up.moved < down.moved):

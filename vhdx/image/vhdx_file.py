@@ -81,9 +81,9 @@ class VhdxFile:
         if not self.touched:
             with self.poisoning():
                 self.headers.update(both_slots=False)
-                if self.space.used_end > self.space.file_size:
-                    self.storage.truncate(self.space.used_end)
-                    self.space.grown(self.space.used_end)
+                if space.used_end > space.file_size:
+                    self.storage.truncate(space.used_end)
+                    space.grown(space.used_end)
             self.touched = True
         return space
 
