@@ -129,7 +129,7 @@ def _without(medium: Medium, noting: Noting, *, told: bool) -> Found:
     if rest.startswith(COOKIE) and (len(rest) < _SIZE_FIELD.stop or int.from_bytes(rest[_SIZE_FIELD]) == cut):
         noting.tell("footer", cut, "the file was cut off inside the footer; the disk before it is whole")
         return Found(_made(VhdType.FIXED, cut, NO_OFFSET), cut, sealed=False, made=True)
-    message = "there is none; the file was taken for a fixed disk, which ends where the file does and was longer if it was cut"
+    message = "there is none; the file was taken for a fixed disk that ends where the file does, and may have been cut"
     noting.trust("footer", None, message)
     return Found(_made(VhdType.FIXED, cut, NO_OFFSET), cut, sealed=False, made=True)
 
