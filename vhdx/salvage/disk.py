@@ -13,7 +13,7 @@ from vhdx.image.vhdx_file import naming
 from vhdx.parents import DEFAULT_POLICY, ParentPolicy, candidates, refusal, unusable
 from vhdx.salvage.flat import FlatLayer
 from vhdx.salvage.layer import Layer, Piece
-from vhdx.salvage.medium import Medium
+from vhdx.salvage.medium import Medium, is_medium_error
 from vhdx.salvage.report import Noting, SalvageNote
 from vhdx.salvage.vhd_layer import open_vhd_layer
 from vhdx.salvage.vhdx_layer import open_vhdx_layer
@@ -170,6 +170,10 @@ def _compare_with_strict(
         open_image(files.open(path, Access.INSPECT), new_id=new_id, format=format).close()
     except Error as error:
         notes.append(SalvageNote(name, "file", None, f"read by the rules it is refused ({error})", on_trust=True))
+    except OSError as error:
+        # Of what cannot be read another copy was taken, or it would have been said.
+        if not is_medium_error(error):
+            raise
 
 
 def _raw(storage: Storage, sector: int) -> FlatLayer:

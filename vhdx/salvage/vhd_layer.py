@@ -17,7 +17,7 @@ from vhdx.salvage.claims import ON_STRUCTURE, SHARED, Starts
 from vhdx.salvage.entries import Entries
 from vhdx.salvage.flat import FlatLayer
 from vhdx.salvage.layer import BEHIND_END, ENTRY_LOST, Piece, held, lost
-from vhdx.salvage.medium import Medium
+from vhdx.salvage.medium import Medium, is_medium_error
 from vhdx.salvage.report import Noting
 from vhdx.salvage.vhd_front import Found, find_footer
 from vhdx.storage.base import Storage
@@ -109,7 +109,13 @@ def _header(medium: Medium, found: Found, noting: Noting) -> tuple[int, DynamicH
 
 
 def _link(medium: Medium, head: DynamicHeader, noting: Noting) -> tuple[ParentLink, list[Range]]:
-    link, warnings = read_link(medium.storage, head)
+    try:
+        link, warnings = read_link(medium.storage, head)
+    except OSError as error:
+        if not is_medium_error(error):
+            raise
+        link, warnings = read_link(medium.storage, replace(head, locators=bytes(len(head.locators))))
+        warnings.append("the paths in the parent locators cannot be read")
     for warning in warnings:
         noting.tell("parent locator", None, warning)
     places = [Range(entry.data_offset, entry.data_length) for entry in head.entries if entry.data_length]
