@@ -9,14 +9,14 @@ import click
 
 from vhdx.cli.changing.salvaged import end_salvage, salvage_json, salvage_lines
 from vhdx.cli.changing.shape import block_size_option, sector_size_option, shape, type_option
-from vhdx.cli.exits import Stop, exit_code, reason
+from vhdx.cli.exits import Exit, Stop, exit_code, reason
 from vhdx.cli.kinds import FORMAT, file_names, image_format
 from vhdx.cli.options import force_option, json_option, subcommand
 from vhdx.cli.plain import exact_size, size_text
 from vhdx.cli.printing import print_json, print_line, print_warning
 from vhdx.cli.progress import Meter, quiet_option
 from vhdx.cli.reach import Reach
-from vhdx.errors import FormatError, Unrecognised
+from vhdx.errors import FormatError, ParentMismatch, ParentNotFound, Unrecognised
 from vhdx.image.base import ImageFormat
 from vhdx.location import Place
 
@@ -96,17 +96,18 @@ def command(
         format = image_format(source_format)
         report = None
         if salvage:
-            report = engine.salvage(
-                one.files,
-                one.path,
-                other.files,
-                other.path,
-                source_format=format,
-                options=options,
-                replace=force,
-                without_parent=without_parent,
-                on_progress=meter.report,
-            )
+            with _naming_without_parent():
+                report = engine.salvage(
+                    one.files,
+                    one.path,
+                    other.files,
+                    other.path,
+                    source_format=format,
+                    options=options,
+                    replace=force,
+                    without_parent=without_parent,
+                    on_progress=meter.report,
+                )
         else:
             with _naming_salvage(other):
                 engine.convert(
@@ -144,6 +145,16 @@ def command(
             print_line(line)
     if report is not None:
         end_salvage(origin, report)
+
+
+@contextmanager
+def _naming_without_parent() -> Iterator[None]:
+    """Name the way out where a parent is missing."""
+    try:
+        yield
+    except (ParentNotFound, ParentMismatch) as error:
+        text = f"{reason(error)}; --without-parent takes what the image itself holds"
+        raise Stop(exit_code(error) or Exit.DAMAGED, text) from error
 
 
 @contextmanager
