@@ -319,6 +319,26 @@ def test_a_file_with_children_is_never_replaced() -> None:
         engine().salvage(files, "other.vhdx", files, "base.vhdx", replace=True)
 
 
+def test_a_guest_may_write_what_it_likes_at_the_start_of_a_fixed_disk() -> None:
+    """A footer there, or the mark of one that is being changed, is the guest's."""
+    case = good(vhd_fixed)
+    for mark in (b"v_poison", good(vhd_dynamic).files().snapshot()[PATH].read(0, 512)):
+        files = case.files()
+        Forge(files).write(0, mark)
+        report = salvage(files, PATH)
+        assert report is not None
+        assert report.complete
+        assert read(files, TARGET) == mark + case.content[len(mark) :]
+
+
+def test_a_long_way_without_payload_can_be_stopped() -> None:
+    files = MemoryFileSystem()
+    crowd_vhdx(files)
+    told: list[int] = []
+    engine().salvage(files, PATH, files, TARGET, on_progress=lambda done, size: told.append(done))
+    assert told[0] < told[-1] == 32 << 30
+
+
 def test_stopped_nothing_is_left() -> None:
     files = good(plain).files()
 

@@ -15,6 +15,8 @@ from vhdx.storage.transfer import BUFFER, PIECE
 _WORTH_ASKING = PIECE
 """Bytes in one piece from which on its holes are asked for."""
 _MOST_PIECES = 4096
+_IDLE = 1 << 14
+"""Parts without payload after which the progress is told."""
 _UNREADABLE = "the disk or share cannot read it"
 _ZEROS = bytes(PIECE)
 
@@ -35,7 +37,7 @@ def fill(disk: SalvageDisk, target: Image, ledger: Ledger, *, on_progress: Progr
     medium of the source fails but the way to it.
     """
     sector = disk.layers[0].info.logical_sector_size
-    for batch in _batches(disk, ledger):
+    for done, batch in _batches(disk, ledger):
         good: list[tuple[int, memoryview]] = []
         for wanted, bad in _read(disk, batch):
             missing = _on_disk(wanted, bad, sector)
@@ -49,20 +51,28 @@ def fill(disk: SalvageDisk, target: Image, ledger: Ledger, *, on_progress: Progr
                     good.append((part.offset, data))
         _write(target, good)
         if on_progress is not None:
-            on_progress(batch[-1].offset + len(batch[-1].buffer), disk.size)
+            on_progress(done, disk.size)
     target.flush()
     if on_progress is not None:
         on_progress(disk.size, disk.size)
 
 
-def _batches(disk: SalvageDisk, ledger: Ledger) -> Iterator[list[_Wanted]]:
-    """The payload of a disk, in pieces of at most 1 MiB and batches of a bounded size; lost ranges go to *ledger*."""
+def _batches(disk: SalvageDisk, ledger: Ledger) -> Iterator[tuple[int, list[_Wanted]]]:
+    """The payload of a disk, in pieces of at most 1 MiB and batches of a bounded size; lost ranges go to *ledger*.
+
+    With each batch, which is empty after a long time without payload, comes the offset up to which the disk is done.
+    """
     room = memoryview(bytearray(min(BUFFER, max(disk.size, 1))))
     batch: list[_Wanted] = []
-    used = 0
-    for part in _payload(disk, ledger):
-        layer, piece = part
+    used = idle = 0
+    for layer, piece in _payload(disk, ledger):
         at = piece.offset
+        if piece.presence is not Presence.DATA or piece.lost:
+            idle += 1
+            if idle == _IDLE:
+                yield piece.end, batch
+                batch, used, idle = [], 0, 0
+            continue
         while at < piece.end:
             length = min(piece.end - at, PIECE, len(room) - used)
             assert piece.file_offset is not None
@@ -70,25 +80,27 @@ def _batches(disk: SalvageDisk, ledger: Ledger) -> Iterator[list[_Wanted]]:
             batch.append(_Wanted(at, layer, place, room[used : used + length]))
             at, used = at + length, used + length
             if used == len(room) or len(batch) == _MOST_PIECES:
-                yield batch
-                batch, used = [], 0
+                yield at, batch
+                batch, used, idle = [], 0, 0
     if batch:
-        yield batch
+        yield disk.size, batch
 
 
 def _payload(disk: SalvageDisk, ledger: Ledger) -> Iterator[Part]:
-    """DATA without the holes of the files."""
+    """The parts of a disk, of DATA without the holes of the files."""
     for layer, piece in disk.parts():
         if piece.lost:
             ledger.lose(piece.offset, piece.length, piece.lost)
-        elif piece.presence is Presence.DATA:
+        if piece.lost or piece.presence is not Presence.DATA:
+            yield Part(layer, piece)
+        else:
             for part in _without_holes(disk.layers[layer].medium, piece, disk.layers[0].info.logical_sector_size):
                 yield Part(layer, part)
 
 
 def _without_holes(medium: Medium, piece: Piece, sector: int) -> Iterator[Piece]:
     assert piece.file_offset is not None
-    there = min(medium.storage.size() - piece.file_offset, piece.length)
+    there = min(medium.held - piece.file_offset, piece.length)
     if piece.length < _WORTH_ASKING or there <= 0:
         yield piece
         return

@@ -69,7 +69,8 @@ class Entries:
 
     def used(self) -> Iterator[tuple[int, int]]:
         """Every entry that can be read and is not unused: (index, raw)."""
-        for number in range(-(-self.place.length // _PIECE)):
+        there = min(max(self._medium.end - self.place.offset, 0), self.place.length)
+        for number in range(-(-there // _PIECE)):
             data, bad = self._piece(number)
             if data.count(self._blank) == len(data):
                 continue

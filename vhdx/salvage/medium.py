@@ -26,8 +26,8 @@ class Medium:
 
     def __init__(self, storage: Storage, *, end: int | None = None) -> None:
         self.storage = storage
-        self._held = storage.size()
-        self.end = self._held if end is None else end
+        self.held = storage.size()
+        self.end = self.held if end is None else end
 
     def fill(self, pieces: Sequence[tuple[int, memoryview]]) -> list[list[Range]]:
         """Fill each buffer from its offset; of each, the ranges of the file that could not be read, which are zeros.
@@ -37,7 +37,7 @@ class Medium:
         bad: list[list[Range]] = []
         inside: list[tuple[int, memoryview]] = []
         for offset, buffer in pieces:
-            there = min(max(min(self._held, self.end) - offset, 0), len(buffer))
+            there = min(max(min(self.held, self.end) - offset, 0), len(buffer))
             buffer[there:] = bytes(len(buffer) - there)
             gone = min(max(self.end - offset, 0), len(buffer))
             bad.append([Range(offset + gone, len(buffer) - gone)] if gone < len(buffer) else [])

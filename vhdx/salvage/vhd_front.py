@@ -50,19 +50,28 @@ def find_footer(medium: Medium, noting: Noting, *, told: bool) -> Found:
     at_end = _copy(medium, "the footer", size - SIZE, SIZE, noting) or _copy(
         medium, "the footer", size - OLD_SIZE, OLD_SIZE, noting
     )
-    start = _copy(medium, "its copy", 0, SIZE, noting)
-    if start is not None and not start.footer.is_dynamic:
-        start = None  # a fixed disk has its own bytes there
     end = size if at_end is None else at_end.offset
+    if at_end is not None and at_end.sealed and not at_end.footer.is_dynamic:
+        return Found(at_end.footer, end, sealed=True)  # the start is the guest's
+    start = _copy(medium, "its copy", 0, SIZE, noting)
+    if start is not None and not _is_of(start, at_end):
+        start = None
     if at_end is not None and at_end.sealed:
         return Found(at_end.footer, end, sealed=True)
-    if start is not None and start.sealed and (at_end is None or at_end.footer.is_dynamic):
-        state = "is missing" if at_end is None else "has a wrong checksum"
+    if start is not None and start.sealed:
+        state = "is missing" if at_end is None else "is not valid"
         noting.tell("footer", end, f"the footer at the end of the file {state}; its copy at the start was used")
         return Found(start.footer, end, sealed=True)
     if at_end is None and start is None:
         return _without(medium, noting, told=told)
     return _unsealed(at_end, start, end, noting)
+
+
+def _is_of(start: _Copy, at_end: _Copy | None) -> bool:
+    """Whether what stands at the start can be the copy of the footer, and not the guest's bytes of a fixed disk."""
+    if not start.footer.is_dynamic:
+        return False
+    return at_end is None or at_end.footer.is_dynamic or at_end.footer.unique_id == start.footer.unique_id
 
 
 def _copy(medium: Medium, name: str, offset: int, length: int, noting: Noting) -> _Copy | None:
