@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from tests.check import vhd_images
-from tests.check.catalogue import BAT, CHILD_CHUNK, child, dirty, plain
+from tests.check.catalogue import BAT, CHILD_CHUNK, child, dirty, grandchild, plain
 from tests.fuzz.laws import Budget
 from tests.image import forge
 from tests.image.forge import HEADERS, REGION_TABLES, Forge
@@ -234,6 +234,15 @@ def test_without_its_parent_a_child_is_refused_unless_that_is_said(
     # The child has the few sectors that were written to it, a block, and one of zeros.
     assert report.lost_bytes == 4 * MIB - 3072
     assert report.read == 2 * MIB + 3072
+
+
+def test_without_the_parent_of_the_parent() -> None:
+    case = good(grandchild)
+    files = case.files()
+    lose(files)
+    report = engine().salvage(files, "leaf.vhdx", files, TARGET, without_parent=True)
+    hold(files, report, case.content)
+    assert (report.lost_bytes, report.read) == (4 * MIB - 3072, 2 * MIB + 3072)
 
 
 def test_damage_to_the_parent_is_lost_and_named() -> None:

@@ -163,9 +163,12 @@ def _naming_salvage(target: Place) -> Iterator[None]:
     try:
         yield
     except (FormatError, OSError) as error:
-        target_fails = str(getattr(error, "filename", None)).startswith(target.files.describe(target.path))
-        failed = isinstance(error, OSError) and error.errno == errno.EIO and not target_fails
+        if isinstance(error, FormatError):
+            helps = not isinstance(error, Unrecognised) and error.structure != "chain"
+        else:
+            target_fails = str(error.filename).startswith(target.files.describe(target.path))
+            helps = error.errno == errno.EIO and not target_fails
         code = exit_code(error)
-        if isinstance(error, Unrecognised) or not (failed or isinstance(error, FormatError)) or code is None:
+        if not helps or code is None:
             raise
         raise Stop(code, f"{reason(error)}; vhdx-img convert --salvage takes what can be read") from error
