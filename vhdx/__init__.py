@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from vhdx.image.base import CreateOptions, DiskType, ImageFormat, ImageInfo, LogState, ParentLink
     from vhdx.merge_plan import Direction, MergePlan
     from vhdx.parents import ParentPolicy
+    from vhdx.salvage.report import LostRange, Salvaged, SalvageNote
     from vhdx.shrink import Shrink
     from vhdx.storage.base import Access
     from vhdx.storage.credentials import Credentials
@@ -65,6 +66,7 @@ _HOMES = {
     "vhdx.image.base": ["CreateOptions", "DiskType", "ImageFormat", "ImageInfo", "LogState", "ParentLink"],
     "vhdx.merge_plan": ["Direction", "MergePlan"],
     "vhdx.parents": ["ParentPolicy"],
+    "vhdx.salvage.report": ["LostRange", "SalvageNote", "Salvaged"],
     "vhdx.storage.base": ["Access"],
     "vhdx.storage.local": ["LocalFileSystem"],
     "vhdx.storage.credentials": ["Credentials"],
@@ -98,6 +100,7 @@ __all__ = [
     "InUse",
     "LocalFileSystem",
     "LogState",
+    "LostRange",
     "MergePlan",
     "NativeEngine",
     "OutOfSpace",
@@ -108,6 +111,8 @@ __all__ = [
     "Poisoned",
     "Presence",
     "ReadOnly",
+    "SalvageNote",
+    "Salvaged",
     "Severity",
     "Shrink",
     "SmbFileSystem",

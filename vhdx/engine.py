@@ -3,7 +3,7 @@
 import logging
 import posixpath
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, replace
 from uuid import UUID, uuid4
 
@@ -13,7 +13,7 @@ from vhdx.check import Finding, check_chain, check_storage
 from vhdx.compact import compact
 from vhdx.convert import convert
 from vhdx.errors import Error, FormatError, HasChildren, OutOfSpace
-from vhdx.image.base import CreateOptions, ImageFormat, ImageInfo, LogState, NewId, ParentLink, Progress
+from vhdx.image.base import CreateOptions, Image, ImageFormat, ImageInfo, LogState, NewId, ParentLink, Progress
 from vhdx.image.create import create_image, refuse_shape, whole_size
 from vhdx.image.open import open_image
 from vhdx.image.raw import open_raw
@@ -24,6 +24,9 @@ from vhdx.relatives import children, namers
 from vhdx.repair.fix import Fix
 from vhdx.repair.verb import plan_repair, repair
 from vhdx.repair.verb import undo as put_back
+from vhdx.salvage.copying import fill
+from vhdx.salvage.disk import open_salvage
+from vhdx.salvage.report import Ledger, Salvaged
 from vhdx.shrink import Shrink, refuse_cut, refuse_loss
 from vhdx.storage.base import Access, FileSystem
 from vhdx.verbs import Engine, Warn
@@ -299,7 +302,7 @@ class NativeEngine:
     ) -> None:
         """Make *target* a copy of *source* in another shape; see `Engine.convert`."""
         with self._source(source_files, source, source_format, options) as chain:
-            shape = _shape(chain, options, target_files.describe(target))
+            shape = _shape(chain.images[-1].info, options, target_files.describe(target))
             if size is not None and size < chain.size:
                 raise Error(f"{target_files.describe(target)}: {size} bytes cannot hold a disk of {chain.size} bytes")
             for fault in chain.shared():
@@ -309,16 +312,52 @@ class NativeEngine:
             if replace:
                 layers = [layer.path for layer in chain.layers]
                 self._refuse_replacing(target_files, target, source_files, layers)
-            with building(target_files, target, token=self._token(), replace=replace) as storage:
-                image = create_image(
-                    storage,
-                    size=whole,
-                    disk_id=self.new_id(),
-                    new_id=self.new_id,
-                    options=shape,
-                )
+            with self._copy(target_files, target, whole, shape, replace=replace) as image:
                 convert(chain, image, scan_zeros=scan_zeros, on_progress=on_progress)
-                image.close()
+
+    def salvage(
+        self,
+        source_files: FileSystem,
+        source: str,
+        target_files: FileSystem,
+        target: str,
+        *,
+        source_format: ImageFormat | None = None,
+        options: CreateOptions | None = None,
+        replace: bool = False,
+        without_parent: bool = False,
+        on_progress: Progress | None = None,
+    ) -> Salvaged:
+        """Make *target* a copy of what can be read of *source*; see `Engine.salvage`."""
+        ledger = Ledger()
+        with open_salvage(
+            source_files,
+            source,
+            ledger.notes,
+            new_id=self.new_id,
+            policy=self.policy,
+            format=source_format,
+            sector_size=options.logical_sector_size if options is not None else None,
+            without_parent=without_parent,
+        ) as disk:
+            shape = _shape(disk.base, options, target_files.describe(target))
+            whole = _whole(disk.size, shape)
+            refuse_shape(target_files.describe(target), whole, shape, has_parent=False)
+            if replace:
+                self._refuse_replacing(target_files, target, source_files, disk.paths)
+            with self._copy(target_files, target, whole, shape, replace=replace) as image:
+                fill(disk, image, ledger, on_progress=on_progress)
+            return ledger.report(disk.size)
+
+    @contextmanager
+    def _copy(
+        self, files: FileSystem, path: str, size: int, shape: CreateOptions, *, replace: bool
+    ) -> Iterator[Image]:
+        """A new image, which reads as zeros, to be filled; it appears under its name when that is done."""
+        with building(files, path, token=self._token(), replace=replace) as storage:
+            image = create_image(storage, size=size, disk_id=self.new_id(), new_id=self.new_id, options=shape)
+            yield image
+            image.close()
 
     def replay(self, files: FileSystem, path: str) -> bool:
         """Put what the log holds where it belongs; see `Engine.replay`."""
@@ -452,9 +491,8 @@ def _size_under(chain: Chain, place: int) -> int:
     return chain.images[place + 1].virtual_size if place + 1 < len(chain.layers) else 0
 
 
-def _shape(chain: Chain, options: CreateOptions | None, target: str) -> CreateOptions:
-    """The shape of a copy: as asked for, else that of the lowest layer; sectors are those of the source."""
-    base = chain.images[-1].info
+def _shape(base: ImageInfo, options: CreateOptions | None, target: str) -> CreateOptions:
+    """The shape of a copy: as asked for, else that of *base*, the lowest layer; sectors are those of the source."""
     if options is None:
         block_size = base.block_size if base.format is ImageFormat.VHDX else None
         options = CreateOptions(block_size=block_size, physical_sector_size=base.physical_sector_size)

@@ -11,6 +11,7 @@ from vhdx.check import Finding
 from vhdx.image.base import CreateOptions, ImageFormat, ImageInfo, Progress
 from vhdx.merge_plan import Direction, MergePlan
 from vhdx.repair.fix import Fix
+from vhdx.salvage.report import Salvaged
 from vhdx.shrink import Shrink
 from vhdx.storage.base import FileSystem
 
@@ -136,6 +137,31 @@ class Engine(Protocol):
         Blocks of a layer that share places in its file are told to *on_warning* before anything is written; what it
         raises ends the verb. Without it they are logged. Raises FormatError when they are too many: `Image.shared`.
         A stop leaves at most the temporary.
+        """
+
+    def salvage(
+        self,
+        source_files: FileSystem,
+        source: str,
+        target_files: FileSystem,
+        target: str,
+        *,
+        source_format: ImageFormat | None = None,
+        options: CreateOptions | None = None,
+        replace: bool = False,
+        without_parent: bool = False,
+        on_progress: Progress | None = None,
+    ) -> Salvaged:
+        """Make *target* an image with what can still be read of a damaged *source*; what is lost reads as zeros there.
+
+        A damaged structure is used as far as its fields are sound. A block whose place is shared, impossible or
+        outside the file is lost; a lost range is never replaced by what a parent holds. The report lists what is lost
+        and what had to be taken on trust: look at it before the new image is used. Sound images are copied as
+        `convert` does.
+
+        Without its parent a differencing image is refused; with *without_parent* what only the parent has is lost.
+        Raises FormatError when nothing describes the disk, and OSError when the connection to the source is lost;
+        what the medium of the source fails to read is lost. Target, *options* and stops are as in `convert`.
         """
 
     def replay(self, files: FileSystem, path: str) -> bool:

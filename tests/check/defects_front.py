@@ -104,6 +104,12 @@ def no_header(image: Forge) -> None:
         image.write(offset, bytes(PAGE))
 
 
+@defect("header-none-valid", E, "header", FIRST, implies=("header-checksum",))
+def two_headers_of_wrong_checksums(image: Forge) -> None:
+    for offset in HEADERS:
+        image.write(offset + 4, b"\xff\xfe\xfd\xfc")
+
+
 @defect("header-reserved", W, "header", FIRST + 100)
 def reserved_bytes_of_a_header(image: Forge) -> None:
     image.change_header(100, b"x", slots=(0,))

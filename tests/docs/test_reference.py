@@ -140,6 +140,20 @@ def test_the_keys_of(images: Path, command: str, arguments: list[str], code: int
     assert set(printed_keys(printed)) == told_keys(command)
 
 
+def test_the_keys_of_convert(images: Path) -> None:
+    """With something lost and something noted, so that nothing is empty; an ordinary convert has no salvage."""
+    told = told_keys("convert")
+    plain = run_json(images, "vhdx-img", "convert", "base.vhdx", "copy.vhdx")
+    assert set(printed_keys(plain)) == {key for key in told if not key.startswith("salvage.")}
+    with (images / "child.vhdx").open("r+b") as file:
+        file.truncate((images / "child.vhdx").stat().st_size - 4096)
+    (images / "hurt.vhdx").replace(images / "base.vhdx")
+    printed = run_json(
+        images, "vhdx-img", "convert", "--salvage", "--without-parent", "child.vhdx", "saved.vhdx", code=8
+    )
+    assert set(printed_keys(printed)) == told - {"salvage"}
+
+
 def test_the_keys_of_dump(images: Path) -> None:
     printed = set(printed_keys(run_json(images, "vhdx-inspect", "dump", "hurt.vhdx", code=2)))
     findings = {f"[].{key}" for key in told_keys("check") if key.startswith("findings[].")}

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from tests.fuzz.laws import LARGEST, Contents, engine
+from tests.fuzz.laws import LARGEST, Contents, content, engine, readable
 from tests.support.disks import MIB, counting_ids, pattern
 from vhdx.engine import Direction, Shrink
 from vhdx.image.base import CreateOptions, ImageFormat, ParentLink
@@ -102,6 +102,18 @@ def _new(before: Contents, paths: Sequence[str]) -> Contents:
     return {**before, "new": before[paths[0]]}
 
 
+def _salvage(files: FileSystem, paths: Sequence[str]) -> None:
+    """A copy of what can be read; when it is said to be all of the disk, it is what a reader sees."""
+    report = engine().salvage(files, paths[0], files, "new")
+    seen = readable(files, paths[0])
+    if report.complete and seen is not None:
+        assert content(files, "new") == seen
+
+
+def _salvaged(before: Contents, paths: Sequence[str]) -> Contents:
+    return {**before, "new": None}
+
+
 def _child(files: FileSystem, paths: Sequence[str]) -> None:
     engine().create_child(files, "new", paths[0])
 
@@ -163,6 +175,7 @@ VERBS = {
     "convert": Verb(_convert(None), _new),
     "convert to vhd": Verb(_convert(CreateOptions(format=ImageFormat.VHD)), _new),
     "convert to fixed": Verb(_convert(CreateOptions(fixed=True, block_size=MIB)), _new),
+    "salvage": Verb(_salvage, _salvaged),
     "create child": Verb(_child, _new),
     "relink": Verb(_relink(1), _same, 2),
     "relink lower": Verb(_relink(2), _relinked_lower, 3),

@@ -1,57 +1,88 @@
 """What to do about each finding, in one sentence for somebody who never read the specification.
 
 `vhdx-img repair` is promised only for what `vhdx.repair` can put right; it looks first and does nothing when anything
-else is wrong.
+else is wrong. `vhdx-img convert --salvage` is promised where enough of the file is left to place its blocks. "Only a
+backup helps" is said where both refuse: the tests hold each sentence to that.
 """
 
 from collections.abc import Mapping
 
 from vhdx.check.rules import CODES
 
-_REPAIR = "Run vhdx-img repair: as long as the other copy is sound, it is written over this one and nothing is lost."
+_REPAIR = (
+    "Run vhdx-img repair: as long as the other copy is sound, it is written over this one and nothing is lost. Where "
+    "both are damaged, vhdx-img convert --salvage takes what can be read into a new image."
+)
+_SEAL = "Run vhdx-img repair: all fields are looked at, and only when they are sound it is sealed."
 _WRITER = "Nothing has to be done: the next program that writes to the image puts it right."
 _NOTHING = "Nothing has to be done."
-_BACKUP = (
-    "Take a copy of the file first, then restore it from a backup; where there is none, try vhdx-img convert, which "
-    "copies the disk into a new image as long as it can be opened and read."
+_SALVAGE = (
+    "Restore the file from a backup. Where there is none, vhdx-img convert --salvage takes what can be read into a new "
+    "image, and lists what is lost or not certain."
 )
+_TRY = (
+    "Restore the file from a backup. Where there is none, try vhdx-img convert --salvage: it takes what can be read "
+    "into a new image, and refuses where nothing tells where the blocks are; then only a backup helps."
+)
+_BACKUP = "Only a backup helps: without this nothing tells where the blocks of the disk are."
 _LOCATOR = (
-    "The record of the parent is damaged, and the image cannot be opened without it: restore the file from a backup. "
-    "The data in it is not what is wrong."
+    "The record of the parent is damaged. vhdx-img convert --salvage reads through the parent where its id and a path "
+    "are left; with --without-parent it takes what the image itself holds. A backup keeps both."
 )
 _CONVERT = "Use vhdx-img convert to make an image that keeps the rules; this one can still be read."
 _UNKNOWN = "Open it with the program that wrote it: the file asks for something that is not known here."
 _TRUNCATED = (
-    "Look whether the file was cut short when it was copied, and fetch it again; where there is no whole one, try "
-    "vhdx-img convert, which copies the disk into a new image as long as it can be opened and read."
+    "Look whether the file was cut short when it was copied, and fetch it again. Where there is no whole one, "
+    "vhdx-img convert --salvage takes what is in the file and lists what is lost; where it refuses, only a backup "
+    "helps."
 )
 _BLOCK = (
-    "One of the two shows the other's data, and nothing in the file tells which: restore the file from a backup, or "
-    "look at the content of both with vhdx-inspect read before anything writes to the image."
+    "The file does not tell which of the two is right: restore it from a backup before anything writes to it. Where "
+    "there is none, vhdx-img convert --salvage counts both as lost and takes the rest; vhdx-inspect read shows what "
+    "they hold."
+)
+_OVERLAP = (
+    "Restore the file from a backup before anything writes to it. Where there is none, try vhdx-img convert --salvage, "
+    "which refuses where the block table is hit; then only a backup helps."
 )
 _REPLAY = "Run vhdx-img replay, or let the program that uses the image open it for writing."
 _LOG = (
-    "Take a copy of the file first; what the log holds is lost, so restore from a backup, or from the server's own "
-    "snapshot of a moment when the log was whole."
+    "What the log holds is lost: restore from a backup, or from the server's own snapshot of a moment when the log was "
+    "whole. Where there is none, vhdx-img convert --salvage takes the disk without it: parts of it may be older or "
+    "mixed."
 )
 _LINK = (
     "Find the parent and put it beside the image, or name its directory with --parents-in; when you know which file it "
     "is, vhdx-img relink CHILD PARENT records it."
 )
+_MISSING = (
+    "Find the parent and put it beside the image, or name its directory with --parents-in; when you know which file it "
+    "is, vhdx-img relink CHILD PARENT records it. convert --salvage --without-parent takes what the image itself holds."
+)
+_RELINK = "vhdx-img relink CHILD PARENT writes the locators anew."
 
 _BY_CODE: dict[str, str] = {
-    "file-unrecognised": "Look whether it is the right file; a raw disk is opened only when you say -f raw.",
+    "file-unrecognised": (
+        "Look whether it is the right file; a raw disk is opened only when you say -f raw. If the start or end of an "
+        "image was overwritten, try vhdx-img convert --salvage -f vhdx, or -f vhd; where it refuses, only a backup "
+        "helps."
+    ),
     "file-ambiguous": "Say which it is with -f vhd, -f vhdx or -f raw: a guest can write any header into a raw disk.",
     "file-changing": "Check it again when nobody writes to it.",
-    "file-too-short": _TRUNCATED,
-    "file-too-large": "Look whether it is a disk image at all; nothing of it was read behind the tables.",
+    "file-too-short": (
+        "Look whether the file was cut short when it was copied, and fetch it again. What is there does not describe a "
+        "disk: without a whole file only a backup helps."
+    ),
+    "file-too-large": (
+        "Look whether it is a disk image at all; nothing of it was read behind the tables. If it is, vhdx-img convert "
+        "makes a small one of it."
+    ),
     "file-size-alignment": _WRITER,
-    "file-identifier": "If the first bytes were overwritten, restore them from a backup: they are always the same 8.",
+    "file-identifier": "The first bytes were overwritten: vhdx-img convert --salvage -f vhdx makes a new image of it.",
     "creator-text": _NOTHING,
     "reserved-area": "Nothing has to be done, unless you did not expect a program to write there.",
     "findings-left-out": "Put right what is listed, then check again.",
-    "check-given-up": _BACKUP,
-    "header-none-valid": _BACKUP,
+    "check-given-up": _SALVAGE,
     "header-signature": _REPAIR,
     "header-checksum": _REPAIR,
     "header-reserved": _WRITER,
@@ -59,16 +90,27 @@ _BY_CODE: dict[str, str] = {
     "header-sequence-gap": _WRITER,
     "header-guid-zero": _WRITER,
     "header-version": _UNKNOWN,
-    "header-log-version": _UNKNOWN,
+    "header-log-version": (
+        "Open it with the program that wrote it. As long as the log is not in use, vhdx-img convert makes an image "
+        "that others open, too."
+    ),
+    "header-sequence-last": _CONVERT,
     "header-no-log": _CONVERT,
     "log-dirty": _REPLAY,
     "log-too-large": _LOG,
     "log-file-growth": _REPLAY,
     "log-offset-alignment": _REPLAY,
     "log-file-truncated": _TRUNCATED,
+    "log-file-growth-unfounded": _CONVERT,
     "region-table-signature": _REPAIR,
     "region-table-checksum": _REPAIR,
     "region-table-padding": _NOTHING,
+    "region-table-none-valid": _TRY,
+    "region-missing": _BACKUP,
+    "region-duplicate": _BACKUP,
+    "region-length": _BACKUP,
+    "region-alignment": _BACKUP,
+    "region-in-headers": _BACKUP,
     "region-tables-differ": "The first of them is used; look with vhdx-inspect dump IMAGE regions at what differs.",
     "region-beyond-end": _TRUNCATED,
     "region-unknown-required": _UNKNOWN,
@@ -78,7 +120,18 @@ _BY_CODE: dict[str, str] = {
     "metadata-item-not-required": _NOTHING,
     "metadata-item-unknown": _NOTHING,
     "metadata-item-unknown-required": _UNKNOWN,
-    "metadata-incomplete-file": "The program that made the file did not finish: make it again.",
+    "metadata-incomplete-file": (
+        "The program that made the file did not finish: make it again. vhdx-img convert --salvage takes what is there."
+    ),
+    "block-size": _BACKUP,
+    "virtual-size": _BACKUP,
+    "logical-sector-size": _BACKUP,
+    "metadata-signature": _TRY,
+    "metadata-item-missing": _TRY,
+    "metadata-item-duplicate": _TRY,
+    "metadata-item-offset": _TRY,
+    "metadata-item-length": _TRY,
+    "metadata-item-beyond-region": _TRY,
     "leave-allocated-ignored": _NOTHING,
     "disk-id-zero": "Only a guest that goes by the id minds; vhdx-img convert makes an image with an id of its own.",
     "locator-unused": _NOTHING,
@@ -88,6 +141,7 @@ _BY_CODE: dict[str, str] = {
     "bat-absent-with-place": "Run vhdx-img repair: the place is taken out, the disk reads as before.",
     "bat-bitmap-without-parent": "Run vhdx-img repair: the bitmap is taken out, the disk reads as before.",
     "bat-padding": "Nothing has to be done: the entries belong to no block.",
+    "bat-too-small": _BACKUP,
     "bat-beyond-end": _TRUNCATED,
     "bat-last-block-short": _NOTHING,
     "bat-overlap": _BLOCK,
@@ -104,14 +158,15 @@ _BY_CODE: dict[str, str] = {
     "block-unreadable": "The disk or share fails: copy the file elsewhere while it can be read.",
     "blocks-all-zero": "Nothing has to be done; vhdx-img compact gives the space back.",
     "vhd-footer-none": (
-        "If the file grew when it was stopped, vhdx-img repair may find the footer again; otherwise look whether the "
-        "copy of the file is whole. A fixed disk without any footer is a raw disk: -f raw reads it."
+        "If the file grew when it was stopped, vhdx-img repair -f vhd may find the footer again; otherwise look "
+        "whether the copy of the file is whole. vhdx-img convert --salvage -f vhd takes what is there: a fixed disk, "
+        "or by its block table."
     ),
     "vhd-footer-poisoned": "Run vhd-util again, which was stopped in the middle; nothing else knows how far it was.",
     "vhd-footer-end-missing": _REPAIR,
     "vhd-footer-copy-missing": _REPAIR,
     "vhd-footers-differ": _REPAIR,
-    "vhd-footer-checksum": "Run vhdx-img repair: all fields are looked at, and only when they are sound it is sealed.",
+    "vhd-footer-checksum": _SEAL,
     "vhd-footer-other-checksum": _REPAIR,
     "vhd-footer-old": "Before other programs read the file use vhdx-img convert: most look for a footer of 512 bytes.",
     "vhd-footer-version": _UNKNOWN,
@@ -133,7 +188,7 @@ _BY_CODE: dict[str, str] = {
     "vhd-saved-state": "Resume or discard the suspended machine before anything writes to the disk.",
     "vhd-id-zero": "Before it gets children, vhdx-img convert makes an image with an id of its own.",
     "vhd-not-azure": "vhdx-img convert --azure makes an image as Azure takes it.",
-    "vhd-header-checksum": "Run vhdx-img repair: all fields are looked at, and only when they are sound it is sealed.",
+    "vhd-header-checksum": _SEAL,
     "vhd-header-version": _UNKNOWN,
     "vhd-header-minor-version": _NOTHING,
     "vhd-header-next": _NOTHING,
@@ -143,14 +198,18 @@ _BY_CODE: dict[str, str] = {
     "vhd-parent-name": "vhdx-img relink CHILD PARENT writes it anew.",
     "vhd-locator-code": _NOTHING,
     "vhd-locator-reserved": _NOTHING,
-    "vhd-locator-duplicate": "vhdx-img relink CHILD PARENT writes the locators anew.",
-    "vhd-locator-text": "vhdx-img relink CHILD PARENT writes the locators anew.",
+    "vhd-locator-duplicate": _RELINK,
+    "vhd-locator-text": _RELINK,
+    "vhd-locator-beyond-end": _CONVERT,
     "vhd-locator-disagree": "Look which file is the parent; vhdx-img relink CHILD PARENT writes the locators anew.",
     "vhd-locator-empty": "vhdx-img relink CHILD PARENT writes the locators anew.",
     "vhd-locator-space": "vhdx-img relink CHILD PARENT writes the locators anew.",
     "vhd-locator-no-path": "vhdx-img relink CHILD PARENT writes the locators anew.",
     "vhd-locator-none": _LINK,
-    "vhd-overlap": _BLOCK,
+    "vhd-overlap": _OVERLAP,
+    "vhd-block-size": _BACKUP,
+    "vhd-table-alignment": _BACKUP,
+    "vhd-table-too-small": _BACKUP,
     "vhd-table-beyond-end": _TRUNCATED,
     "vhd-table-too-large": _NOTHING,
     "vhd-table-padding": _NOTHING,
@@ -166,7 +225,7 @@ _BY_CODE: dict[str, str] = {
     "vhd-batmap-full": "XenServer's tools may read the block wrongly; for them use vhdx-img convert.",
     "chain-link": _NOTHING,
     "chain-unreadable": "Check that file by itself: it is what keeps the disk from opening.",
-    "chain-parent-missing": _LINK,
+    "chain-parent-missing": _MISSING,
     "chain-parent-mismatch": (
         "The parent was changed after the child was made, or it is another file: look for the right one, or restore it "
         "from a backup. Only when you know that its content is right, vhdx-img relink CHILD PARENT accepts it."
@@ -187,20 +246,20 @@ _BY_CODE: dict[str, str] = {
     "chain-siblings": "Do not write to the parent or merge into it: these images would become unreadable.",
 }
 _BY_START = {
-    "header-": _BACKUP,
+    "header-": _SALVAGE,
     "log-": _LOG,
-    "region-": _BACKUP,
-    "metadata-": _BACKUP,
+    "region-": _SALVAGE,
+    "metadata-": _SALVAGE,
     "locator-": _LOCATOR,
-    "bat-": _BACKUP,
-    "vhd-": _BACKUP,
+    "bat-": _SALVAGE,
+    "vhd-": _TRY,
 }
 """For damage to a structure that nothing else in the file can make good."""
 
 
 def _remedy(code: str) -> str:
     starts = [text for start, text in _BY_START.items() if code.startswith(start)]
-    return _BY_CODE.get(code) or (starts[0] if starts else _BACKUP)
+    return _BY_CODE.get(code) or (starts[0] if starts else _SALVAGE)
 
 
 REMEDIES: Mapping[str, str] = {code: _remedy(code) for code in CODES}

@@ -27,6 +27,7 @@ class Exit(IntEnum):
     IN_USE = 5
     NO_SPACE = 6
     NOT_ALLOWED = 7  # the file's permissions, or the account on the share
+    SALVAGED = 8  # the new image was made, and parts of it are lost or not certain
     USAGE = 64
     BUG = 70
     INTERRUPTED = 130

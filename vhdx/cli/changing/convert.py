@@ -1,17 +1,24 @@
 """``vhdx-img convert``: a disk into an image of another kind."""
 
+import errno
 import posixpath
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import click
 
+from vhdx.cli.changing.salvaged import end_salvage, salvage_json, salvage_lines
 from vhdx.cli.changing.shape import block_size_option, sector_size_option, shape, type_option
+from vhdx.cli.exits import Exit, Stop, exit_code, reason
 from vhdx.cli.kinds import FORMAT, file_names, image_format
-from vhdx.cli.options import force_option, subcommand
+from vhdx.cli.options import force_option, json_option, subcommand
 from vhdx.cli.plain import exact_size, size_text
-from vhdx.cli.printing import print_line, print_warning
+from vhdx.cli.printing import print_json, print_line, print_warning
 from vhdx.cli.progress import Meter, quiet_option
 from vhdx.cli.reach import Reach
+from vhdx.errors import FormatError, ParentMismatch, ParentNotFound, Unrecognised
 from vhdx.image.base import ImageFormat
+from vhdx.location import Place
 
 _EXTENSIONS = {".vhd": "vhd", ".vhdx": "vhdx", ".raw": "raw", ".img": "raw"}
 
@@ -37,8 +44,17 @@ _EXTENSIONS = {".vhd": "vhd", ".vhdx": "vhdx", ".raw": "raw", ".img": "raw"}
     help="Read everything, and leave out zeros that SOURCE stores; without it they are left out only where the data "
     "passes through here anyway. A fixed TARGET takes everything.",
 )
+@click.option(
+    "--salvage", is_flag=True,
+    help="Take what can be read of a damaged SOURCE; what is lost is listed, and reads as zeros in TARGET.",
+)
+@click.option(
+    "--without-parent", is_flag=True,
+    help="With --salvage: go on where a parent is missing or of no use. What only the parent has is lost.",
+)
 @force_option
 @quiet_option
+@json_option
 def command(
     reach: Reach,
     *,
@@ -51,13 +67,21 @@ def command(
     sector_size: int | None,
     azure: bool,
     scan_zeros: bool,
+    salvage: bool,
+    without_parent: bool,
     force: bool,
     quiet: bool,
+    as_json: bool,
 ) -> None:
     """Copy the disk in SOURCE, read through its parents, into a new image TARGET.
 
     SOURCE is only read. TARGET appears under its name when it is complete; until then it is a file NAME.xxxxxxxx.tmp.
+
+    With --salvage exit code 0 means that all of the disk is there; 8 that parts are lost, or that damaged structures
+    had to be used.
     """
+    if without_parent and not salvage:
+        raise click.UsageError("--without-parent goes with --salvage")
     named = target_format or _EXTENSIONS.get(posixpath.splitext(target)[1].lower()) or ("vhd" if azure else None)
     if named is None:
         raise click.UsageError(f"the extension of {target} names no format: give -O raw, -O vhd or -O vhdx")
@@ -69,21 +93,82 @@ def command(
     advice = "nothing is left of the copy"
     with reach.place(source) as one, reach.place(target) as other, Meter("convert", advice, quiet=quiet) as meter:
         engine = reach.engine(one)
-        engine.convert(
-            one.files,
-            one.path,
-            other.files,
-            other.path,
-            source_format=image_format(source_format),
-            options=options,
-            replace=force,
-            scan_zeros=scan_zeros,
-            on_progress=meter.report,
-            on_warning=print_warning,
-        )
+        format = image_format(source_format)
+        report = None
+        if salvage:
+            with _naming_without_parent():
+                report = engine.salvage(
+                    one.files,
+                    one.path,
+                    other.files,
+                    other.path,
+                    source_format=format,
+                    options=options,
+                    replace=force,
+                    without_parent=without_parent,
+                    on_progress=meter.report,
+                )
+        else:
+            with _naming_salvage(other):
+                engine.convert(
+                    one.files,
+                    one.path,
+                    other.files,
+                    other.path,
+                    source_format=format,
+                    options=options,
+                    replace=force,
+                    scan_zeros=scan_zeros,
+                    on_progress=meter.report,
+                    on_warning=print_warning,
+                )
         info = engine.info(other.files, other.path, format=ImageFormat(named))
-        name = other.files.describe(other.path)
+        name, origin = other.files.describe(other.path), one.files.describe(one.path)
+        size = report.size if report is not None else engine.info(one.files, one.path, format=format).virtual_size
+    if as_json:
+        print_json(
+            {
+                "source": origin,
+                "target": name,
+                "format": info.format.value,
+                "type": info.type.value,
+                "virtual_size": info.virtual_size,
+                "added": info.virtual_size - size,
+                "salvage": None if report is None else salvage_json(report),
+            }
+        )
+    else:
         print_line(f"{name}: {info.format.value}, {info.type.value}, {exact_size(info.virtual_size)}")
-        size = engine.info(one.files, one.path, format=image_format(source_format)).virtual_size
         if size != info.virtual_size:
             print_line(f"{size_text(info.virtual_size - size)} of zeros were added: Azure takes whole MiB")
+        for line in () if report is None else salvage_lines(origin, report):
+            print_line(line)
+    if report is not None:
+        end_salvage(origin, report)
+
+
+@contextmanager
+def _naming_without_parent() -> Iterator[None]:
+    """Name the way out where a parent is missing."""
+    try:
+        yield
+    except (ParentNotFound, ParentMismatch) as error:
+        text = f"{reason(error)}; --without-parent takes what the image itself holds"
+        raise Stop(exit_code(error) or Exit.DAMAGED, text) from error
+
+
+@contextmanager
+def _naming_salvage(target: Place) -> Iterator[None]:
+    """Name the way out where the source is damaged, or its disk fails."""
+    try:
+        yield
+    except (FormatError, OSError) as error:
+        if isinstance(error, FormatError):
+            helps = not isinstance(error, Unrecognised) and error.structure != "chain"
+        else:
+            target_fails = str(error.filename).startswith(target.files.describe(target.path))
+            helps = error.errno == errno.EIO and not target_fails
+        code = exit_code(error)
+        if not helps or code is None:
+            raise
+        raise Stop(code, f"{reason(error)}; vhdx-img convert --salvage takes what can be read") from error

@@ -1,0 +1,56 @@
+"""Files some bytes of which cannot be read."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from tests.support.memory import MemoryFileSystem
+from vhdx.extents import Range
+from vhdx.storage.base import Access, Storage
+from vhdx.storage.watched import Operation, WatchedFileSystem, WatchedStorage
+
+
+@dataclass
+class Failing:
+    """Reads of *broken* parts of the file *path* raise *error*; *asked* counts them by the page."""
+
+    path: str
+    broken: Sequence[Range]
+    error: OSError
+    asked: list[int] = field(default_factory=list)
+
+    def read(self, offset: int, length: int) -> None:
+        if any(offset < part.end and part.offset < offset + length for part in self.broken):
+            self.asked.append(length)
+            raise self.error
+
+
+class FailingStorage(WatchedStorage):
+    """*inner*, which fails as *failing* says."""
+
+    def __init__(self, inner: Storage, failing: Failing) -> None:
+        super().__init__(inner, lambda operation: None)
+        self._failing = failing
+
+    def read(self, pieces: Sequence[tuple[int, memoryview]]) -> None:
+        for offset, buffer in pieces:
+            self._failing.read(offset, len(buffer))
+        super().read(pieces)
+
+    def innermost(self) -> Storage:
+        return self
+
+
+class FailingFileSystem(WatchedFileSystem):
+    """*files*, one of which fails."""
+
+    def __init__(self, files: MemoryFileSystem, failing: Failing) -> None:
+        super().__init__(files, _ignore)
+        self._failing = failing
+
+    def open(self, path: str, access: Access) -> Storage:
+        storage = super().open(path, access)
+        return FailingStorage(storage, self._failing) if path == self._failing.path else storage
+
+
+def _ignore(operation: Operation) -> None:
+    """Nothing is to be told."""

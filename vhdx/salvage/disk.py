@@ -1,0 +1,230 @@
+"""The layers of a damaged disk as one."""
+
+from collections.abc import Hashable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import NamedTuple, Self
+
+from vhdx.errors import Error, FormatError, InUse, ParentMismatch, ParentNotFound
+from vhdx.extents import Presence
+from vhdx.image.base import DiskType, ImageFormat, ImageInfo, LogState, NewId
+from vhdx.image.open import open_image, recognise
+from vhdx.image.vhdx_file import naming
+from vhdx.parents import DEFAULT_POLICY, ParentPolicy, candidates, refusal, unusable
+from vhdx.salvage.flat import FlatLayer
+from vhdx.salvage.layer import Layer, Piece
+from vhdx.salvage.medium import Medium, is_medium_error
+from vhdx.salvage.report import Noting, SalvageNote
+from vhdx.salvage.vhd_layer import open_vhd_layer
+from vhdx.salvage.vhdx_layer import open_vhdx_layer
+from vhdx.storage.base import Access, FileSystem, Storage
+
+_SECTOR = 512
+_IN_PARENT = "only its parent has it"
+_NO_RECORD = "nothing in the image tells which file is its parent"
+
+
+class Part(NamedTuple):
+    """A piece of the disk and the number of the layer that it comes from, counted from the image."""
+
+    layer: int
+    piece: Piece
+
+
+@dataclass(frozen=True, slots=True)
+class SalvageDisk:
+    """A disk through its layers, the image first. *complete* is False where the last one's parent is missing."""
+
+    paths: Sequence[str]
+    layers: Sequence[Layer]
+    complete: bool
+
+    @property
+    def size(self) -> int:
+        """Bytes of the disk."""
+        return self.layers[0].info.virtual_size
+
+    @property
+    def base(self) -> ImageInfo:
+        """The lowest layer."""
+        return self.layers[-1].info
+
+    def parts(self) -> Iterator[Part]:
+        """The whole disk, ascending and contiguous; NOT_PRESENT reads as zeros."""
+        return self._look(0, 0, self.size)
+
+    def _look(self, layer: int, offset: int, length: int) -> Iterator[Part]:
+        for piece in self.layers[layer].pieces(offset, length):
+            if piece.lost or piece.presence is not Presence.NOT_PRESENT:
+                yield Part(layer, piece)
+            elif layer + 1 == len(self.layers):
+                yield Part(layer, piece if self.complete else piece._replace(lost=_IN_PARENT))
+            else:
+                size = self.layers[layer + 1].info.virtual_size
+                inside = min(max(size - piece.offset, 0), piece.length)
+                if inside:
+                    yield from self._look(layer + 1, piece.offset, inside)
+                if inside < piece.length:
+                    yield Part(layer, Piece(piece.offset + inside, piece.length - inside, Presence.ZERO))
+
+    def close(self) -> None:
+        """Close every file."""
+        with ExitStack() as stack:
+            for layer in reversed(self.layers):
+                stack.callback(layer.close)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def open_salvage(
+    files: FileSystem,
+    path: str,
+    notes: list[SalvageNote],
+    *,
+    new_id: NewId,
+    policy: ParentPolicy = DEFAULT_POLICY,
+    format: ImageFormat | None = None,
+    sector_size: int | None = None,
+    without_parent: bool = False,
+) -> SalvageDisk:
+    """The disk of *path* through its parents, each as far as it can be read; *notes* takes what is wrong.
+
+    *format* says what *path* is instead of its content, *sector_size* the sectors of a raw one. *without_parent* goes
+    on where a parent is missing, is another, or is of no use. Raises FormatError when nothing describes the disk,
+    ParentNotFound, ParentMismatch, UnsupportedFeature, InUse.
+    """
+    with ExitStack() as stack:
+        paths: list[str] = []
+        layers: list[Layer] = []
+        seen: set[Hashable] = set()
+        complete = True
+
+        def admit(where: str, layer: Layer) -> None:
+            stack.callback(layer.close)
+            _compare_with_strict(files, where, layer.info.format, notes, new_id)
+            identity = files.stat(where).identity
+            if identity in seen:
+                raise FormatError("chain", None, "the parents form a circle", file=files.describe(path))
+            if len(layers) == policy.most_layers:
+                raise FormatError("chain", None, f"more than {policy.most_layers} layers", file=files.describe(path))
+            seen.add(identity)
+            paths.append(where)
+            layers.append(layer)
+
+        admit(path, _open(files, path, notes, format=format, told=format is not None, sector_size=sector_size))
+        while layers[-1].needs_parent:
+            try:
+                admit(*_parent(files, paths[-1], layers[-1].info, notes, policy))
+            except (ParentNotFound, ParentMismatch) as error:
+                if not without_parent:
+                    raise
+                message = f"the parent is not there, and what only it has is lost ({error})"
+                notes.append(SalvageNote(files.describe(paths[-1]), "chain", None, message, on_trust=True))
+                complete = False
+                break
+        for where, layer in zip(paths, layers, strict=True):
+            with naming(files.describe(where)):
+                layer.survey()
+        stack.pop_all()
+        return SalvageDisk(paths, layers, complete)
+
+
+def _open(
+    files: FileSystem,
+    path: str,
+    notes: list[SalvageNote],
+    *,
+    format: ImageFormat | None,
+    told: bool,
+    sector_size: int | None = None,
+) -> Layer:
+    storage = files.open(path, Access.READ)
+    name = files.describe(path)
+    noting = Noting(name, notes)
+    try:
+        with naming(name):
+            match format or recognise(storage):
+                case ImageFormat.VHDX:
+                    return open_vhdx_layer(storage, noting)
+                case ImageFormat.VHD:
+                    return open_vhd_layer(storage, noting, told=told)
+                case ImageFormat.RAW:
+                    return _raw(storage, sector_size or _SECTOR)
+    except BaseException:
+        storage.close()
+        raise
+
+
+def _compare_with_strict(
+    files: FileSystem, path: str, format: ImageFormat, notes: list[SalvageNote], new_id: NewId
+) -> None:
+    """Whoever reads by the rules may refuse what was opened here: that is noted, whatever the reason."""
+    name = files.describe(path)
+    if any(note.on_trust and note.file == name for note in notes):
+        return
+    try:
+        open_image(files.open(path, Access.INSPECT), new_id=new_id, format=format).close()
+    except Error as error:
+        notes.append(SalvageNote(name, "file", None, f"read by the rules it is refused ({error})", on_trust=True))
+    except OSError as error:
+        # Of what cannot be read another copy was taken, or it would have been said.
+        if not is_medium_error(error):
+            raise
+
+
+def _raw(storage: Storage, sector: int) -> FlatLayer:
+    size = -(-storage.size() // sector) * sector
+    info = ImageInfo(
+        format=ImageFormat.RAW,
+        type=DiskType.FIXED,
+        virtual_size=size,
+        block_size=None,
+        logical_sector_size=sector,
+        physical_sector_size=sector,
+        disk_id=None,
+        linkage=None,
+        creator="",
+        log=LogState.CLEAN,
+        log_entries=0,
+        parent=None,
+    )
+    return FlatLayer(info, Medium(storage, end=size))
+
+
+def _parent(
+    files: FileSystem, child: str, info: ImageInfo, notes: list[SalvageNote], policy: ParentPolicy
+) -> tuple[str, Layer]:
+    """The recorded parent of *child*. Raises ParentNotFound, ParentMismatch, InUse."""
+    if info.parent is None:
+        raise ParentNotFound(files.describe(child), [_NO_RECORD])
+    tried: list[str] = []
+    mismatches: list[str] = []
+    for path in candidates(files, child, info.parent, policy):
+        name = files.describe(path)
+        own: list[SalvageNote] = []
+        try:
+            layer = _open(files, path, own, format=info.format, told=False)
+        except FileNotFoundError:
+            tried.append(f"{name} does not exist")
+            continue
+        except InUse:
+            raise
+        except Error as error:
+            tried.append(str(error))
+            continue
+        reason = refusal(info, layer.info)
+        if not reason:
+            notes += own
+            return path, layer
+        layer.close()
+        if layer.info.linkage is None:
+            tried.append(f"{name}: its id is lost, so nothing tells whether it is the parent")
+            continue
+        mismatches.append(f"{name} {reason}")
+    if mismatches:
+        raise ParentMismatch(f"{files.describe(child)}: {'; '.join(mismatches + tried)}")
+    raise ParentNotFound(files.describe(child), [*tried, *unusable(child, info.parent, policy)])

@@ -1,0 +1,28 @@
+"""A raw disk or a fixed VHD: the bytes of the file are those of the disk."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from vhdx.image.base import ImageInfo
+from vhdx.salvage.layer import Piece, held
+from vhdx.salvage.medium import Medium
+
+
+@dataclass(frozen=True, slots=True)
+class FlatLayer:
+    """Implements `Layer`; the disk is the first *info.virtual_size* bytes of *medium*."""
+
+    info: ImageInfo
+    medium: Medium
+    needs_parent: bool = False
+
+    def survey(self) -> None:
+        """There is no table."""
+
+    def pieces(self, offset: int, length: int) -> Iterator[Piece]:
+        """DATA as far as the file goes."""
+        return held(self.medium, self.info.logical_sector_size, offset, offset + length, offset)
+
+    def close(self) -> None:
+        """Close the file."""
+        self.medium.storage.close()
