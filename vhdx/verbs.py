@@ -66,7 +66,9 @@ class Engine(Protocol):
         orphan: bool = False,
         format: ImageFormat | None = None,
     ) -> None:
-        """Change the disk's size; a grown part reads as zeros. A stop leaves the old or the new size.
+        """Change the disk's size; a grown part reads as zeros, and in a fixed image has its space.
+
+        A stop leaves the old or the new size.
 
         Only a fixed VHD cannot promise that: stopped while it grows it may be left without a footer at its end, which
         `repair` finds again, or with the old footer's 512 bytes in the grown part.

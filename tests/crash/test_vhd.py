@@ -17,8 +17,10 @@ from tests.support.crash import CrashState, crash_states
 from tests.support.disks import pattern
 from tests.support.memory import MemoryFileSystem
 from tests.support.recording import RecordingFileSystem
-from vhdx.errors import FormatError
+from tests.support.wrappers import Fault, WatchedFileSystem
+from vhdx.errors import FormatError, OutOfSpace
 from vhdx.image.vhd_file import CommitOrder
+from vhdx.storage.base import Unsupported
 
 BLOCK = 256 << 10
 
@@ -298,28 +300,52 @@ def test_a_new_image_is_whole_once_it_is_closed(kind: str) -> None:
 
 
 @pytest.mark.parametrize(("before", "after"), [(4, 9), (9, 4)])
-def test_a_fixed_image_changes_its_size(before: int, after: int) -> None:
+@pytest.mark.parametrize("reserves", [False, True], ids=["writing zeros", "reserving"])
+def test_a_fixed_image_changes_its_size(before: int, after: int, reserves: bool) -> None:
     """What may be left is what `VhdFixedImage.resize` lists; the disk up to the smaller size is never touched."""
     block = 8 << 10
     disk = VhdDisk.create(MemoryFileSystem(), before * block, kind="fixed")
     disk.write(0, pattern(1, before * block))
     files = recorded(disk)
+    if not reserves:
+        disk.files = WatchedFileSystem(files, Fault(0, Unsupported(), lasting=True, kinds=frozenset({"reserve"})))
     disk.resize(after * block)
     files.mark("resized")
-    common = min(before, after) * block
-    kept = pattern(1, before * block)[:common]
+    kept = pattern(1, before * block)[: after * block]
     for state in crash_states(files, samples=100, exhaustive=6):
-        try:
-            content = read_all(state, disk.paths, repair=False)
-        except FormatError:
-            assert "resized" not in state.marks, state.description
-            assert file_bytes(state.files, "0.vhd")[:common] == kept
-            continue
-        assert content[:common] == kept, state.description
-        rest = content[common:]
-        grown = len(content) == after * block > before * block
-        assert rest.count(0) == len(rest) or not grown or rest.startswith(b"conectix"), state.description
+        content = resized_fixed(state, disk.paths, kept, after * block)
         if "resized" in state.marks:
             assert content == kept.ljust(after * block, b"\0")
 
 
+def resized_fixed(state: CrashState, paths: list[str], kept: bytes, size: int) -> bytes:
+    """The disk after a stop in a change of size to *size*; of *kept* nothing may be lost. Empty where it needs repair."""
+    try:
+        content = read_all(state, paths, repair=False)
+    except FormatError:
+        assert not state.marks, state.description
+        assert file_bytes(state.files, "0.vhd")[: len(kept)] == kept
+        return b""
+    assert content[: len(kept)] == kept, state.description
+    rest = content[len(kept) :]
+    grown = len(content) == size
+    assert rest.count(0) == len(rest) or not grown or rest.startswith(b"conectix"), state.description
+    return content
+
+
+@pytest.mark.parametrize("at", range(3))
+def test_a_fixed_image_without_space_to_grow(at: int) -> None:
+    """At every moment no worse than in a growth that is done; afterwards, durably, exactly as before."""
+    block = 8 << 10
+    disk = VhdDisk.create(MemoryFileSystem(), 4 * block, kind="fixed")
+    disk.write(0, pattern(1, 4 * block))
+    files = recorded(disk)
+    old = file_bytes(files, "0.vhd")
+    disk.files = WatchedFileSystem(files, Fault(at, OutOfSpace("full"), kinds=frozenset({"write", "reserve"})))
+    with pytest.raises(OutOfSpace):
+        disk.resize(9 * block)
+    assert file_bytes(files, "0.vhd") == old
+    files.mark("refused")
+    for state in crash_states(files, samples=100, exhaustive=6):
+        resized_fixed(state, disk.paths, pattern(1, 4 * block), 9 * block)
+        assert "refused" not in state.marks or file_bytes(state.files, "0.vhd") == old
