@@ -319,7 +319,7 @@ def test_a_fixed_image_changes_its_size(before: int, after: int, reserves: bool)
 
 
 def resized_fixed(state: CrashState, paths: list[str], kept: bytes, size: int) -> bytes:
-    """The disk after a stop in a change of size to *size*; of *kept* nothing may be lost. Empty where it needs repair."""
+    """The disk after a stop in a change of size to *size*; nothing of *kept* may be lost. Empty: it needs repair."""
     try:
         content = read_all(state, paths, repair=False)
     except FormatError:
