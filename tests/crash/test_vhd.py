@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
+from tests.image.tap_forge import broken_rules, made_by_blktap
 from tests.image.vhd_forge import SECTOR, VhdDisk, chain_of, file_bytes, info_of
 from tests.support.choice import few
 from tests.support.crash import CrashState, crash_states
@@ -284,6 +285,92 @@ def test_merging() -> None:
             again = VhdDisk(state.files, list(paths), [bytearray(content), bytearray(content)], BLOCK, 2)
             again.merge_down()
             again.check()
+
+
+def tap_disk(kind: str, block: int) -> VhdDisk:
+    """Of blktap, its first blocks full."""
+    disk = VhdDisk.create(MemoryFileSystem(), 40 * block, block_size=block)
+    disk.write(0, pattern(8, 40 * block))
+    if kind == "differencing":
+        disk.snapshot()
+        disk.write(0, pattern(1, 5 * block))
+        disk.write(20 * block + SECTOR, pattern(2, 3 * block))
+    disk.close()
+    made_by_blktap(disk.files, disk.paths[0])
+    return disk
+
+
+@pytest.mark.parametrize("kind", ["dynamic", "differencing"])
+@pytest.mark.parametrize("after", [41, 300, pytest.param(5000, marks=pytest.mark.more)])
+def test_a_file_of_blktap_grows(kind: str, after: int) -> None:
+    """Old or new, and at every moment one that blktap opens, whose map calls nothing full that is not."""
+    block = 4096
+    disk = tap_disk(kind, block)
+    old = bytes(disk.contents[0])
+    files = recorded(disk)
+    disk.resize(after * block)
+    new = bytes(disk.contents[0])
+    files.mark("resized")
+    disk.close()
+    files.mark("closed")
+    sizes = set()
+    for number, state in enumerate(crash_states(files, samples=40, exhaustive=2)):
+        left = file_bytes(state.files, disk.paths[0])
+        assert broken_rules(left, at_rest="closed" in state.marks) == [], state.description
+        content = read_all(state, disk.paths, repair=number % 2 == 0)
+        sizes.add(len(content))
+        assert content == (old if len(content) == len(old) else new), state.description
+        assert "resized" not in state.marks or len(content) == len(new), state.description
+        if number % 2 == 0:
+            assert broken_rules(file_bytes(state.files, disk.paths[0]), at_rest=False) == [], state.description
+    assert sizes == {len(old), len(new)}
+
+
+@pytest.mark.parametrize("kind", ["dynamic", "differencing"])
+@pytest.mark.parametrize("seed", [*range(3), *(pytest.param(seed, marks=pytest.mark.more) for seed in range(3, 12))])
+def test_no_block_of_blktap_is_called_full_that_is_not(kind: str, seed: int) -> None:
+    """Blocks lose their place or sectors, and come back in part, in whatever order that becomes durable."""
+    block, chance = 4096, random.Random(seed)
+    disk = tap_disk(kind, block)
+    files = recorded(disk)
+    log = Log()
+    log.note(files, bytes(disk.contents[0]), durable=True)
+    sizes = {disk.size}
+    for number in range(9):
+        at = chance.randrange(disk.size // block) * block
+        durable = False
+        match chance.choice(["write", "write", "discard", "shrink", "grow", "flush", "compact", "reopen"]):
+            case "write":
+                disk.write(at + SECTOR, pattern(number + 9, chance.choice([1, 6]) * SECTOR))
+            case "discard":
+                disk.discard(at // block * block, min(7 * block, disk.size - at))
+            case "shrink" if disk.size > 20 * block:
+                disk.resize(disk.size - 8 * block - SECTOR)
+            case "grow":
+                disk.resize(disk.size + 3 * block)
+            case "compact":
+                disk.compact()
+            case "flush":
+                disk.open.flush()
+                durable = True
+            case _:
+                disk.close()
+                durable = True
+        sizes.add(disk.size)
+        log.note(files, bytes(disk.contents[0]), durable=durable)
+    disk.close()
+    log.note(files, bytes(disk.contents[0]), durable=True)
+    for number, state in enumerate(crash_states(files, samples=40)):
+        assert broken_rules(file_bytes(state.files, disk.paths[0]), at_rest=False) == [], state.description
+        content = read_all(state, disk.paths, repair=number % 2 == 0)
+        assert len(content) in sizes
+        if number % 5 == 0:
+            # Whoever goes on finds a file that can be put right.
+            contents = [bytearray(content), *disk.contents[1:]]
+            again = VhdDisk(state.files, list(disk.paths), contents, block, len(disk.paths))
+            again.write(0, pattern(99, SECTOR))
+            again.close()
+            assert broken_rules(file_bytes(state.files, disk.paths[0])) == [], state.description
 
 
 @pytest.mark.parametrize("kind", ["dynamic", "differencing"])
