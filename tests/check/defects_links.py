@@ -201,7 +201,7 @@ def a_vhd_of_blktap_over_a_larger_one(image: Forge) -> None:
 
 def made_by_tapdisk(image: Forge) -> None:
     """Of a version before there were maps of full blocks."""
-    change_footers(image, 28, b"tap\0" + struct.pack(">I", 1))
+    change_footers(image, 28, b"tap\0" + struct.pack(">I", 0x10000))
 
 
 @defect("chain-block-size", INFO, "chain", None, start=chained, chain="disk.vhdx")

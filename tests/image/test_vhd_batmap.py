@@ -6,8 +6,11 @@ import pytest
 
 from tests.image.tap_forge import Parsed, broken_rules, called_full, made_by_blktap
 from tests.image.vhd_forge import SECTOR, VhdDisk, file_bytes, opened, patch
-from tests.support.disks import pattern
+from tests.support.disks import counting_ids, pattern
 from tests.support.memory import MemoryFileSystem
+from vhdx.engine import NativeEngine
+from vhdx.errors import UnsupportedFeature
+from vhdx.storage.base import Access
 
 BLOCK = 16 << 10
 STEPS = [*["write"] * 3, "zero", "discard", "compact", *["resize"] * 2, "relink", "merge", "detach"]
@@ -122,6 +125,16 @@ def test_nothing_is_promised_by_older_versions(version: int) -> None:
     assert broken_rules(file_bytes(disk.files, disk.paths[0]))[0].startswith("no batmap")
 
 
+def test_the_first_version_is_read_where_its_bitmaps_hide_nothing() -> None:
+    """They count their bits in another order."""
+    disk = tap_disk("differencing")
+    for path in disk.paths:
+        made_by_blktap(disk.files, path, version=1)
+    opened(disk.files, disk.paths[1]).close()
+    with pytest.raises(UnsupportedFeature, match=r"1\.vhd.*tapdisk 0\.1"):
+        opened(disk.files, disk.paths[0])
+
+
 def test_while_a_block_in_the_way_is_read() -> None:
     """It stays where it is until the reader is done, and so does what would take its place."""
     disk = tap_disk()
@@ -170,6 +183,28 @@ def test_any_history(seed: int) -> None:
         if chance.random() < 0.7:
             settled(disk)
     settled(disk)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_verbs_by_path(kind: str) -> None:
+    """Repaired, resized, compacted, merged; the files are told apart by their names alone."""
+    disk, engine = tap_disk(kind), NativeEngine(counting_ids(700))
+    files, path = disk.files, disk.paths[0]
+    storage = files.open(path, Access.WRITE)
+    storage.truncate(storage.size() - SECTOR)
+    storage.close()
+    assert engine.repair(files, path, undo="undo")
+    settled(disk)
+    engine.resize(files, path, 40 * BLOCK, any_size=True)
+    engine.compact(files, path)
+    disk.contents[0] = disk.contents[0].ljust(40 * BLOCK, b"\0")
+    settled(disk)
+    if kind == "differencing":
+        engine.merge(files, path, disk.paths[1], remove=True)
+        del disk.paths[0], disk.contents[1]
+        settled(disk)
+    found = [finding.code for finding in engine.check(files, disk.paths[0], deep=True)]
+    assert not [code for code in found if "batmap" in code or "overlap" in code]
 
 
 def test_looking_changes_nothing() -> None:

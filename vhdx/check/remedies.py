@@ -159,6 +159,7 @@ _BY_CODE: dict[str, str] = {
     "vhd-bat-overlap": _BLOCK,
     "vhd-bat-beyond-disk": _NOTHING,
     "vhd-bitmap-beyond-disk": _NOTHING,
+    "vhd-bitmap-order": "Let vhd-update, a program of blktap, convert it: here its sector bitmaps are not known.",
     "vhd-bitmap-cleared": "Nothing is lost: vhdx-img convert makes an image that every program reads like this one.",
     "vhd-batmap-missing": "Only XenServer's tools look for it, and refuse the file; for them use vhdx-img convert.",
     "vhd-batmap-place": _CONVERT,
