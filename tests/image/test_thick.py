@@ -86,20 +86,35 @@ def test_without_space_a_vhd_is_what_it_was(reserves: bool) -> None:
     ENGINE.resize(with_room(needed + 8192), "disk", NEW)
 
 
-def test_a_file_system_without_space(tmp_path: Path) -> None:
+@pytest.mark.parametrize("format", FORMATS)
+def test_a_file_system_without_space(tmp_path: Path, format: ImageFormat) -> None:
     try:
         with mounted("ext4", 24 * MIB, tmp_path) as point:
             files = LocalFileSystem(point)
-            content = fixed(files, ImageFormat.VHD)
+            content = fixed(files, format)
             before = bytes_of(files)
             with pytest.raises(OutOfSpace, match="disk"):
                 ENGINE.resize(files, "disk", 64 * MIB)
-            assert bytes_of(files) == before
+            assert format is ImageFormat.VHDX or bytes_of(files) == before
+            with ENGINE.open_chain(files, "disk") as chain:
+                assert chain.read(0, chain.size) == content
             ENGINE.resize(files, "disk", NEW)
             with ENGINE.open_chain(files, "disk") as chain:
                 assert chain.read(0, NEW) == content.ljust(NEW, b"\0")
     except CannotMountError as error:
         pytest.skip(f"no file system of its own: {error}")
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_a_merge_that_grows_allocates_and_says_so_before(format: ImageFormat) -> None:
+    files = MemoryFileSystem()
+    content = fixed(files, format)
+    ENGINE.create_child(files, "child", "disk", size=NEW, any_size=True)
+    assert ENGINE.plan_merge(files, "child", "disk").needed >= NEW - OLD
+    ENGINE.merge(files, "child", "disk", remove=True)
+    with ENGINE.open_chain(files, "disk") as chain:
+        assert chain.read(0, chain.size) == content.ljust(NEW, b"\0")
+    assert files.stat("disk").allocated >= NEW
 
 
 @pytest.mark.parametrize("behind", [512, 5000, 3 * MIB, 9 * MIB])
