@@ -314,7 +314,7 @@ def test_a_file_of_blktap_grows(kind: str, after: int) -> None:
     disk.close()
     files.mark("closed")
     sizes = set()
-    for number, state in enumerate(crash_states(files, samples=40, exhaustive=2)):
+    for number, state in enumerate(crash_states(files, samples=60, exhaustive=2 * (after == 41))):
         left = file_bytes(state.files, disk.paths[0])
         assert broken_rules(left, at_rest="closed" in state.marks) == [], state.description
         content = read_all(state, disk.paths, repair=number % 2 == 0)

@@ -90,7 +90,7 @@ def test_a_merge_makes_none_where_there_was_none(sizes: tuple[int, ...], directi
     before = unequal(files, engine, paths)
     with engine.open_chain(files, paths[0]) as chain:
         content = chain.read(0, chain.size)
-    engine.merge(files, "1", "0", direction=direction, remove=True)
+    engine.merge(files, "1", "0", direction=direction, remove=True, shrink=Shrink.FORCE)
     left = engine.layers(files, paths[0])
     assert len(left) == 3
     assert unequal(files, engine, left) <= before
