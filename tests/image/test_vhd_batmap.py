@@ -115,7 +115,7 @@ def test_a_promise_that_was_broken_is_kept_again(kind: str) -> None:
     disk.check()
 
 
-@pytest.mark.parametrize("version", [0x00000001, 0x00010000])
+@pytest.mark.parametrize("version", [0x00000001, 0x00010000, 0x00010001])
 def test_nothing_is_promised_by_older_versions(version: int) -> None:
     disk = tap_disk()
     made_by_blktap(disk.files, disk.paths[0], version=version)

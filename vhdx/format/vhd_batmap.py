@@ -19,7 +19,7 @@ _SIGNED = 0x00010001
 """The version whose checksum counts bytes from 128 on as negative."""
 _MAKER = b"tap"
 _BEFORE_MAPS = 0x00000001
-_ALWAYS = 0x00010001
+_ALWAYS, _OTHERS = 0x00010002, 0x00020000
 _HIGH = bytes(range(128, 256))
 
 
@@ -51,7 +51,7 @@ def is_possible(footer: Footer) -> bool:
 
 def is_promised(footer: Footer) -> bool:
     """Whether blktap refuses the file without one."""
-    return is_possible(footer) and footer.creator_version >= _ALWAYS
+    return is_possible(footer) and _ALWAYS <= footer.creator_version < _OTHERS
 
 
 def header_place(table_offset: int, max_entries: int) -> int:
