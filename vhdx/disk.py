@@ -197,15 +197,17 @@ def create_disk(
     *,
     options: CreateOptions | None = None,
     parent: Location | None = None,
+    any_size: bool = False,
     auth: Credentials | None = None,
     pool: "SmbPool | None" = None,
 ) -> None:
     """Make an image of *size* bytes, a dynamic VHDX unless *options* say otherwise. Durable on return.
 
     With *parent*, a location in the same directory, it is an empty differencing image over that: of its format, and
-    of its size unless another is given; *options* go without a parent only. *auth* and *pool* are as in `open`.
+    of its size unless another is given; *options* go without a parent only. *any_size* lets a VHD have another size
+    than its parent, which Windows refuses. *auth* and *pool* are as in `open`.
 
-    Raises FileExistsError, OutOfSpace, Error for a size or shape that the format does not have.
+    Raises FileExistsError, OutOfSpace, UnequalSizes, Error for a size or shape that the format does not have.
     """
     name = shown(location)
     below = None if parent is None else sibling(location, parent)
@@ -214,7 +216,7 @@ def create_disk(
     engine = NativeEngine()
     with locate(location, auth=auth, pool=pool) as place:
         if below is not None:
-            engine.create_child(place.files, place.path, below, size=size)
+            engine.create_child(place.files, place.path, below, size=size, any_size=any_size)
         elif size is not None:
             engine.create(place.files, place.path, size, options)
         else:

@@ -12,6 +12,7 @@ from vhdx.chain import Chain
 from vhdx.check import Finding, check_chain, check_storage
 from vhdx.compact import compact
 from vhdx.convert import convert
+from vhdx.equal_sizes import refuse_unequal
 from vhdx.errors import Error, FormatError, HasChildren, OutOfSpace
 from vhdx.image.base import CreateOptions, Image, ImageFormat, ImageInfo, LogState, NewId, ParentLink, Progress
 from vhdx.image.create import create_image, refuse_shape, whole_size
@@ -63,7 +64,14 @@ class NativeEngine:
             ).close()
 
     def create_child(
-        self, files: FileSystem, path: str, parent: str, *, size: int | None = None, replace: bool = False
+        self,
+        files: FileSystem,
+        path: str,
+        parent: str,
+        *,
+        size: int | None = None,
+        any_size: bool = False,
+        replace: bool = False,
     ) -> None:
         """Make an empty differencing image; see `Engine.create_child`."""
         path_between(path, parent, self.policy)
@@ -81,6 +89,8 @@ class NativeEngine:
                 physical_sector_size=below.physical_sector_size,
             )
             refuse_shape(files.describe(path), size, options, has_parent=True)
+            if not any_size:
+                refuse_unequal(files.describe(path), below.format, size, below.virtual_size)
             with building(files, path, token=self._token(), replace=replace) as storage:
                 create_image(
                     storage,
@@ -131,10 +141,13 @@ class NativeEngine:
         *,
         shrink: Shrink = Shrink.REFUSE,
         orphan: bool = False,
+        any_size: bool = False,
         format: ImageFormat | None = None,
     ) -> None:
         """Change the disk's size; see `Engine.resize`."""
         with self.open_chain(files, path, writable=1, orphan=orphan, format=format) as chain:
+            if len(chain.layers) > 1 and size != chain.size and not any_size:
+                refuse_unequal(files.describe(path), chain.leaf.info.format, size, _size_under(chain, 0))
             if size < chain.size and shrink is not Shrink.FORCE:
                 refuse_loss(chain, size, unused=shrink is Shrink.UNUSED)
             chain.leaf.resize(size, below=_size_under(chain, 0))

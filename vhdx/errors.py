@@ -69,6 +69,10 @@ class WouldLoseData(Error):
     """The disk would become smaller, and that, or the data there, has to be given up expressly; nothing was changed."""
 
 
+class UnequalSizes(Error):
+    """A differencing VHD would have another size than its parent, and that was not asked for; nothing was changed."""
+
+
 class ReadOnly(Error):
     """A change was asked of something that was opened for reading."""
 

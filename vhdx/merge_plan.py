@@ -6,7 +6,7 @@ from enum import Enum
 
 from vhdx.chain import Found, resolve
 from vhdx.extents import Presence
-from vhdx.image.base import Image
+from vhdx.image.base import DiskType, Image
 from vhdx.merge import lacking
 from vhdx.zeros import is_zeros
 
@@ -72,7 +72,10 @@ class Cost:
 def cost_down(layers: Sequence[Image]) -> Cost:
     """What merging *layers* (top first) into the last of them takes."""
     sources, target = layers[:-1], layers[-1]
-    return _cost(resolve(sources, 0, sources[0].virtual_size), target)
+    cost = _cost(resolve(sources, 0, sources[0].virtual_size), target)
+    # A fixed target takes the space of all that it gains, whatever is in it.
+    gained = sources[0].virtual_size - target.virtual_size if target.info.type is DiskType.FIXED else 0
+    return Cost(cost.moved, max(cost.needed, gained))
 
 
 def cost_up(layers: Sequence[Image], *, alone: bool) -> Cost:

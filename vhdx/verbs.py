@@ -38,11 +38,19 @@ class Engine(Protocol):
         """
 
     def create_child(
-        self, files: FileSystem, path: str, parent: str, *, size: int | None = None, replace: bool = False
+        self,
+        files: FileSystem,
+        path: str,
+        parent: str,
+        *,
+        size: int | None = None,
+        any_size: bool = False,
+        replace: bool = False,
     ) -> None:
-        """Make an empty differencing image over *parent*, of the parent's format and size.
+        """Make an empty differencing image over *parent*, of the parent's format and, unless *size* says so, size.
 
-        *parent* lies in the same directory, or in one where the engine's policy lets parents lie.
+        *parent* lies in the same directory, or in one where the engine's policy lets parents lie. A VHD of another size
+        than its parent's, which Windows refuses, is made with *any_size* only: raises UnequalSizes.
 
         *replace* lets it take the place of an existing file, atomically. Durable on return. A stop leaves at most the
         temporary.
@@ -65,14 +73,18 @@ class Engine(Protocol):
         *,
         shrink: Shrink = Shrink.REFUSE,
         orphan: bool = False,
+        any_size: bool = False,
         format: ImageFormat | None = None,
     ) -> None:
-        """Change the disk's size; a grown part reads as zeros. A stop leaves the old or the new size.
+        """Change the disk's size; a grown part reads as zeros, and in a fixed image has its space.
+
+        A stop leaves the old or the new size.
 
         Only a fixed VHD cannot promise that: stopped while it grows it may be left without a footer at its end, which
         `repair` finds again, or with the old footer's 512 bytes in the grown part.
 
-        Refused for an image with children unless *orphan*.
+        Refused for an image with children unless *orphan*, and for a differencing VHD that would have another size than
+        its parent, with UnequalSizes, unless *any_size*.
         """
 
     def merge(

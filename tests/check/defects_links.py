@@ -173,18 +173,35 @@ def a_vhd_under_a_copy_that_leads_back(image: Forge) -> None:
     link_vhd(base, ".\\disk.vhdx")
 
 
-@defect("chain-child-smaller", W, "chain", None, start=chained, chain="disk.vhdx")
+@defect("chain-vhd-size", W, "chain", None, start=chained, chain="disk.vhdx")
 def a_vhd_over_a_larger_one(image: Forge) -> None:
     end = footer(2, VHD_SIZE + MIB, offset=NONE, identity=b"the parent's id!")
     put_vhd(image, bytes(VHD_SIZE + MIB) + end)
     change_footers(Forge(image.files, "base.vhd"), 56, struct.pack(">HBB", 180, 4, 17))
 
 
-@defect("chain-child-larger", INFO, "chain", None, start=chained, chain="disk.vhdx")
+@defect("chain-vhd-size", W, "chain", None, start=chained, chain="disk.vhdx")
 def a_vhd_over_a_smaller_one(image: Forge) -> None:
     end = footer(2, VHD_SIZE - MIB, offset=NONE, identity=b"the parent's id!")
     put_vhd(image, bytes(VHD_SIZE - MIB) + end)
     change_footers(Forge(image.files, "base.vhd"), 56, struct.pack(">HBB", 120, 4, 17))
+
+
+@defect("chain-child-larger", INFO, "chain", None, start=chained, chain="disk.vhdx")
+def a_vhd_of_blktap_over_a_smaller_one(image: Forge) -> None:
+    a_vhd_over_a_smaller_one(image)
+    made_by_tapdisk(image)
+
+
+@defect("chain-vhd-size", W, "chain", None, start=chained, chain="disk.vhdx")
+def a_vhd_of_blktap_over_a_larger_one(image: Forge) -> None:
+    a_vhd_over_a_larger_one(image)
+    made_by_tapdisk(image)
+
+
+def made_by_tapdisk(image: Forge) -> None:
+    """Of a version before there were maps of full blocks."""
+    change_footers(image, 28, b"tap\0" + struct.pack(">I", 0x10000))
 
 
 @defect("chain-block-size", INFO, "chain", None, start=chained, chain="disk.vhdx")

@@ -21,6 +21,7 @@ from tests.image.forge import Forge
 FIRST = 2048  # the first block of `dynamic`
 SPAN = BLOCK + 512
 END = FIRST + 2 * SPAN  # its footer
+DIFFERENCING_END = 3072 + 2 * SPAN
 MAP, BITS, FIRST_MAPPED = 2048, 2560, 3072
 
 
@@ -68,6 +69,11 @@ def vhd_last_block_that_nothing_names(image: Forge) -> None:
 def vhd_stopped_while_it_grew(image: Forge) -> None:
     image.write(END, bytes(SPAN))
     image.write(END + SPAN, footer(3))
+
+
+@defect("vhd-bitmap-order", E, "footer", DIFFERENCING_END + 28, start=differencing)
+def vhd_of_the_first_tapdisk(image: Forge) -> None:
+    change_footers(image, 28, b"tap\0\0\0\0\1")
 
 
 @defect("vhd-hidden", INFO, "footer", FIRST_MAPPED + 2 * SPAN + 85, start=mapped)

@@ -77,3 +77,18 @@ def test_an_image_that_others_name(programs: Programs) -> None:
     assert programs.bench.content("child.vhdx") == bytes(16 * MIB)
     programs.img("resize", "base.vhdx", "16M", "--orphan")
     assert size(programs, "base.vhdx") == 16 * MIB
+
+
+def test_a_vhd_of_another_size_than_its_parent(programs: Programs) -> None:
+    programs.img("create", "base.vhd", "4M")
+    assert "--any-size" in programs.refused("create", "child.vhd", "8M", "-b", "base.vhd")
+    assert "--any-size" in programs.refused("create", "child.vhd", "8M", "-b", "base.vhd", "--force")
+    programs.img("create", "child.vhd", "-b", "base.vhd")
+    assert "--any-size" in programs.refused("resize", "child.vhd", "8M")
+    assert "--any-size" in programs.refused("create", "x.vhd", "8M", "--any-size", code=64)
+    programs.img("resize", "child.vhd", "8M", "--any-size")
+    said = programs.inspect("check", "child.vhd", "--chain", code=3).out
+    assert "0xC03A0017" in said
+    assert "vhdx-img resize" in said
+    programs.img("resize", "child.vhd", "4M", "--shrink")
+    programs.inspect("check", "child.vhd", "--chain")

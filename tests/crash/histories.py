@@ -164,7 +164,7 @@ class History:
 
         def verb(engine: NativeEngine, files: FileSystem) -> None:
             with suppress(FileExistsError):
-                engine.create_child(files, path, parent, size=size)
+                engine.create_child(files, path, parent, size=size, any_size=True)
 
         self.perform("create_child", verb, {path: content})
         self.paths.insert(0, path)
@@ -233,7 +233,7 @@ class History:
         content = self.contents[path][:size].ljust(size, b"\0")
         self.perform(
             "resize",
-            lambda engine, files: engine.resize(files, path, size, shrink=Shrink.FORCE, orphan=True),
+            lambda engine, files: engine.resize(files, path, size, shrink=Shrink.FORCE, orphan=True, any_size=True),
             {path: content},
         )
         self.contents[path] = content

@@ -11,14 +11,17 @@ from dataclasses import dataclass, field
 
 import pytest
 
+from tests.image.tap_forge import broken_rules, made_by_blktap
 from tests.image.vhd_forge import SECTOR, VhdDisk, chain_of, file_bytes, info_of
 from tests.support.choice import few
 from tests.support.crash import CrashState, crash_states
 from tests.support.disks import pattern
 from tests.support.memory import MemoryFileSystem
 from tests.support.recording import RecordingFileSystem
-from vhdx.errors import FormatError
+from tests.support.wrappers import Fault, WatchedFileSystem
+from vhdx.errors import FormatError, OutOfSpace
 from vhdx.image.vhd_file import CommitOrder
+from vhdx.storage.base import Unsupported
 
 BLOCK = 256 << 10
 
@@ -284,6 +287,92 @@ def test_merging() -> None:
             again.check()
 
 
+def tap_disk(kind: str, block: int) -> VhdDisk:
+    """Of blktap, its first blocks full."""
+    disk = VhdDisk.create(MemoryFileSystem(), 40 * block, block_size=block)
+    disk.write(0, pattern(8, 40 * block))
+    if kind == "differencing":
+        disk.snapshot()
+        disk.write(0, pattern(1, 5 * block))
+        disk.write(20 * block + SECTOR, pattern(2, 3 * block))
+    disk.close()
+    made_by_blktap(disk.files, disk.paths[0])
+    return disk
+
+
+@pytest.mark.parametrize("kind", ["dynamic", "differencing"])
+@pytest.mark.parametrize("after", [41, 300, pytest.param(5000, marks=pytest.mark.more)])
+def test_a_file_of_blktap_grows(kind: str, after: int) -> None:
+    """Old or new, and at every moment one that blktap opens, whose map calls nothing full that is not."""
+    block = 4096
+    disk = tap_disk(kind, block)
+    old = bytes(disk.contents[0])
+    files = recorded(disk)
+    disk.resize(after * block)
+    new = bytes(disk.contents[0])
+    files.mark("resized")
+    disk.close()
+    files.mark("closed")
+    sizes = set()
+    for number, state in enumerate(crash_states(files, samples=60, exhaustive=2 * (after == 41))):
+        left = file_bytes(state.files, disk.paths[0])
+        assert broken_rules(left, at_rest="closed" in state.marks) == [], state.description
+        content = read_all(state, disk.paths, repair=number % 2 == 0)
+        sizes.add(len(content))
+        assert content == (old if len(content) == len(old) else new), state.description
+        assert "resized" not in state.marks or len(content) == len(new), state.description
+        if number % 2 == 0:
+            assert broken_rules(file_bytes(state.files, disk.paths[0]), at_rest=False) == [], state.description
+    assert sizes == {len(old), len(new)}
+
+
+@pytest.mark.parametrize("kind", ["dynamic", "differencing"])
+@pytest.mark.parametrize("seed", [*range(3), *(pytest.param(seed, marks=pytest.mark.more) for seed in range(3, 12))])
+def test_no_block_of_blktap_is_called_full_that_is_not(kind: str, seed: int) -> None:
+    """Blocks lose their place or sectors, and come back in part, in whatever order that becomes durable."""
+    block, chance = 4096, random.Random(seed)
+    disk = tap_disk(kind, block)
+    files = recorded(disk)
+    log = Log()
+    log.note(files, bytes(disk.contents[0]), durable=True)
+    sizes = {disk.size}
+    for number in range(9):
+        at = chance.randrange(disk.size // block) * block
+        durable = False
+        match chance.choice(["write", "write", "discard", "shrink", "grow", "flush", "compact", "reopen"]):
+            case "write":
+                disk.write(at + SECTOR, pattern(number + 9, chance.choice([1, 6]) * SECTOR))
+            case "discard":
+                disk.discard(at // block * block, min(7 * block, disk.size - at))
+            case "shrink" if disk.size > 20 * block:
+                disk.resize(disk.size - 8 * block - SECTOR)
+            case "grow":
+                disk.resize(disk.size + 3 * block)
+            case "compact":
+                disk.compact()
+            case "flush":
+                disk.open.flush()
+                durable = True
+            case _:
+                disk.close()
+                durable = True
+        sizes.add(disk.size)
+        log.note(files, bytes(disk.contents[0]), durable=durable)
+    disk.close()
+    log.note(files, bytes(disk.contents[0]), durable=True)
+    for number, state in enumerate(crash_states(files, samples=40)):
+        assert broken_rules(file_bytes(state.files, disk.paths[0]), at_rest=False) == [], state.description
+        content = read_all(state, disk.paths, repair=number % 2 == 0)
+        assert len(content) in sizes
+        if number % 5 == 0:
+            # Whoever goes on finds a file that can be put right.
+            contents = [bytearray(content), *disk.contents[1:]]
+            again = VhdDisk(state.files, list(disk.paths), contents, block, len(disk.paths))
+            again.write(0, pattern(99, SECTOR))
+            again.close()
+            assert broken_rules(file_bytes(state.files, disk.paths[0])) == [], state.description
+
+
 @pytest.mark.parametrize("kind", ["dynamic", "differencing"])
 def test_a_new_image_is_whole_once_it_is_closed(kind: str) -> None:
     files = RecordingFileSystem()
@@ -298,28 +387,52 @@ def test_a_new_image_is_whole_once_it_is_closed(kind: str) -> None:
 
 
 @pytest.mark.parametrize(("before", "after"), [(4, 9), (9, 4)])
-def test_a_fixed_image_changes_its_size(before: int, after: int) -> None:
+@pytest.mark.parametrize("reserves", [False, True], ids=["writing zeros", "reserving"])
+def test_a_fixed_image_changes_its_size(before: int, after: int, reserves: bool) -> None:
     """What may be left is what `VhdFixedImage.resize` lists; the disk up to the smaller size is never touched."""
     block = 8 << 10
     disk = VhdDisk.create(MemoryFileSystem(), before * block, kind="fixed")
     disk.write(0, pattern(1, before * block))
     files = recorded(disk)
+    if not reserves:
+        disk.files = WatchedFileSystem(files, Fault(0, Unsupported(), lasting=True, kinds=frozenset({"reserve"})))
     disk.resize(after * block)
     files.mark("resized")
-    common = min(before, after) * block
-    kept = pattern(1, before * block)[:common]
+    kept = pattern(1, before * block)[: after * block]
     for state in crash_states(files, samples=100, exhaustive=6):
-        try:
-            content = read_all(state, disk.paths, repair=False)
-        except FormatError:
-            assert "resized" not in state.marks, state.description
-            assert file_bytes(state.files, "0.vhd")[:common] == kept
-            continue
-        assert content[:common] == kept, state.description
-        rest = content[common:]
-        grown = len(content) == after * block > before * block
-        assert rest.count(0) == len(rest) or not grown or rest.startswith(b"conectix"), state.description
+        content = resized_fixed(state, disk.paths, kept, after * block)
         if "resized" in state.marks:
             assert content == kept.ljust(after * block, b"\0")
 
 
+def resized_fixed(state: CrashState, paths: list[str], kept: bytes, size: int) -> bytes:
+    """The disk after a stop in a change of size to *size*; nothing of *kept* may be lost. Empty: it needs repair."""
+    try:
+        content = read_all(state, paths, repair=False)
+    except FormatError:
+        assert not state.marks, state.description
+        assert file_bytes(state.files, "0.vhd")[: len(kept)] == kept
+        return b""
+    assert content[: len(kept)] == kept, state.description
+    rest = content[len(kept) :]
+    grown = len(content) == size
+    assert rest.count(0) == len(rest) or not grown or rest.startswith(b"conectix"), state.description
+    return content
+
+
+@pytest.mark.parametrize("at", range(3))
+def test_a_fixed_image_without_space_to_grow(at: int) -> None:
+    """At every moment no worse than in a growth that is done; afterwards, durably, exactly as before."""
+    block = 8 << 10
+    disk = VhdDisk.create(MemoryFileSystem(), 4 * block, kind="fixed")
+    disk.write(0, pattern(1, 4 * block))
+    files = recorded(disk)
+    old = file_bytes(files, "0.vhd")
+    disk.files = WatchedFileSystem(files, Fault(at, OutOfSpace("full"), kinds=frozenset({"write", "reserve"})))
+    with pytest.raises(OutOfSpace):
+        disk.resize(9 * block)
+    assert file_bytes(files, "0.vhd") == old
+    files.mark("refused")
+    for state in crash_states(files, samples=100, exhaustive=6):
+        resized_fixed(state, disk.paths, pattern(1, 4 * block), 9 * block)
+        assert "refused" not in state.marks or file_bytes(state.files, "0.vhd") == old

@@ -120,7 +120,20 @@ def test_an_image_that_is_received_becomes_a_volume(
     assert read(files, VOLUME, shape) == CONTENT.ljust(4 * MIB, b"\0")
     assert files.list("") == [VolumeNames(VOLUME, shape.format).base]
     assert NativeEngine().info(files, files.list("")[0]).type is (DiskType.FIXED if shape.fixed else DiskType.DYNAMIC)
+    assert not shape.fixed or files.stat(files.list("")[0]).allocated >= 4 * MIB
     assert is_sound(files)
+
+
+@pytest.mark.parametrize("format", DiskFormat)
+def test_a_thick_volume_stays_thick(files: MemoryFileSystem, volumes: Volumes, format: DiskFormat) -> None:
+    """Created, extended, and grown to whole units when it is taken over."""
+    volumes.create(VOLUME, 2 * MIB, Shape(format, fixed=True))
+    volumes.extend(VOLUME, 5 * MIB)
+    assert files.stat(f"{VOLUME}.{format.value}").allocated >= 5 * MIB
+    options = CreateOptions(format=ImageFormat(format.value), fixed=True)
+    NativeEngine().create(files, "foreign", 2 * MIB + 512, options)
+    volumes.adopt(OTHER, "foreign", format, unit=8 * MIB)
+    assert files.stat(f"{OTHER}.{format.value}").allocated >= 8 * MIB
 
 
 def _broken(data: bytes) -> bytes:

@@ -40,7 +40,7 @@ def _size(files: FileSystem, path: str) -> int:
 
 
 def _grow(files: FileSystem, paths: Sequence[str]) -> None:
-    engine().resize(files, paths[0], _size(files, paths[0]) + MIB + 4096)
+    engine().resize(files, paths[0], _size(files, paths[0]) + MIB + 4096, any_size=True)
 
 
 def _half(size: int) -> int:
@@ -48,12 +48,12 @@ def _half(size: int) -> int:
 
 
 def _shrink(files: FileSystem, paths: Sequence[str]) -> None:
-    engine().resize(files, paths[0], _half(_size(files, paths[0])), shrink=Shrink.FORCE)
+    engine().resize(files, paths[0], _half(_size(files, paths[0])), shrink=Shrink.FORCE, any_size=True)
 
 
 def _shrink_unused(files: FileSystem, paths: Sequence[str]) -> None:
     size = _size(files, paths[0])
-    engine().resize(files, paths[0], size - 4096, shrink=Shrink.UNUSED)
+    engine().resize(files, paths[0], size - 4096, shrink=Shrink.UNUSED, any_size=True)
 
 
 def _shrunk_unused(leaf: bytes) -> bytes:

@@ -88,7 +88,7 @@ class Disk:
         self.close()
         path = f"{self.made}.{self.format}"
         self.made += 1
-        self.engine.create_child(self.files, path, self.paths[0], size=size)
+        self.engine.create_child(self.files, path, self.paths[0], size=size, any_size=True)
         below = self.contents[0]
         content = bytearray(below if size is None else below[:size].ljust(size, b"\0"))
         self.paths.insert(0, path)
@@ -96,7 +96,7 @@ class Disk:
 
     def resize(self, size: int) -> None:
         self.close()
-        self.engine.resize(self.files, self.paths[0], size, shrink=Shrink.FORCE)
+        self.engine.resize(self.files, self.paths[0], size, shrink=Shrink.FORCE, any_size=True)
         self.contents[0] = bytearray(self.contents[0][:size].ljust(size, b"\0"))
 
     def merge(self, top: int, target: int) -> None:

@@ -146,7 +146,7 @@ def test_a_snapshot_that_is_larger_than_its_volume_is_kept_while_it_holds_data_t
     with ENGINE.open_chain(files, names.base, writable=1) as chain:
         chain.write(3 * MIB, pattern(1, MIB))
     volumes.create_snapshot(VOLUME, A)
-    ENGINE.resize(files, names.snapshot(A), 2 * MIB, shrink=Shrink.FORCE)
+    ENGINE.resize(files, names.snapshot(A), 2 * MIB, shrink=Shrink.FORCE, any_size=True)
     before = stored(files)
     with pytest.raises(WouldLoseData):
         volumes.delete_snapshot(VOLUME, A)
@@ -169,7 +169,7 @@ def test_a_merge_that_was_stopped_goes_on_with_the_consent_that_lies_on_the_shar
         chain.write(3 * MIB, bytes(MIB) if consent == {"shrink": "unused"} else pattern(1, MIB))
     volumes.create_snapshot(VOLUME, A)
     file = names.snapshot(A)
-    ENGINE.resize(files, file, 2 * MIB, shrink=Shrink.FORCE)
+    ENGINE.resize(files, file, 2 * MIB, shrink=Shrink.FORCE, any_size=True)
     steps: list[dict[str, object]] = [
         {"step": "merge", "top": file, "target": names.base, **consent},
         {"step": "write_info", "document": {"active": names.base}},
@@ -203,19 +203,19 @@ def grown_by_another(files: FileSystem, path: str, size: int) -> None:
 
 
 def by_resize(disk: Disk, size: int) -> None:
-    ENGINE.resize(disk.files, disk.paths[0], size, shrink=Shrink.FORCE)
+    ENGINE.resize(disk.files, disk.paths[0], size, shrink=Shrink.FORCE, any_size=True)
 
 
 def by_resize_of_what_is_unused(disk: Disk, size: int) -> None:
     """Zeros that were written over something leave bits, too."""
     with ENGINE.open_chain(disk.files, disk.paths[0], writable=1) as chain:
         chain.write(size, bytes(chain.size - size))
-    ENGINE.resize(disk.files, disk.paths[0], size, shrink=Shrink.UNUSED)
+    ENGINE.resize(disk.files, disk.paths[0], size, shrink=Shrink.UNUSED, any_size=True)
 
 
 def by_merge(disk: Disk, size: int) -> None:
     """A smaller child, merged into the image."""
-    ENGINE.create_child(disk.files, "small", disk.paths[0], size=size)
+    ENGINE.create_child(disk.files, "small", disk.paths[0], size=size, any_size=True)
     ENGINE.merge(disk.files, "small", disk.paths[0], shrink=Shrink.FORCE, remove=True)
 
 
@@ -258,7 +258,7 @@ def test_a_disk_that_grows_again_shows_zeros(format: ImageFormat) -> None:
     disk.write(0, pattern(1, 4 * MIB))
     disk.close()
     grown_by_another(files, disk.paths[0], 3 * MIB)
-    ENGINE.resize(files, disk.paths[0], 8 * MIB)
+    ENGINE.resize(files, disk.paths[0], 8 * MIB, any_size=True)
     assert content(files, disk.paths[0]) == pattern(1, 3 * MIB) + bytes(5 * MIB)
 
 

@@ -205,7 +205,12 @@ class _Walk:
             message = f"sectors have {above.logical_sector_size} bytes and, in the parent, {below.logical_sector_size}"
             yield self.of(child, "chain-sector-size", message)
         sizes = f"the disk has {above.virtual_size} bytes and, in the parent, {below.virtual_size}"
-        if above.virtual_size < below.virtual_size:
+        unseen = f"; {_UNSEEN}" if above.virtual_size < below.virtual_size else ""
+        larger_by_blktap = above.virtual_size > below.virtual_size and above.creator.startswith("tap ")
+        if above.format is ImageFormat.VHD and above.virtual_size != below.virtual_size and not larger_by_blktap:
+            message = f"{sizes}: Windows reports 0xC03A0017 for such a VHD{unseen}"
+            yield self.of(child, "chain-vhd-size", message)
+        elif unseen:
             yield self.of(child, "chain-child-smaller", f"{sizes}: {_UNSEEN}")
         elif above.virtual_size > below.virtual_size:
             yield self.of(child, "chain-child-larger", f"{sizes}: what the parent lacks reads as zeros")

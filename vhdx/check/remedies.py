@@ -218,6 +218,7 @@ _BY_CODE: dict[str, str] = {
     "vhd-bat-overlap": _BLOCK,
     "vhd-bat-beyond-disk": _NOTHING,
     "vhd-bitmap-beyond-disk": _NOTHING,
+    "vhd-bitmap-order": "Let vhd-update, a program of blktap, convert it: here its sector bitmaps are not known.",
     "vhd-bitmap-cleared": "Nothing is lost: vhdx-img convert makes an image that every program reads like this one.",
     "vhd-batmap-missing": "Only XenServer's tools look for it, and refuse the file; for them use vhdx-img convert.",
     "vhd-batmap-place": _CONVERT,
@@ -237,6 +238,10 @@ _BY_CODE: dict[str, str] = {
     "chain-child-smaller": "Nothing has to be done. To keep what the parent holds behind the child's end, enlarge "
     "the child with vhdx-img resize before it is merged; merge --shrink cuts off zeros, merge --shrink --force data.",
     "chain-child-larger": _NOTHING,
+    "chain-vhd-size": (
+        "For Windows, make one image of the chain with vhdx-img convert, or give the child its parent's size with "
+        "vhdx-img resize; here it is read, merged and converted as it is."
+    ),
     "chain-block-size": _NOTHING,
     "chain-disk-id": "Nothing has to be done, unless the file beside it was meant to be another disk's parent.",
     "chain-parent-log": "Run vhdx-img replay on the parent before the child is used by a program that cannot.",

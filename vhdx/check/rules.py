@@ -161,6 +161,7 @@ _CHAIN = {
     "chain-sector-size": Rule(_E, "chain", "", "Child and parent have sectors of different sizes."),
     "chain-child-smaller": Rule(_W, "chain", "", "The child's disk is smaller than the parent's."),
     "chain-child-larger": Rule(_I, "chain", "", "The child's disk is larger than the parent's."),
+    "chain-vhd-size": Rule(_W, "chain", "", "A differencing VHD has another size than its parent."),
     "chain-block-size": Rule(_I, "chain", "", "Child and parent have blocks of different sizes."),
     "chain-disk-id": Rule(_I, "chain", "2.6.2.3", "Child and parent have different disk ids."),
     "chain-parent-log": Rule(_W, "chain", "2.3.3", "The log of a parent is to be replayed."),

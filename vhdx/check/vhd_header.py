@@ -8,7 +8,7 @@ from vhdx.check.finding import Finding, found
 from vhdx.check.overlapping import overlapping
 from vhdx.check.vhd_batmap import Batmap, find_batmap
 from vhdx.extents import Range
-from vhdx.format import vhd_checksum, vhd_header, vhd_locator
+from vhdx.format import vhd_checksum, vhd_footer, vhd_header, vhd_locator
 from vhdx.format.vhd_bat import ENTRY_SIZE, SECTOR, VhdLayout
 from vhdx.format.vhd_footer import NO_OFFSET, SIZE, Footer, VhdType
 from vhdx.format.vhd_header import HEADER, NO_PARENT, DynamicHeader
@@ -62,6 +62,8 @@ def check_header(storage: Storage, footer: Footer, at: int, end: int) -> Generat
         if spot is not None:
             yield found("vhd-header-reserved", offset + spot, "reserved bytes are not zero")
     differencing = footer.disk_type == VhdType.DIFFERENCING
+    if vhd_footer.has_old_bitmaps(footer):
+        yield found("vhd-bitmap-order", at + 28, f"the sector bitmaps of {footer.creator_text} count otherwise")
     if differencing:
         yield from _parent(header, offset)
     elif header.parent_id != NO_PARENT or any(header.parent_name) or any(header.locators):

@@ -68,6 +68,7 @@ VHD_RULES = {
     "vhd-bat-beyond-disk": Rule(_W, "block table", _TABLE, "An entry is for a block behind the end of the disk."),
     "vhd-bitmap-cleared": Rule(_W, "sector bitmap", _TABLE, "Bits are not set for sectors that hold data."),
     "vhd-bitmap-beyond-disk": Rule(_W, "sector bitmap", _TABLE, "Bits are set for sectors behind the disk."),
+    "vhd-bitmap-order": Rule(_E, "footer", "blktap", "Sector bitmaps are those of the first tapdisk."),
     "vhd-batmap-missing": Rule(_W, "batmap", "blktap", "The creator promises a map of full blocks, and none is there."),
     "vhd-batmap-place": Rule(_W, "batmap", "blktap", "The map of full blocks cannot lie where its header says."),
     "vhd-batmap-checksum": Rule(_W, "batmap", "blktap", "The checksum of the map of full blocks is wrong."),

@@ -12,6 +12,7 @@ from vhdx.errors import (
     OutOfSpace,
     ParentMismatch,
     ParentNotFound,
+    UnequalSizes,
     Unrecognised,
     WouldLoseData,
 )
@@ -53,6 +54,7 @@ _HINTS: list[tuple[type[BaseException], str]] = [
     (ParentNotFound, "--parents-in DIR says where else to look, vhdx-img relink CHILD PARENT records another file"),
     (ParentMismatch, "vhdx-img relink CHILD PARENT does that"),
     (WouldLoseData, "--shrink cuts off what reads as zeros, --shrink --force whatever is there"),
+    (UnequalSizes, "--any-size does it all the same, and a VHDX may have any size"),
     (FileExistsError, "nothing was changed; give another name, or --force to replace it"),
 ]
 _FULL = (errno.ENOSPC, errno.EDQUOT)

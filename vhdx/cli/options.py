@@ -78,6 +78,9 @@ format_option = click.option(
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 image_argument = click.argument("image", shell_complete=file_names)
 force_option = click.option("--force", is_flag=True, help="Replace a file of that name.")
+any_size_option = click.option(
+    "--any-size", is_flag=True, help="A VHD may have another size than its parent. Windows refuses to open it then."
+)
 orphan_option = click.option(
     "--orphan", is_flag=True, help="Go on although other images have it as their parent. They become unreadable."
 )

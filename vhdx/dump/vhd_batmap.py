@@ -1,42 +1,17 @@
 """The map of full blocks that tapdisk and vhd-util keep behind the block table of a VHD (blktap)."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-
-from construct import Bytes, Int32ub, Int64ub, Struct
 
 from vhdx.dump.reading import Gloss, record_fields, sized
 from vhdx.dump.structure import Draft, Field, Part, Structure
 from vhdx.dump.vhd_file import VhdFile
 from vhdx.dump.words import counted
-from vhdx.format.record import Record
-from vhdx.format.vhd_bat import ENTRY_SIZE, SECTOR
+from vhdx.format.vhd_bat import SECTOR
+from vhdx.format.vhd_batmap import COOKIE, HEADER, header_place
 
-_COOKIE = b"tdbatmap"
 _MAKER = b"tap"
 _LONGEST = 1 << 20
 """Bytes of the map that are shown."""
-
-
-@dataclass(frozen=True, slots=True)
-class BatmapHeader:
-    """Where the bits are, in sectors, and their checksum."""
-
-    cookie: bytes
-    offset: int
-    sectors: int
-    version: int
-    checksum: int
-
-
-HEADER: Record[BatmapHeader] = Record(
-    BatmapHeader,
-    Struct(
-        "cookie" / Bytes(8), "offset" / Int64ub, "sectors" / Int32ub, "version" / Int32ub, "checksum" / Int32ub
-    ),
-    structure="batmap",
-    section="blktap",
-)
 
 
 def batmap(file: VhdFile) -> Iterator[Draft]:
@@ -44,9 +19,9 @@ def batmap(file: VhdFile) -> Iterator[Draft]:
     footer, header = file.footer, file.header
     if footer is None or header is None or not footer.creator.startswith(_MAKER):
         return
-    at = header.table_offset + -(-header.max_entries * ENTRY_SIZE // SECTOR) * SECTOR
+    at = header_place(header.table_offset, header.max_entries)
     data = file.read(at, HEADER.size)
-    if len(data) < HEADER.size or not data.startswith(_COOKIE):
+    if len(data) < HEADER.size or not data.startswith(COOKIE):
         return
     glosses: dict[str, Gloss] = {"offset": sized}
     fields = tuple(record_fields(HEADER, data, at, glosses))

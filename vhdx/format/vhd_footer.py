@@ -118,6 +118,12 @@ FOOTER: Record[Footer] = Record(
 )
 
 
+def has_old_bitmaps(footer: Footer) -> bool:
+    """Whether sector bitmaps that hide a parent are those of the first tapdisk, which counts their bits otherwise."""
+    old = footer.creator.startswith(b"tap") and footer.creator_version == 0x00000001
+    return old and footer.disk_type == VhdType.DIFFERENCING
+
+
 class Reading(NamedTuple):
     """A footer as found, and whether its checksum is right."""
 

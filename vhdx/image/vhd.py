@@ -16,6 +16,7 @@ from vhdx.format.vhd_footer import Footer
 from vhdx.image import vhd_allocation, vhd_clearing, vhd_packing, vhd_parent, vhd_resizing, vhd_sharing
 from vhdx.image.base import ALLOCATE_LIMIT, DiskType, ImageFormat, ImageInfo, LogState, ParentLink, Progress
 from vhdx.image.vhd_file import VhdFile
+from vhdx.image.vhd_front import bring_to_front
 from vhdx.storage.base import Storage
 
 _AT_ONCE = 64
@@ -227,7 +228,7 @@ class VhdImage:
                 self._file.commit()
 
     def close(self) -> None:
-        """Flush, cut free space off the end, close the storage."""
+        """Flush, put what a file of blktap has in front of its blocks there, cut free space off the end, close."""
         if self._closed:
             return
         self._closed = True
@@ -246,6 +247,7 @@ class VhdImage:
             return
         file.commit()
         with file.poisoning():
+            bring_to_front(file)
             file.footers.trim(file.space.used_end)
             if file.building:
                 file.footers.finish()

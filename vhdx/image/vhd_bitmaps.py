@@ -109,6 +109,11 @@ class Bitmaps:
         """Bitmaps to be written after payload is durable, by ascending place."""
         return sorted((place, reverse_bits(bits)) for place, bits in self._changed.values())
 
+    def partial(self) -> list[int]:
+        """Blocks with a staged bitmap that does not say that all of the block is here."""
+        staged = (*self._new.items(), *self._changed.items())
+        return [block for block, (_, bits) in staged if bits != self._full]
+
     def settle(self) -> None:
         """Everything staged is written."""
         for staged in (self._new, self._changed):

@@ -73,6 +73,7 @@ def clear_block(file: VhdFile, block: int) -> None:
         return
     assert file.space is not None
     file.make_room()
+    file.not_full(block)
     file.space.release(place)
     file.bitmaps.forget(block)
     file.table.set_place(block, None)

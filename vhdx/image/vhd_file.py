@@ -2,7 +2,7 @@
 
 There is no journal, so a commit is an order: payload and the bitmaps of new blocks; flush; the sectors of the block
 table and the bitmaps of older blocks, each of which is there whole or not at all and says nothing that is not yet
-true; flush.
+true; flush. In a file of blktap, what is no longer full is not called so before any of that.
 """
 
 import threading
@@ -17,12 +17,14 @@ from vhdx.format.vhd_bat import VhdLayout
 from vhdx.format.vhd_footer import SIZE, Footer
 from vhdx.format.vhd_header import HEADER, DynamicHeader
 from vhdx.image.base import ParentLink
+from vhdx.image.vhd_batmap import Batmap, find_batmap
 from vhdx.image.vhd_bitmaps import Bitmaps
 from vhdx.image.vhd_footers import Footers
 from vhdx.image.vhd_space import Place, Space
 from vhdx.image.vhd_survey import survey
 from vhdx.image.vhd_table import BlockTable
 from vhdx.image.vhdx_file import naming
+from vhdx.storage import transfer
 from vhdx.storage.base import Storage
 
 _MOST_STAGED = 8 << 20
@@ -53,6 +55,7 @@ class VhdFile:
     order: CommitOrder = CommitOrder.PAYLOAD_TABLE
     building: bool = False
     space: Space | None = None
+    batmap: Batmap | None = None
     touched: bool = False
     poison: str = ""
     pins: int = 0
@@ -78,13 +81,38 @@ class VhdFile:
         if not self.footers.settled:
             with self.poisoning():
                 self.footers.settle(space.used_end)
+        if self.batmap is not None and self.batmap.place != self.batmap.home and self.batmap.spare is None:
+            self._bring_batmap_home(self.batmap, space)
         return space
 
     def surveyed(self) -> Space:
         """What lies where, looked at once. Raises FormatError when two structures lie on each other."""
         if self.space is None:
-            self.space = survey(self.storage, self.table, self.header, self.footer.data_offset, self.footers.end)
+            end = self.footers.end
+            self.space = survey(self.storage, self.table, self.header, self.footer.data_offset, end)
+            limit = self.storage.size() if end is None else end
+            self.batmap = find_batmap(self.storage, self.footer, self.header, limit)
         return self.space
+
+    def _bring_batmap_home(self, batmap: Batmap, space: Space) -> None:
+        """A stop may have left the bits elsewhere."""
+        away = batmap.place
+        if space.claim(batmap.home):
+            self.grow()
+            with self.poisoning():
+                batmap.go(self.storage, batmap.home)
+            space.drop(away.offset)
+
+    def not_full(self, block: int) -> None:
+        """Stage, where a map calls it full, that a block is not; before what makes it so. Raises OutOfSpace."""
+        batmap = self.batmap
+        if batmap is None or not batmap.calls_full(block):
+            return
+        if batmap.spare is None:
+            place = Range(self.take_bytes(len(batmap.bits)).offset, len(batmap.bits))
+            transfer.reserve(self.storage, [place])
+            batmap.spare = place
+        batmap.clear(block)
 
     def check_usable(self) -> None:
         """Raises ReadOnly or Poisoned."""
@@ -106,7 +134,12 @@ class VhdFile:
         """Everything so far durable."""
         self.check_usable()
         with self.poisoning():
+            for block in self.bitmaps.partial() if self.batmap is not None else ():
+                self.not_full(block)
             self.storage.write(self.bitmaps.staged_new())
+            spare = None if self.batmap is None else self.batmap.spare
+            if self.batmap is not None and spare is not None:
+                self.batmap.go(self.storage, spare)
             late = self.table.staged() + self.bitmaps.staged_changed()
             if late and self.order is CommitOrder.PAYLOAD_TABLE and not self.building:
                 self.storage.flush()
@@ -114,6 +147,11 @@ class VhdFile:
             self.storage.flush()
             self.table.settle()
             self.bitmaps.settle()
+            if self.batmap is not None and spare is not None:
+                self.batmap.go(self.storage, self.batmap.home)
+                self.batmap.spare = None
+                if self.space is not None:
+                    self.space.drop(spare.offset)
         if self.space is not None:
             self.space.settle()
             self._reclaim()

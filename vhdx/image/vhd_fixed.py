@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from uuid import UUID
 
-from vhdx.errors import Error, Poisoned, ReadOnly
+from vhdx.errors import Error, OutOfSpace, Poisoned, ReadOnly
 from vhdx.extents import Extent, Presence, Range, coalesce
 from vhdx.format import vhd_footer
 from vhdx.format.vhd_bat import SECTOR
@@ -137,7 +137,7 @@ class VhdFixedImage:
         raise Error(f"{self._storage.name}: a fixed image keeps all of its space, so there is nothing to pack")
 
     def resize(self, size: int, *, below: int = 0) -> None:  # noqa: ARG002  it has no parent
-        """Change the size of the disk; a grown part reads as zeros. Durable on return.
+        """Change the size of the disk; a grown part reads as zeros and is allocated. Durable on return.
 
         A fixed VHD has one footer, at the end of a file whose length changes, so this cannot be made fully safe. The
         new footer is written first, and made durable; only then the rest is done. A crash before that may leave: the
@@ -147,7 +147,7 @@ class VhdFixedImage:
         footer still where the grown part begins, instead of zeros; shrinking, the old size with the new footer inside.
         The disk up to the smaller of the two sizes is never touched.
 
-        Raises Error for a size that cannot be, OutOfSpace.
+        Raises Error for a size that cannot be; OutOfSpace, growing, with the old size in force as before the call.
         """
         reason = size_fault(size, None)
         if reason:
@@ -155,18 +155,42 @@ class VhdFixedImage:
         if size == self.virtual_size:
             return
         with self._changing():
-            old, length = self.virtual_size, self._storage.size()
             self._storage.flush()
             footer = resized(self._footer, size)
-            self._storage.write([(size, vhd_footer.build(footer))])
-            self._storage.flush()
-            if length > size + SIZE:
-                self._storage.truncate(size + SIZE)
-            if size > old:
-                # The old footer, and whatever else lay behind the disk.
-                transfer.zero(self._storage, [(old, min(length, size) - old)])
-            self._storage.flush()
+            if size > self.virtual_size:
+                self._grow(footer)
+            else:
+                self._shrink(footer)
             self._footer = footer
+
+    def _grow(self, footer: Footer) -> None:
+        storage, old, size = self._storage, self.virtual_size, footer.current_size
+        length = storage.size()
+        # A file may be longer than its disk and its footer.
+        places = [(old, min(size, length - SIZE) - old), (length, size - length)]
+        end = min(length, size)
+        try:
+            storage.write([(size, vhd_footer.build(footer))])
+            storage.flush()
+            # A disk that was promised its space must not run out of it when it is written to. The old footer stays
+            # until there is space for all: it is what counts again when there is not.
+            transfer.reserve(storage, [place for place in places if place[1] > 0])
+            # The old footer last, and by writing: a hole would take its space away.
+            for at in range(old, end, transfer.PIECE):
+                storage.write([(at, bytes(min(transfer.PIECE, end - at)))])
+        except OutOfSpace:
+            storage.truncate(length)
+            storage.flush()
+            raise
+        if length > size + SIZE:
+            storage.truncate(size + SIZE)
+        storage.flush()
+
+    def _shrink(self, footer: Footer) -> None:
+        self._storage.write([(footer.current_size, vhd_footer.build(footer))])
+        self._storage.flush()
+        self._storage.truncate(footer.current_size + SIZE)
+        self._storage.flush()
 
     def verify(self) -> None:
         """There is no structure that could lie on another."""

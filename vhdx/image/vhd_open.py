@@ -5,7 +5,7 @@ Reading never writes. A file to be written has its footers made sound and equal 
 
 from dataclasses import dataclass, field
 
-from vhdx.errors import Error, FormatError
+from vhdx.errors import Error, FormatError, UnsupportedFeature
 from vhdx.format import vhd_bat, vhd_footer, vhd_header
 from vhdx.format.vhd_bat import VhdLayout
 from vhdx.format.vhd_footer import COOKIE, OLD_SIZE, POISON, SIZE, Footer, VhdType
@@ -63,6 +63,9 @@ def open_vhd(
 def _open(storage: Storage, order: CommitOrder) -> VhdImage | VhdFixedImage:
     found = _find_footer(storage)
     footer = found.footer
+    if vhd_footer.has_old_bitmaps(footer):
+        reason = "its sector bitmaps are those of tapdisk 0.1, which are not known; let blktap's vhd-update convert it"
+        raise UnsupportedFeature(f"footer: {reason}")
     warning = vhd_footer.size_warning(footer)
     if warning:
         found.warnings.append(warning)

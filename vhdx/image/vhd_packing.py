@@ -32,9 +32,9 @@ def pack(file: VhdFile, on_progress: Progress) -> None:
             break
         batch.append((packed & ((1 << _BLOCK_BITS) - 1), place, goal))
         if len(batch) * span >= _BATCH:
-            moved += _move(file, batch)
+            moved += move(file, batch)
             on_progress(min(moved, most), most)
-    _move(file, batch)
+    move(file, batch)
     on_progress(most, most)
 
 
@@ -48,8 +48,11 @@ def _residents(file: VhdFile) -> "array[int]":
     return array("Q", sorted(found))
 
 
-def _move(file: VhdFile, batch: list[tuple[int, int, int]]) -> int:
-    """Copy, then one commit that names the copies; returns the bytes moved and leaves *batch* empty."""
+def move(file: VhdFile, batch: list[tuple[int, int, int]]) -> int:
+    """Copy blocks (number, place, new place), then one commit that names the copies, which are inside the file.
+
+    Returns the bytes moved and leaves *batch* empty; on a failure nothing is moved.
+    """
     assert file.space is not None
     span = file.layout.span
     try:

@@ -87,6 +87,15 @@ class Space:
         self._others = [other for other in self._others if other.offset != offset // SECTOR]
         self._full_until = 0
 
+    def fence(self, place: Range) -> None:
+        """Hand out nothing of *place*, whatever is there now, until `unfence`."""
+        insort(self._others, _sectors(place))
+
+    def unfence(self, place: Range) -> None:
+        """What was fenced may be handed out again where nothing is."""
+        self._others.remove(_sectors(place))
+        self._full_until = 0
+
     def give_back(self, offset: int) -> None:
         """Undo the taking of a block to which nothing refers."""
         self._free([offset // SECTOR])

@@ -3,7 +3,6 @@
 Two structures on one place are a refusal, since writing to one would change the other. One pass over the table.
 """
 
-import struct
 from array import array
 from collections.abc import Iterator
 from itertools import islice, pairwise
@@ -11,9 +10,11 @@ from operator import sub
 
 from vhdx.errors import FormatError, UnsupportedFeature
 from vhdx.extents import Range
+from vhdx.format import vhd_header
 from vhdx.format.vhd_bat import ENTRY_SIZE, SECTOR, UNUSED
+from vhdx.format.vhd_batmap import COOKIE, HEADER, header_place
 from vhdx.format.vhd_footer import SIZE
-from vhdx.format.vhd_header import HEADER, DynamicHeader
+from vhdx.format.vhd_header import DynamicHeader
 from vhdx.image.vhd_space import Space
 from vhdx.image.vhd_table import BlockTable
 from vhdx.storage.base import Storage
@@ -21,8 +22,6 @@ from vhdx.storage.transfer import pread
 
 MOST_BLOCKS = 1 << 24
 """Blocks that a disk to be written may have: all of their places are sorted in memory."""
-_BATMAP = struct.Struct(">8sQI")
-_BATMAP_COOKIE = b"tdbatmap"
 _SECTION = "VHD 1.0"
 
 
@@ -37,7 +36,7 @@ def survey(
     limit = size if footer_at is None else footer_at
     structures = [
         ("copy of the footer", Range(0, SIZE)),
-        ("dynamic header", Range(header_offset, HEADER.size)),
+        ("dynamic header", Range(header_offset, vhd_header.HEADER.size)),
         ("block table", Range(table.offset, layout.table_size)),
     ]
     locators = header.entries
@@ -53,7 +52,7 @@ def survey(
     # Older files have an entry too many, which others look at.
     rooms.append(Range(table.offset, header.max_entries * ENTRY_SIZE))
     # As libvhd does, it is looked for behind all the entries that the header counts.
-    behind = table.offset + -(-header.max_entries * ENTRY_SIZE // SECTOR) * SECTOR
+    behind = header_place(table.offset, header.max_entries)
     rooms += _batmap(storage, behind, limit)
     taken += [_before(room, first_block if room.offset < first_block else limit) for room in rooms]
     return Space(starts, span=layout.span, bitmap=layout.bitmap_size, others=taken, file_size=size)
@@ -110,10 +109,10 @@ def _overlapping(starts: "array[int]", span: int) -> Iterator[int]:
 
 
 def _batmap(storage: Storage, behind_table: int, limit: int) -> list[Range]:
-    """What blktap keeps behind the table: which blocks are full. It stays true whatever is written here."""
+    """What blktap keeps behind the table: which blocks are full."""
     if behind_table + SECTOR > limit:
         return []
-    cookie, offset, sectors = _BATMAP.unpack_from(pread(storage, behind_table, SECTOR))
-    if cookie != _BATMAP_COOKIE:
+    found = HEADER.parse(pread(storage, behind_table, SECTOR))
+    if found.cookie != COOKIE:
         return []
-    return [Range(behind_table, SECTOR), Range(offset, sectors * SECTOR)]
+    return [Range(behind_table, SECTOR), Range(found.offset, found.sectors * SECTOR)]

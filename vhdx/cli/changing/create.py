@@ -7,7 +7,7 @@ import click
 from vhdx.cli.changing.elsewhere import tell_of_elsewhere
 from vhdx.cli.changing.shape import block_size_option, sector_size_option, shape, type_option
 from vhdx.cli.kinds import SIZE, file_names
-from vhdx.cli.options import force_option, subcommand
+from vhdx.cli.options import any_size_option, force_option, subcommand
 from vhdx.cli.plain import exact_size
 from vhdx.cli.printing import print_line
 from vhdx.cli.progress import Meter
@@ -35,6 +35,7 @@ _EXTENSIONS = {".vhd": "vhd", ".avhd": "vhd", ".vhdx": "vhdx", ".avhdx": "vhdx"}
     "-b", "--backing", "parent", metavar="PARENT", shell_complete=file_names,
     help="Make a differencing image over PARENT.",
 )
+@any_size_option
 @force_option
 def command(
     reach: Reach,
@@ -46,6 +47,7 @@ def command(
     block_size: int | None,
     sector_size: int | None,
     parent: str | None,
+    any_size: bool,
     force: bool,
 ) -> None:
     """Create an empty image at PATH, of SIZE bytes.
@@ -58,8 +60,10 @@ def command(
         if parent is not None:
             if kind or block_size or sector_size:
                 raise click.UsageError("an image over a parent has the parent's shape: leave out -t and the sizes")
-            _create_child(reach, place, parent, size, format_name, force=force)
+            _create_child(reach, place, parent, size, format_name, any_size=any_size, force=force)
             return
+        if any_size:
+            raise click.UsageError("--any-size is about the size of a parent: it goes with -b")
         if size is None:
             raise click.UsageError("a disk without a parent needs a SIZE")
         named = format_name or _EXTENSIONS.get(posixpath.splitext(place.path)[1].lower())
@@ -72,7 +76,7 @@ def command(
 
 
 def _create_child(
-    reach: Reach, place: Place, parent: str, size: int | None, format_name: str | None, *, force: bool
+    reach: Reach, place: Place, parent: str, size: int | None, format_name: str | None, *, any_size: bool, force: bool
 ) -> None:
     below = reach.beside(place, parent)
     engine = reach.engine(place, also=posixpath.dirname(below))
@@ -84,6 +88,6 @@ def _create_child(
             f"{parent} is a {info.format.value}, and a parent and its child have one format: name the child "
             f".{info.format.value}, or say -f {info.format.value}"
         )
-    engine.create_child(place.files, place.path, below, size=size, replace=force)
+    engine.create_child(place.files, place.path, below, size=size, any_size=any_size, replace=force)
     print_line(f"{name}: {info.format.value}, differencing over {place.files.describe(below)}")
     tell_of_elsewhere(reach, place, below)

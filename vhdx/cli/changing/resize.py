@@ -4,7 +4,7 @@ import click
 
 from vhdx.cli.changing.shrinking import shrinking
 from vhdx.cli.kinds import NEW_SIZE, file_names, image_format
-from vhdx.cli.options import format_option, orphan_option, subcommand
+from vhdx.cli.options import any_size_option, format_option, orphan_option, subcommand
 from vhdx.cli.plain import exact_size
 from vhdx.cli.printing import print_line
 from vhdx.cli.progress import Meter
@@ -17,6 +17,7 @@ from vhdx.cli.reach import Reach
 @click.option("--shrink", is_flag=True, help="The disk may become smaller, by what reads as zeros at its end.")
 @click.option("--force", is_flag=True, help="With --shrink: cut off data too. It is gone then.")
 @orphan_option
+@any_size_option
 @format_option
 def command(
     reach: Reach,
@@ -26,6 +27,7 @@ def command(
     shrink: bool,
     force: bool,
     orphan: bool,
+    any_size: bool,
     format_name: str | None,
 ) -> None:
     """Make the disk in IMAGE SIZE bytes large, or, with a + before it, larger by so much.
@@ -40,5 +42,7 @@ def command(
         format = image_format(format_name)
         before = engine.info(place.files, place.path, format=format).virtual_size
         wanted = before + length if added else length
-        engine.resize(place.files, place.path, wanted, shrink=way, orphan=orphan, format=format)
+        engine.resize(
+            place.files, place.path, wanted, shrink=way, orphan=orphan, any_size=any_size, format=format
+        )
         print_line(f"{place.files.describe(place.path)}: {exact_size(before)} became {exact_size(wanted)}")
