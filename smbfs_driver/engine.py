@@ -8,6 +8,7 @@ call that leaves the format out.
 from typing import Protocol
 
 from vhdx.image.base import CreateOptions, ImageFormat, ImageInfo
+from vhdx.merge_plan import MergePlan
 from vhdx.shrink import Shrink
 from vhdx.storage.base import FileSystem
 
@@ -37,6 +38,9 @@ class Engine(Protocol):
 
     def merge(self, files: FileSystem, top: str, target: str, *, shrink: Shrink, format: ImageFormat) -> object:
         """Merge *top* and what is between into *target*."""
+
+    def plan_merge(self, files: FileSystem, top: str, target: str, *, format: ImageFormat) -> MergePlan:
+        """What `merge` would do."""
 
     def relink(self, files: FileSystem, child: str, parent: str, *, format: ImageFormat) -> None:
         """Record *parent* as the parent of *child*."""

@@ -186,17 +186,19 @@ class Volumes:
             file = state.file_of(snapshot_id)
             place = state.chain.index(file)
             self.shelf.check_idle(state.chain[max(place - 1, 0) : place + 2], Access.WRITE)
-            held.run(plans.delete_snapshot(state, snapshot_id, self._shrinking(file, state.parent_of(file))))
+            shrink = self._shrinking(state.names, file, state.parent_of(file))
+            held.run(plans.delete_snapshot(state, snapshot_id, shrink))
 
-    def _shrinking(self, top: str, target: str) -> Shrink:
+    def _shrinking(self, names: VolumeNames, top: str, target: str) -> Shrink:
         """How much *target* loses when *top* is merged into it: nothing, or zeros. Raises Error where data would go.
 
         No operation makes a layer smaller than the one under it; somebody else may have.
         """
         files, engine = self._site.files, self._site.engine
-        if engine.info(files, top).virtual_size >= engine.info(files, target).virtual_size:
+        if self._size(names, top) >= self._size(names, target):
             return Shrink.REFUSE
-        refuse_cut(files.describe(target), engine.plan_merge(files, top, target), Shrink.UNUSED)
+        plan = engine.plan_merge(files, top, target, format=names.format.image)
+        refuse_cut(files.describe(target), plan, Shrink.UNUSED)
         return Shrink.UNUSED
 
     def rename_snapshot(self, name: str, old: str, new: str) -> None:

@@ -15,6 +15,7 @@ from uuid import UUID
 from vhdx.engine import temporary_name
 from vhdx.errors import Error, FormatError, ParentMismatch, ParentNotFound
 from vhdx.image.base import CreateOptions, DiskType, ImageFormat, ImageInfo, LogState, NewId, ParentLink
+from vhdx.merge_plan import MergePlan
 from vhdx.shrink import Shrink
 from vhdx.storage.base import Access, FileSystem, Storage
 
@@ -135,6 +136,9 @@ class FakeEngine:
                     base.store()
             _resize(base.body, size, based=bool(base.body.parent))
             base.store()
+
+    def plan_merge(self, files: FileSystem, top: str, target: str, *, format: ImageFormat) -> MergePlan:
+        raise NotImplementedError
 
     def _check_relatives(self, files: FileSystem, above: str, target: str) -> None:
         for file in files.list(""):
