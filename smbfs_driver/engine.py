@@ -11,6 +11,7 @@ from vhdx.image.base import CreateOptions, ImageFormat, ImageInfo
 from vhdx.merge_plan import MergePlan
 from vhdx.shrink import Shrink
 from vhdx.storage.base import FileSystem
+from vhdx.verbs import Warn
 
 
 class Engine(Protocol):
@@ -56,6 +57,7 @@ class Engine(Protocol):
         options: CreateOptions | None = None,
         size: int | None = None,
         replace: bool = False,
+        on_warning: Warn | None = None,
     ) -> None:
         """Make *target* an image with the content of *source*."""
 

@@ -18,6 +18,7 @@ from vhdx.image.base import CreateOptions, DiskType, ImageFormat, ImageInfo, Log
 from vhdx.merge_plan import MergePlan
 from vhdx.shrink import Shrink
 from vhdx.storage.base import Access, FileSystem, Storage
+from vhdx.verbs import Warn
 
 FILE = 8192
 SECTOR = 512
@@ -165,6 +166,7 @@ class FakeEngine:
         options: CreateOptions | None = None,
         size: int | None = None,
         replace: bool = False,
+        on_warning: Warn | None = None,
     ) -> None:
         with self._chain(source_files, source, source_format) as layers:
             format = (options or CreateOptions()).format
