@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from smbfs_driver import moving
 from smbfs_driver.connections import Connect, ShareConnections
+from smbfs_driver.engine import Engine
 from smbfs_driver.managing import Candidate, Reference, candidates
 from smbfs_driver.moving import Destination, Kept
 from smbfs_driver.names import DiskFormat, may_be_related
@@ -43,7 +44,7 @@ class Backend:
 
     def __init__(self, shares: Sequence[Share], connect: Connect) -> None:
         self._connections = ShareConnections(shares, connect)
-        self._engine = NativeEngine(policy=ParentPolicy(related=may_be_related))
+        self._engine: Engine = NativeEngine(policy=ParentPolicy(related=may_be_related))
 
     def capacity(self, address: str) -> Space:
         """Total and free bytes of a share."""
@@ -188,8 +189,8 @@ class Backend:
 
     def image_size(self, reference: Reference) -> int:
         """Bytes of the disk in an image that is no volume."""
-        format = ImageFormat(reference.format.value)
-        return self._engine.info(self._files(reference.address), reference.path, format=format).virtual_size
+        files, format = self._files(reference.address), reference.format.image
+        return self._engine.info(files, reference.path, format=format).virtual_size
 
     def adopt(self, name: str, reference: Reference, unit: int) -> None:
         """Make an image on a share a volume there, of a whole number of *unit* bytes."""

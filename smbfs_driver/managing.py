@@ -4,11 +4,10 @@ import posixpath
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 
+from smbfs_driver.engine import Engine
 from smbfs_driver.names import DiskFormat, parse
 from smbfs_driver.shares import split_address
-from vhdx.engine import Engine
 from vhdx.errors import Error
-from vhdx.image.base import ImageFormat
 from vhdx.storage.base import FileSystem
 
 GIB = 1 << 30
@@ -76,7 +75,7 @@ def candidates(files: FileSystem, address: str, engine: Engine, managed: Collect
             yield Candidate(reference, 0, owner, "already managed")
             continue
         try:
-            info = engine.info(files, name, format=ImageFormat(format.value))
+            info = engine.info(files, name, format=format.image)
         except (Error, OSError) as error:
             yield Candidate(reference, 0, None, f"cannot be opened: {error}")
             continue
@@ -88,5 +87,6 @@ def candidates(files: FileSystem, address: str, engine: Engine, managed: Collect
             lone.append(Candidate(reference, size, None))
     for candidate in lone:
         # Whose children there are takes a look at every file, which most shares can do without.
-        children = engine.children(files, candidate.reference.path) if has_children else []
+        found = candidate.reference
+        children = engine.children(files, found.path, format=found.format.image) if has_children else []
         yield replace(candidate, reason=f"is the parent of {', '.join(children)}" if children else "")

@@ -47,7 +47,7 @@ def kept(shelf: Shelf, name: str) -> Kept:
     """How the volume is kept now."""
     names = shelf.settled(name)
     state = shelf.state(names)
-    shape = Shape(names.format, _is_fixed(shelf.site, names.base))
+    shape = Shape(names.format, _is_fixed(shelf.site, names))
     return Kept(shape, has_snapshots=len(state.chain) > 1 or bool(state.info.snapshots))
 
 
@@ -63,8 +63,10 @@ def reshape(shelf: Shelf, name: str, shape: Shape) -> None:
         if state.names.format is shape.format:
             held.run(Plan([], undo=[]))
             building = temporary_name(base, site.token())
-            was_fixed = _is_fixed(site, base)
-            site.engine.convert(site.files, base, site.files, building, options=shape.options)
+            was_fixed, format = _is_fixed(site, state.names), state.names.format.image
+            site.engine.convert(
+                site.files, base, site.files, building, source_format=format, options=shape.options
+            )
             _thin_out(site, building, was_fixed=was_fixed, shape=shape)
             site.files.rename(building, base, replace=True)
             site.files.sync_directory("")
@@ -72,7 +74,7 @@ def reshape(shelf: Shelf, name: str, shape: Shape) -> None:
         heir = VolumeNames(name, shape.format)
         # Held as well, so that nobody takes what is under construction for a leftover.
         with journal.operation(heir, site):
-            was_fixed = _is_fixed(site, base)
+            was_fixed = _is_fixed(site, state.names)
             held.run(plans.reformat(state, heir, fixed=shape.fixed))
             _thin_out(site, heir.base, was_fixed=was_fixed, shape=shape)
 
@@ -93,8 +95,10 @@ def move(shelf: Shelf, name: str, onto: Destination, *, owner: str, shape: Shape
                 held.mark(Moving(owner, onto.address))
                 begun = True
                 files, there = shelf.site.files, onto.shelf.site.files
-                shelf.site.engine.convert(files, base, there, copy.base, options=shape.options)
-                _thin_out(onto.shelf.site, copy.base, was_fixed=_is_fixed(shelf.site, base), shape=shape)
+                shelf.site.engine.convert(
+                    files, base, there, copy.base, source_format=state.names.format.image, options=shape.options
+                )
+                _thin_out(onto.shelf.site, copy.base, was_fixed=_is_fixed(shelf.site, state.names), shape=shape)
         except BaseException:
             if begun:
                 onto.shelf.delete(name)
@@ -128,14 +132,14 @@ def _settle(shelf: Shelf, names: VolumeNames, home: Shelf | None, at: Callable[[
         return True
 
 
-def _is_fixed(site: Site, base: str) -> bool:
-    return site.engine.info(site.files, base).type is DiskType.FIXED
+def _is_fixed(site: Site, names: VolumeNames) -> bool:
+    return site.engine.info(site.files, names.base, format=names.format.image).type is DiskType.FIXED
 
 
 def _thin_out(site: Site, path: str, *, was_fixed: bool, shape: Shape) -> None:
     """Give back the zeros that a fixed disk was made of. The disk reads the same throughout."""
     if was_fixed and not shape.fixed:
-        site.engine.compact(site.files, path)
+        site.engine.compact(site.files, path, format=shape.format.image)
 
 
 def _remove(held: Operation, names: VolumeNames, shelf: Shelf) -> None:

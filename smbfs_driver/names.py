@@ -12,6 +12,7 @@ Pure. Every name that `VolumeNames` makes is read back by `parse` as what it is,
 `parse` attributes to a volume is that volume's, to be removed with it.
 """
 
+import posixpath
 import re
 from dataclasses import dataclass
 from enum import Enum
@@ -19,6 +20,7 @@ from typing import Self
 from uuid import UUID
 
 from vhdx.errors import Error
+from vhdx.image.base import ImageFormat
 
 
 class DiskFormat(Enum):
@@ -26,6 +28,11 @@ class DiskFormat(Enum):
 
     VHD = "vhd"
     VHDX = "vhdx"
+
+    @property
+    def image(self) -> ImageFormat:
+        """The same as the engine is told it."""
+        return ImageFormat(self.value)
 
 
 class FileKind(Enum):
@@ -44,6 +51,12 @@ LONGEST_VOLUME = 128
 
 # Letters of one byte and one spelling only: nothing a server could fold, strip or take for a path or a stream.
 _VOLUME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
+_EXTENSIONS = {
+    ".vhd": DiskFormat.VHD,
+    ".avhd": DiskFormat.VHD,
+    ".vhdx": DiskFormat.VHDX,
+    ".avhdx": DiskFormat.VHDX,
+}
 _RESERVED = tuple(f".{suffix}" for suffix in ("vhd", "vhdx", "info", "intent", "tmp"))
 # What `vhdx.engine.temporary_name` makes.
 _TEMPORARY = re.compile(r"(?P<final>.+)\.[0-9a-f]{8}\.tmp")
@@ -160,9 +173,14 @@ def parse(file: str) -> FileName | None:
 def may_be_related(path: str, file: str) -> bool:
     """Whether *file* may depend on the image at *path* beside it: not where both are volumes', and not of one.
 
+    Nor where their names say two formats, since parents and children are of one.
+
     A share holds many volumes. To look into the files of others would take long, and would keep their operations from
     replacing what is open for the moment. What is a volume's ends in the volume's id; anything else is looked into.
     """
+    formats = {_EXTENSIONS.get(posixpath.splitext(name)[1].lower()) for name in (path, file)}
+    if len(formats) > 1 and None not in formats:
+        return False
     image, other = _owner(path), _owner(file)
     return image is None or other is None or image == other
 

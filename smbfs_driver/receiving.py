@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from smbfs_driver.names import DiskFormat
 from vhdx.check import Severity, check_storage
 from vhdx.errors import Error
-from vhdx.image.base import ImageFormat
 from vhdx.storage.base import Storage
 
 _PIECE = 4 << 20
@@ -69,6 +68,6 @@ class Announced:
 
 def check_sound(storage: Storage, format: DiskFormat) -> None:
     """Raises Error for an image that a check finds an error in."""
-    for finding in check_storage(storage, format=ImageFormat(format.value)):
+    for finding in check_storage(storage, format=format.image):
         if finding.severity is Severity.ERROR:
             raise Error(f"the image is damaged and is not used: {finding}")

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from smbfs_driver.names import DiskFormat
-from vhdx.image.base import CreateOptions, ImageFormat
+from vhdx.image.base import CreateOptions
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,7 +16,7 @@ class Shape:
     @property
     def options(self) -> CreateOptions:
         """The same as the engine takes it."""
-        return CreateOptions(format=ImageFormat(self.format.value), fixed=self.fixed)
+        return CreateOptions(format=self.format.image, fixed=self.fixed)
 
 
 DYNAMIC_VHDX = Shape()

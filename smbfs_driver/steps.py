@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from smbfs_driver import info as info_file
+from smbfs_driver.engine import Engine
 from smbfs_driver.names import DiskFormat, FileKind, VolumeNames, parse
 from smbfs_driver.shape import Shape
-from vhdx.engine import Engine
 from vhdx.errors import Error
 from vhdx.image.base import NewId
 from vhdx.shrink import Shrink
@@ -37,7 +37,8 @@ class Site:
 
         A server finds a parent also by a recorded path in other capitals. Raises as `Engine.layers` does.
         """
-        return [self._own_name(names, file) for file in self.engine.layers(self.files, active)]
+        layers = self.engine.layers(self.files, active, format=names.format.image)
+        return [self._own_name(names, file) for file in layers]
 
     def _own_name(self, names: VolumeNames, file: str) -> str:
         own = names.spelled(file)
@@ -57,9 +58,10 @@ class CreateChild:
     parent: str
     replace: bool = False
 
-    def run(self, names: VolumeNames, site: Site) -> None:  # noqa: ARG002  one signature for all steps
+    def run(self, names: VolumeNames, site: Site) -> None:
         """Atomic; not for repeating: who is stopped before the .info names the child takes it back by Discard."""
-        site.engine.create_child(site.files, self.path, self.parent, replace=self.replace)
+        format = names.format.image
+        site.engine.create_child(site.files, self.path, self.parent, parent_format=format, replace=self.replace)
         # The .info must not name a file whose name a crash could still take away.
         site.files.sync_directory("")
 
@@ -84,7 +86,8 @@ class Merge:
             where = site.files.describe(names.info)
             raise Error(f"{where}: gone while a snapshot is being deleted; restore it from a backup, then try again")
         if self.top in site.chain(names, info.active):
-            site.engine.merge(site.files, self.top, self.target, shrink=Shrink(self.shrink))
+            format, shrink = names.format.image, Shrink(self.shrink)
+            site.engine.merge(site.files, self.top, self.target, shrink=shrink, format=format)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,9 +97,9 @@ class Relink:
     child: str
     parent: str
 
-    def run(self, names: VolumeNames, site: Site) -> None:  # noqa: ARG002
+    def run(self, names: VolumeNames, site: Site) -> None:
         """Atomic; doing it again changes nothing."""
-        site.engine.relink(site.files, self.child, self.parent)
+        site.engine.relink(site.files, self.child, self.parent, format=names.format.image)
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +133,7 @@ class Remove:
 
     path: str
 
-    def run(self, names: VolumeNames, site: Site) -> None:  # noqa: ARG002
+    def run(self, names: VolumeNames, site: Site) -> None:  # noqa: ARG002  one signature for all steps
         """A file that is not there is fine."""
         _remove(site.files, self.path)
 
@@ -142,9 +145,9 @@ class Resize:
     path: str
     size: int
 
-    def run(self, names: VolumeNames, site: Site) -> None:  # noqa: ARG002
+    def run(self, names: VolumeNames, site: Site) -> None:
         """Leaves the old or the new size."""
-        site.engine.resize(site.files, self.path, self.size)
+        site.engine.resize(site.files, self.path, self.size, format=names.format.image)
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,10 +158,17 @@ class Convert:
     source: str
     fixed: bool
 
-    def run(self, names: VolumeNames, site: Site) -> None:  # noqa: ARG002
+    def run(self, names: VolumeNames, site: Site) -> None:
         """Atomic; not for repeating: what follows it looks whether it came to pass."""
         shape = Shape(DiskFormat(self.path.rpartition(".")[2]), self.fixed)
-        site.engine.convert(site.files, self.source, site.files, self.path, options=shape.options)
+        site.engine.convert(
+            site.files,
+            self.source,
+            site.files,
+            self.path,
+            source_format=names.format.image,
+            options=shape.options,
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,7 @@ from uuid import uuid4
 
 from smbfs_driver import info as info_file
 from smbfs_driver import journal, plans
+from smbfs_driver.engine import Engine
 from smbfs_driver.journal import Recovery
 from smbfs_driver.names import DiskFormat, FileKind, VolumeNames, check_snapshot, parse
 from smbfs_driver.plans import Plan
@@ -27,7 +28,7 @@ from smbfs_driver.receiving import Announced, Sink, check_sound
 from smbfs_driver.shape import DYNAMIC_VHDX, Shape
 from smbfs_driver.shelf import Shelf
 from smbfs_driver.steps import Remove, Site
-from vhdx.engine import Engine, temporary_name
+from vhdx.engine import temporary_name
 from vhdx.errors import Error, InUse
 from vhdx.image.base import CreateOptions, DiskType, ImageFormat, ImageInfo, NewId
 from vhdx.shrink import Shrink, refuse_cut
@@ -80,7 +81,7 @@ class Volumes:
         no error in it, it has no parent and is not too large. Raises Error for an image that is not so.
         """
         plans.check_size(size)
-        site, format = self._site, ImageFormat(image.format.value)
+        site, format = self._site, image.format.image
         with self.shelf.creation(name, shape.format) as names:
             received = temporary_name(names.base, site.token())
             with closing(site.files.create(received)) as storage:
@@ -105,14 +106,14 @@ class Volumes:
         Raises Error for an image with a parent, with children beside it, or with an error that a check finds; InUse for
         one that somebody has open.
         """
-        site, kind = self._site, ImageFormat(format.value)
+        site, kind = self._site, format.image
         with self.shelf.creation(name, format) as names:
             info = site.engine.info(site.files, path, format=kind)
             self._check_alone(path, info)
             was = parse(path)
             if was is not None and was.kind is FileKind.BASE:
                 self.shelf.settled(was.names.volume)
-            if children := site.engine.children(site.files, path):
+            if children := site.engine.children(site.files, path, format=kind):
                 where = site.files.describe(path)
                 raise Error(f"{where}: is the parent of {', '.join(children)}, so it cannot be managed alone")
             self.shelf.check_idle([path], Access.WRITE)
@@ -142,12 +143,16 @@ class Volumes:
 
         Raises InUse while somebody writes to the volume.
         """
-        content = self._content(self.shelf.settled(name), None)
-        self._site.engine.convert(self._site.files, content, files, path, options=options)
+        names = self.shelf.settled(name)
+        content = self._content(names, None)
+        self._site.engine.convert(
+            self._site.files, content, files, path, source_format=names.format.image, options=options
+        )
 
     def size(self, name: str) -> int:
         """Bytes of the volume as it is now; works while it is in use."""
-        return self._site.engine.info(self._site.files, self.active(name)).virtual_size
+        names = self.shelf.settled(name)
+        return self._size(names, info_file.load(self._site.files, names).active)
 
     def format(self, name: str) -> DiskFormat:
         """The format of the volume's files."""
@@ -181,17 +186,19 @@ class Volumes:
             file = state.file_of(snapshot_id)
             place = state.chain.index(file)
             self.shelf.check_idle(state.chain[max(place - 1, 0) : place + 2], Access.WRITE)
-            held.run(plans.delete_snapshot(state, snapshot_id, self._shrinking(file, state.parent_of(file))))
+            shrink = self._shrinking(state.names, file, state.parent_of(file))
+            held.run(plans.delete_snapshot(state, snapshot_id, shrink))
 
-    def _shrinking(self, top: str, target: str) -> Shrink:
+    def _shrinking(self, names: VolumeNames, top: str, target: str) -> Shrink:
         """How much *target* loses when *top* is merged into it: nothing, or zeros. Raises Error where data would go.
 
         No operation makes a layer smaller than the one under it; somebody else may have.
         """
         files, engine = self._site.files, self._site.engine
-        if engine.info(files, top).virtual_size >= engine.info(files, target).virtual_size:
+        if self._size(names, top) >= self._size(names, target):
             return Shrink.REFUSE
-        refuse_cut(files.describe(target), engine.plan_merge(files, top, target), Shrink.UNUSED)
+        plan = engine.plan_merge(files, top, target, format=names.format.image)
+        refuse_cut(files.describe(target), plan, Shrink.UNUSED)
         return Shrink.UNUSED
 
     def rename_snapshot(self, name: str, old: str, new: str) -> None:
@@ -202,8 +209,8 @@ class Volumes:
 
     def snapshot_size(self, name: str, snapshot_id: str) -> int:
         """Bytes that the volume had at a snapshot."""
-        content = self.shelf.state(self.shelf.settled(name)).content_of(snapshot_id)
-        return self._site.engine.info(self._site.files, content).virtual_size
+        names = self.shelf.settled(name)
+        return self._size(names, self.shelf.state(names).content_of(snapshot_id))
 
     def has_snapshot(self, name: str, snapshot_id: str) -> bool:
         """Whether the volume has this snapshot; works while it is in use."""
@@ -246,7 +253,7 @@ class Volumes:
     def extend(self, name: str, size: int) -> None:
         """Make a volume larger; the new part reads as zeros. Raises Error where it would become smaller."""
         with self.shelf.operation(name) as (held, state):
-            present = self._site.engine.info(self._site.files, state.info.active).virtual_size
+            present = self._size(state.names, state.info.active)
             held.run(plans.extend(state, present, size))
 
     def revert(self, name: str, snapshot_id: str) -> None:
@@ -275,6 +282,10 @@ class Volumes:
         return journal.unsettled(self._site)
 
     # What the operations share.
+
+    def _size(self, names: VolumeNames, file: str) -> int:
+        """Bytes of the disk in a file of a volume."""
+        return self._site.engine.info(self._site.files, file, format=names.format.image).virtual_size
 
     def _content(self, names: VolumeNames, snapshot_id: str | None) -> str:
         state = self.shelf.state(names)
@@ -305,16 +316,24 @@ class Volumes:
     def _copy(
         self, source: str, snapshot_id: str | None, target: "Volumes", name: str, *, size: int, shape: Shape
     ) -> None:
-        files, engine = self._site.files, self._site.engine
-        content = self._content(self.shelf.settled(source), snapshot_id)
-        plans.check_growth(source, engine.info(files, content).virtual_size, size)
-        with target.shelf.creation(name, shape.format) as names:
-            engine.convert(files, content, target._site.files, names.base, options=shape.options, size=size)
+        files, engine, names = self._site.files, self._site.engine, self.shelf.settled(source)
+        content = self._content(names, snapshot_id)
+        plans.check_growth(source, self._size(names, content), size)
+        with target.shelf.creation(name, shape.format) as made:
+            engine.convert(
+                files,
+                content,
+                target._site.files,
+                made.base,
+                source_format=names.format.image,
+                options=shape.options,
+                size=size,
+            )
             if snapshot_id is not None:
                 try:
                     self._check_still_shown(source, snapshot_id, content)
                 except BaseException:
-                    target._site.files.remove(names.base)
+                    target._site.files.remove(made.base)
                     raise
 
     def _check_still_shown(self, source: str, snapshot_id: str, content: str) -> None:

@@ -198,6 +198,7 @@ def create_disk(
     options: CreateOptions | None = None,
     parent: Location | None = None,
     any_size: bool = False,
+    parent_format: ImageFormat | None = None,
     auth: Credentials | None = None,
     pool: "SmbPool | None" = None,
 ) -> None:
@@ -205,7 +206,8 @@ def create_disk(
 
     With *parent*, a location in the same directory, it is an empty differencing image over that: of its format, and
     of its size unless another is given; *options* go without a parent only. *any_size* lets a VHD have another size
-    than its parent, which Windows refuses. *auth* and *pool* are as in `open`.
+    than its parent, which Windows refuses. *parent_format* says what the parent is instead of its content. *auth* and
+    *pool* are as in `open`.
 
     Raises FileExistsError, OutOfSpace, UnequalSizes, Error for a size or shape that the format does not have.
     """
@@ -213,10 +215,14 @@ def create_disk(
     below = None if parent is None else sibling(location, parent)
     if below is not None and options is not None:
         raise Error(f"{name}: an image over a parent has the parent's shape, so it takes no options")
+    if below is None and parent_format is not None:
+        raise Error(f"{name}: a format is given of a parent, and no parent")
     engine = NativeEngine()
     with locate(location, auth=auth, pool=pool) as place:
         if below is not None:
-            engine.create_child(place.files, place.path, below, size=size, any_size=any_size)
+            engine.create_child(
+                place.files, place.path, below, size=size, any_size=any_size, parent_format=parent_format
+            )
         elif size is not None:
             engine.create(place.files, place.path, size, options)
         else:

@@ -5,7 +5,7 @@ import posixpath
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, replace
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 from vhdx.building import building, temporary_name
 from vhdx.chain import Chain
@@ -13,7 +13,7 @@ from vhdx.check import Finding, check_chain, check_storage
 from vhdx.compact import compact
 from vhdx.convert import convert
 from vhdx.equal_sizes import refuse_unequal
-from vhdx.errors import Error, FormatError, HasChildren, OutOfSpace
+from vhdx.errors import Error, HasChildren, OutOfSpace
 from vhdx.image.base import CreateOptions, Image, ImageFormat, ImageInfo, LogState, NewId, ParentLink, Progress
 from vhdx.image.create import create_image, refuse_shape, whole_size
 from vhdx.image.open import open_image
@@ -21,7 +21,7 @@ from vhdx.image.raw import open_raw
 from vhdx.merge import is_merged, merge, pull
 from vhdx.merge_plan import Cost, Direction, MergePlan, cost_down, cost_up, cut_off
 from vhdx.parents import DEFAULT_POLICY, Layer, ParentPolicy, path_between
-from vhdx.relatives import children, namers
+from vhdx.relatives import children, formats_of, namers
 from vhdx.repair.fix import Fix
 from vhdx.repair.verb import plan_repair, repair
 from vhdx.repair.verb import undo as put_back
@@ -57,7 +57,7 @@ class NativeEngine:
         options = options or CreateOptions()
         refuse_shape(files.describe(path), size, options, has_parent=False)
         if replace:
-            self._refuse_replacing(files, path)
+            self._refuse_replacing(files, path, options.format)
         with building(files, path, token=self._token(), replace=replace) as storage:
             create_image(
                 storage, size=size, disk_id=self.new_id(), new_id=self.new_id, options=options
@@ -71,15 +71,18 @@ class NativeEngine:
         *,
         size: int | None = None,
         any_size: bool = False,
+        parent_format: ImageFormat | None = None,
         replace: bool = False,
     ) -> None:
         """Make an empty differencing image; see `Engine.create_child`."""
         path_between(path, parent, self.policy)
-        if replace:
-            self._refuse_replacing(files, path, files, self.layers(files, parent))
         # The claim on the parent keeps writers from changing it before the child is there.
-        with closing(open_image(files.open(parent, Access.READ), new_id=self.new_id)) as image:
+        with closing(open_image(files.open(parent, Access.READ), new_id=self.new_id, format=parent_format)) as image:
             below = image.info
+            if replace:
+                layers = self.layers(files, parent, format=below.format)
+                said = parent_format is not None
+                self._refuse_replacing(files, path, below.format, files, layers, said=said)
             link = _link_to(files, path, parent, below, self.policy)
             assert below.disk_id is not None
             size = below.virtual_size if size is None else size
@@ -103,19 +106,29 @@ class NativeEngine:
                 ).close()
 
     def _refuse_replacing(
-        self, files: FileSystem, path: str, sources: FileSystem | None = None, layers: Sequence[str] = ()
+        self,
+        files: FileSystem,
+        path: str,
+        format: ImageFormat,
+        sources: FileSystem | None = None,
+        layers: Sequence[str] = (),
+        *,
+        said: bool = False,
     ) -> None:
-        """A new image must take the place of nothing that it, or another image, needs."""
+        """A new image, of *format*, must take the place of nothing that it, or another image, needs.
+
+        What was *said* to be of the same format and is sound as such is nothing else, whatever a guest wrote into it.
+        """
         try:
             identity = files.stat(path).identity
         except FileNotFoundError:
             return
         if sources is not None and any(sources.stat(layer).identity == identity for layer in layers):
             raise Error(f"{files.describe(path)}: is a layer of the disk that is to be in it; give another name")
-        bereaved: list[str] = []
-        with suppress(FormatError):  # rubbish has no children
-            bereaved = self.children(files, path)
-        if bereaved:
+        kinds = formats_of(files, path, format, new_id=self.new_id)
+        if said and format in kinds:
+            kinds = [format]
+        if bereaved := [child for kind in kinds for child in self.children(files, path, format=kind)]:
             raise _bereaved(files, path, bereaved)
 
     def info(self, files: FileSystem, path: str, *, format: ImageFormat | None = None) -> ImageInfo:
@@ -123,15 +136,17 @@ class NativeEngine:
         with closing(open_image(files.open(path, Access.INSPECT), new_id=self.new_id, format=format)) as image:
             return image.info
 
-    def layers(self, files: FileSystem, path: str) -> list[str]:
+    def layers(self, files: FileSystem, path: str, *, format: ImageFormat | None = None) -> list[str]:
         """The verified chain under *path*; see `Engine.layers`."""
-        with self.open_chain(files, path) as chain:
+        with self.open_chain(files, path, format=format) as chain:
             return [layer.path for layer in chain.layers]
 
-    def children(self, files: FileSystem, path: str) -> list[str]:
+    def children(self, files: FileSystem, path: str, *, format: ImageFormat | None = None) -> list[str]:
         """The images beside *path* whose parent it is; see `Engine.children`."""
-        linkage = self.info(files, path).linkage
-        return [] if linkage is None else children(files, path, linkage, self.policy, new_id=self.new_id)
+        info = self.info(files, path, format=format)
+        if info.linkage is None:
+            return []
+        return children(files, path, info.linkage, self.policy, new_id=self.new_id, format=info.format)
 
     def resize(
         self,
@@ -162,17 +177,19 @@ class NativeEngine:
         shrink: Shrink = Shrink.REFUSE,
         orphan: bool = False,
         remove: bool = False,
+        format: ImageFormat | None = None,
         on_progress: Progress | None = None,
     ) -> str:
         """Merge a run of layers into one file; see `Engine.merge`."""
-        plan = self.plan_merge(files, top, target, direction=direction)
+        plan = self.plan_merge(files, top, target, direction=direction, format=format)
         if plan.needed > plan.free:
             raise OutOfSpace(
                 f"{files.describe(plan.result)}: up to {plan.needed} bytes more are needed, {plan.free} are free"
             )
         up = plan.direction is Direction.UP
         count = len(plan.merged) + 1
-        with self.open_chain(files, top, writable=1 if up else count, orphan=True) as chain:
+        with self.open_chain(files, top, writable=1 if up else count, orphan=True, format=format) as chain:
+            format = chain.leaf.info.format
             # Looked at again under the claim on the files: until here somebody else may have been at work.
             if _place_of(files, target, [layer.path for layer in chain.layers]) != count - 1:
                 raise Error(f"{files.describe(top)}: its layers were changed meanwhile; look at them and ask again")
@@ -191,14 +208,20 @@ class NativeEngine:
                 below = _size_under(chain, count - 1)
                 merge(chain.images[:count], below=below, new_id=self.new_id, on_progress=on_progress)
         if remove:
-            self._settle(files, plan)
+            self._settle(files, plan, format)
         return plan.result
 
     def plan_merge(
-        self, files: FileSystem, top: str, target: str, *, direction: Direction = Direction.DOWN
+        self,
+        files: FileSystem,
+        top: str,
+        target: str,
+        *,
+        direction: Direction = Direction.DOWN,
+        format: ImageFormat | None = None,
     ) -> MergePlan:
         """What a merge would do; see `Engine.plan_merge`."""
-        with self.open_chain(files, top) as chain:
+        with self.open_chain(files, top, format=format) as chain:
             count = _place_of(files, target, [layer.path for layer in chain.layers]) + 1
             run = chain.images[:count]
             for fault in filter(None, (image.shared() for image in run)):
@@ -215,7 +238,7 @@ class NativeEngine:
     def _plan(self, files: FileSystem, chain: Chain, count: int, direction: Direction, cost: Cost) -> MergePlan:
         paths = [layer.path for layer in chain.layers[:count]]
         down = direction is Direction.DOWN
-        beside = [self._children(files, layer.path, layer.image.info.linkage) for layer in chain.layers[:count] if down]
+        beside = [self._children(files, layer.path, layer.image.info) for layer in chain.layers[:count] if down]
         own = {files.stat(path).identity for path in paths}
         others = [child for found in beside[1:] for child in found if files.stat(child).identity not in own]
         # Children of the result that was merged into already were relinked to it; they lose nothing.
@@ -235,61 +258,62 @@ class NativeEngine:
             lost=lost,
         )
 
-    def _children(self, files: FileSystem, path: str, linkage: UUID | None) -> list[str]:
+    def _children(self, files: FileSystem, path: str, info: ImageInfo) -> list[str]:
         """Children as far as they can be looked up: where the directory cannot be listed, none are known."""
-        if linkage is None:
+        if info.linkage is None:
             return []
         try:
-            return children(files, path, linkage, self.policy, new_id=self.new_id)
+            return children(files, path, info.linkage, self.policy, new_id=self.new_id, format=info.format)
         except PermissionError:
             return []
 
-    def _settle(self, files: FileSystem, plan: MergePlan) -> None:
+    def _settle(self, files: FileSystem, plan: MergePlan, format: ImageFormat | None) -> None:
         """Relink what names the top of a merged run, then remove the merged files that nothing else needs.
 
         The top goes last, relinked to the result before, so that its disk opens until then. Of the others the lowest
         goes first, since it opens and would show what never was; those above it do not open without it.
         """
         for child in plan.relinked:
-            self.relink(files, child, plan.result)
+            self.relink(files, child, plan.result, format=format)
         unneeded: list[str] = []
         with suppress(PermissionError):
             for path in plan.merged:
-                if not self._is_unneeded(files, path, self.info(files, path).linkage, plan):
+                if not self._is_unneeded(files, path, self.info(files, path, format=format), plan):
                     break
                 unneeded.append(path)
             if plan.direction is Direction.DOWN and len(unneeded) > 1:
-                self.relink(files, unneeded[0], plan.result)
+                self.relink(files, unneeded[0], plan.result, format=format)
                 order = [*reversed(unneeded[1:]), unneeded[0]]
             else:
                 order = unneeded[::-1]
             for path in order:
-                self._remove(files, path, plan)
+                self._remove(files, path, plan, format)
 
-    def _is_unneeded(self, files: FileSystem, path: str, linkage: UUID | None, plan: MergePlan) -> bool:
-        named_by = namers(files, path, linkage, self.policy, new_id=self.new_id)
+    def _is_unneeded(self, files: FileSystem, path: str, info: ImageInfo, plan: MergePlan) -> bool:
+        named_by = namers(files, path, info.linkage, self.policy, new_id=self.new_id, format=info.format)
         return not set(map(posixpath.normpath, named_by)) - set(map(posixpath.normpath, plan.merged))
 
-    def _remove(self, files: FileSystem, path: str, plan: MergePlan) -> None:
+    def _remove(self, files: FileSystem, path: str, plan: MergePlan, format: ImageFormat | None) -> None:
         """Take a merged file out of the way first, so that nobody makes a child of it while it is looked at."""
-        linkage = self.info(files, path).linkage
+        info = self.info(files, path, format=format)
         aside = temporary_name(path, self._token())
         files.rename(path, aside, replace=False)
-        if not self._is_unneeded(files, path, linkage, plan):
+        if not self._is_unneeded(files, path, info, plan):
             files.rename(aside, path, replace=False)
             return
         files.remove(aside)
         files.sync_directory(posixpath.dirname(path))
 
-    def relink(self, files: FileSystem, child: str, parent: str) -> None:
+    def relink(self, files: FileSystem, child: str, parent: str, *, format: ImageFormat | None = None) -> None:
         """Record *parent* as the parent of *child*; see `Engine.relink`."""
         identity = files.stat(child).identity
-        with self.open_chain(files, parent) as chain:
+        with self.open_chain(files, parent, format=format) as chain:
             if any(files.stat(layer.path).identity == identity for layer in chain.layers):
                 raise Error(f"{files.describe(child)}: would become its own ancestor")
             below = chain.leaf.info
             link = _link_to(files, child, parent, below, self.policy)
-            with closing(open_image(files.open(child, Access.WRITE), new_id=self.new_id)) as image:
+            storage = files.open(child, Access.WRITE)
+            with closing(open_image(storage, new_id=self.new_id, format=format)) as image:
                 if image.info.format is not below.format:
                     formats = f"a {image.info.format} cannot have a {below.format} as its parent"
                     raise Error(f"{files.describe(child)}: {formats}")
@@ -324,7 +348,7 @@ class NativeEngine:
             refuse_shape(target_files.describe(target), whole, shape, has_parent=False)
             if replace:
                 layers = [layer.path for layer in chain.layers]
-                self._refuse_replacing(target_files, target, source_files, layers)
+                self._refuse_replacing(target_files, target, shape.format, source_files, layers)
             with self._copy(target_files, target, whole, shape, replace=replace) as image:
                 convert(chain, image, scan_zeros=scan_zeros, on_progress=on_progress)
 
@@ -357,7 +381,7 @@ class NativeEngine:
             whole = _whole(disk.size, shape)
             refuse_shape(target_files.describe(target), whole, shape, has_parent=False)
             if replace:
-                self._refuse_replacing(target_files, target, source_files, disk.paths)
+                self._refuse_replacing(target_files, target, shape.format, source_files, disk.paths)
             with self._copy(target_files, target, whole, shape, replace=replace) as image:
                 fill(disk, image, ledger, on_progress=on_progress)
             return ledger.report(disk.size)
@@ -372,12 +396,12 @@ class NativeEngine:
             yield image
             image.close()
 
-    def replay(self, files: FileSystem, path: str) -> bool:
+    def replay(self, files: FileSystem, path: str, *, format: ImageFormat | None = None) -> bool:
         """Put what the log holds where it belongs; see `Engine.replay`."""
         # Opening for writing replays, and what is under the image has no part in it.
-        dirty = self.info(files, path).log is LogState.DIRTY
+        dirty = self.info(files, path, format=format).log is LogState.DIRTY
         if dirty:
-            open_image(files.open(path, Access.WRITE), new_id=self.new_id).close()
+            open_image(files.open(path, Access.WRITE), new_id=self.new_id, format=format).close()
         return dirty
 
     def compact(
@@ -463,7 +487,7 @@ class NativeEngine:
         )
         if writable and not orphan:
             try:
-                bereaved = self._children(files, path, chain.leaf.info.linkage)
+                bereaved = self._children(files, path, chain.leaf.info)
                 if bereaved:
                     raise _bereaved(files, path, bereaved)
             except BaseException:

@@ -88,7 +88,8 @@ def ancestry(
                 link = Link(link.recorded, Verdict.LOOP, link.path, link.key, link.by_name)
             elif len(seen) >= policy.most_layers:
                 link = Link(link.recorded, Verdict.TOO_DEEP, link.path, link.key, link.by_name)
-        yield Member(path, info, status, link, _siblings(files, path, link, policy, new_id))
+        siblings = _siblings(files, path, link, policy=policy, new_id=new_id, format=info.format)
+        yield Member(path, info, status, link, siblings)
         if link is None or link.verdict is not Verdict.FOUND or link.path is None:
             return
         path, info = link.path, look(files, link.path, new_id, info.format)
@@ -135,7 +136,7 @@ def _renamed(
         for path in (posixpath.join(directory, name) for name in names):
             with suppress(Error, FileNotFoundError, PermissionError):
                 if posixpath.normpath(path) != posixpath.normpath(child) and not refusal(
-                    info, look(files, path, new_id)
+                    info, look(files, path, new_id, info.format)
                 ):
                     yield path
 
@@ -147,18 +148,18 @@ def look(files: FileSystem, path: str, new_id: NewId, format: ImageFormat | None
 
 
 def _siblings(
-    files: FileSystem, path: str, link: Link | None, policy: ParentPolicy, new_id: NewId
+    files: FileSystem, path: str, link: Link | None, *, policy: ParentPolicy, new_id: NewId, format: ImageFormat
 ) -> tuple[str, ...] | None:
     if link is None:
         return ()
     if link.path is None:
         return None
-    parent = look(files, link.path, new_id)
+    parent = look(files, link.path, new_id, format)
     if parent.linkage is None:
         return ()
     own = files.stat(path).identity
     try:
-        found = children(files, link.path, parent.linkage, policy, new_id=new_id)
+        found = children(files, link.path, parent.linkage, policy, new_id=new_id, format=format)
     except PermissionError:
         return None
     return tuple(other for other in found if files.stat(other).identity != own)

@@ -1,7 +1,8 @@
 """The verbs on images by path: what every engine does, whoever does the work.
 
 All raise `vhdx.errors.Error` for bad bytes or requests and OSError for the transport. *files* is where a path leads;
-sizes are in bytes. A *format* says what a file is instead of its content, and raw is taken for raw only so.
+sizes are in bytes. A *format* says what a file is instead of its content, and raw is taken for raw only so; parents and
+children, being of one format, are of the same without a look at their marks.
 """
 
 from collections.abc import Callable, Iterator
@@ -45,6 +46,7 @@ class Engine(Protocol):
         *,
         size: int | None = None,
         any_size: bool = False,
+        parent_format: ImageFormat | None = None,
         replace: bool = False,
     ) -> None:
         """Make an empty differencing image over *parent*, of the parent's format and, unless *size* says so, size.
@@ -59,10 +61,10 @@ class Engine(Protocol):
     def info(self, files: FileSystem, path: str, *, format: ImageFormat | None = None) -> ImageInfo:
         """What the image says of itself; a handful of reads, no parent is opened."""
 
-    def layers(self, files: FileSystem, path: str) -> list[str]:
+    def layers(self, files: FileSystem, path: str, *, format: ImageFormat | None = None) -> list[str]:
         """The verified chain under *path*, leaf first, as paths. Raises ParentNotFound, ParentMismatch."""
 
-    def children(self, files: FileSystem, path: str) -> list[str]:
+    def children(self, files: FileSystem, path: str, *, format: ImageFormat | None = None) -> list[str]:
         """The images beside *path* whose parent it is. Raises OSError when the directory cannot be listed."""
 
     def resize(
@@ -97,6 +99,7 @@ class Engine(Protocol):
         shrink: Shrink = Shrink.REFUSE,
         orphan: bool = False,
         remove: bool = False,
+        format: ImageFormat | None = None,
         on_progress: Progress | None = None,
     ) -> str:
         """Merge *top*, its ancestor *target* and the layers between into one file, whose path is returned.
@@ -114,11 +117,17 @@ class Engine(Protocol):
         """
 
     def plan_merge(
-        self, files: FileSystem, top: str, target: str, *, direction: Direction = Direction.DOWN
+        self,
+        files: FileSystem,
+        top: str,
+        target: str,
+        *,
+        direction: Direction = Direction.DOWN,
+        format: ImageFormat | None = None,
     ) -> MergePlan:
         """What `merge` with *remove* would do. Changes nothing."""
 
-    def relink(self, files: FileSystem, child: str, parent: str) -> None:
+    def relink(self, files: FileSystem, child: str, parent: str, *, format: ImageFormat | None = None) -> None:
         """Record *parent* and its present linkage as the parent of *child*; directories are as for `create_child`.
 
         Atomic and durable on return; doing it again changes nothing. The caller vouches that the content fits.
@@ -176,7 +185,7 @@ class Engine(Protocol):
         what the medium of the source fails to read is lost. Target, *options* and stops are as in `convert`.
         """
 
-    def replay(self, files: FileSystem, path: str) -> bool:
+    def replay(self, files: FileSystem, path: str, *, format: ImageFormat | None = None) -> bool:
         """Put what the log of a VHDX holds where it belongs; False when there was nothing to do.
 
         The disk reads the same before and after. A stop leaves a log to replay.

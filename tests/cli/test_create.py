@@ -159,7 +159,7 @@ def test_a_child_of_what_is_no_parent(programs: Programs) -> None:
     programs.bench.create("base.vhdx")
     (programs.here / "plain.raw").write_bytes(bytes(MIB))
     programs.refused("create", "child.vhdx", "-b", "nowhere.vhdx", code=1)
-    assert "-f raw" in programs.refused("create", "child.vhdx", "-b", "plain.raw", code=2)
+    assert "-F vhd or -F vhdx" in programs.refused("create", "child.vhdx", "-b", "plain.raw", code=2)
     for more in (["-f", "vhd"], ["-t", "fixed"], ["--block-size", "1M"]):
         programs.refused("create", "child.vhdx", *more, "-b", "base.vhdx", code=64)
     programs.refused("create", "child.vhd", "-b", "base.vhdx", code=64)

@@ -1,8 +1,9 @@
 """A small engine whose images are JSON: for testing what calls an engine, beside the real one.
 
-It keeps `vhdx.engine.Engine` to the letter, with the linkage and the steps of a merge as the real one has them, so
-that a stop leaves what a stop of the real one would leave. It is stricter in one thing: a layer is not merged into a
-file on which another file of the directory depends.
+It keeps `smbfs_driver.engine.Engine` to the letter, with the linkage and the steps of a merge as the real one has them,
+so that a stop leaves what a stop of the real one would leave. It is stricter in two things: a layer is not merged into
+a file on which another file of the directory depends, and who says of a file that it is of another format than it
+is, or says nothing, has failed.
 """
 
 import json
@@ -13,7 +14,8 @@ from uuid import UUID
 
 from vhdx.engine import temporary_name
 from vhdx.errors import Error, FormatError, ParentMismatch, ParentNotFound
-from vhdx.image.base import CreateOptions, DiskType, ImageFormat, ImageInfo, LogState, NewId, ParentLink, Progress
+from vhdx.image.base import CreateOptions, DiskType, ImageFormat, ImageInfo, LogState, NewId, ParentLink
+from vhdx.merge_plan import MergePlan
 from vhdx.shrink import Shrink
 from vhdx.storage.base import Access, FileSystem, Storage
 from vhdx.verbs import Warn
@@ -28,6 +30,7 @@ class Body:
 
     id: str
     disk: str
+    format: str
     size: int
     parent: str = ""
     linkage: str = ""
@@ -53,7 +56,7 @@ class Layer:
 
 @dataclass(frozen=True)
 class FakeEngine:
-    """Implements `Engine`, and reads and writes disks as a guest would."""
+    """Implements `smbfs_driver.engine.Engine`, and reads and writes disks as a guest would."""
 
     new_id: NewId
 
@@ -66,15 +69,16 @@ class FakeEngine:
         *,
         replace: bool = False,
     ) -> None:
-        self._build(files, path, Body(str(self.new_id()), str(self.new_id()), size), replace=replace)
+        format = (options or CreateOptions()).format
+        self._build(files, path, Body(str(self.new_id()), str(self.new_id()), format, size), replace=replace)
 
     def create_child(
-        self, files: FileSystem, path: str, parent: str, *, size: int | None = None, replace: bool = False
+        self, files: FileSystem, path: str, parent: str, *, parent_format: ImageFormat, replace: bool = False
     ) -> None:
         with closing(files.open(parent, Access.READ)) as storage:
-            below = _load(storage)
-        size = below.size if size is None else size
-        self._build(files, path, Body(str(self.new_id()), below.disk, size, parent, below.id), replace=replace)
+            below = _load(storage, parent_format)
+        ids = str(self.new_id()), below.disk
+        self._build(files, path, Body(*ids, below.format, below.size, parent, below.id), replace=replace)
 
     def _build(self, files: FileSystem, path: str, body: Body, *, replace: bool) -> None:
         if not replace:
@@ -87,33 +91,34 @@ class FakeEngine:
         files.rename(temporary, path, replace=replace)
         files.sync_directory("")
 
-    def info(self, files: FileSystem, path: str, *, format: ImageFormat | None = None) -> ImageInfo:
+    def info(self, files: FileSystem, path: str, *, format: ImageFormat) -> ImageInfo:
         with closing(files.open(path, Access.INSPECT)) as storage:
-            body = _load(storage)
+            body = _load(storage, format)
         link = ParentLink(UUID(body.linkage)) if body.parent else None
         kind = DiskType.DIFFERENCING if link else DiskType.DYNAMIC
         ids = UUID(body.disk), UUID(body.id)
-        return ImageInfo("fake", kind, body.size, SECTOR, SECTOR, SECTOR, *ids, "fake", LogState.CLEAN, 0, link)
+        return ImageInfo(format, kind, body.size, SECTOR, SECTOR, SECTOR, *ids, "fake", LogState.CLEAN, 0, link)
 
-    def layers(self, files: FileSystem, path: str) -> list[str]:
-        with self._chain(files, path) as layers:
+    def layers(self, files: FileSystem, path: str, *, format: ImageFormat) -> list[str]:
+        with self._chain(files, path, format) as layers:
             return [layer.path for layer in layers]
 
-    def resize(self, files: FileSystem, path: str, size: int) -> None:
-        with self._chain(files, path, writable=1) as layers:
+    def children(self, files: FileSystem, path: str, *, format: ImageFormat) -> list[str]:
+        raise NotImplementedError
+
+    def compact(self, files: FileSystem, path: str, *, format: ImageFormat) -> None:
+        raise NotImplementedError
+
+    def resize(self, files: FileSystem, path: str, size: int, *, format: ImageFormat) -> None:
+        with self._chain(files, path, format, writable=1) as layers:
             _resize(layers[0].body, size, based=bool(layers[0].body.parent))
             layers[0].store()
 
     def merge(
-        self,
-        files: FileSystem,
-        top: str,
-        target: str,
-        *,
-        shrink: Shrink = Shrink.REFUSE,
-        on_progress: Progress | None = None,
+        self, files: FileSystem, top: str, target: str, *, shrink: Shrink = Shrink.REFUSE, format: ImageFormat
     ) -> None:
-        with self._chain(files, top, writable=1 + self.layers(files, top).index(target)) as layers:
+        count = self.layers(files, top, format=format).index(target) + 1
+        with self._chain(files, top, format, writable=count) as layers:
             place = [layer.path for layer in layers].index(target)
             above, base = layers[place - 1], layers[place]
             self._check_relatives(files, above.path, target)
@@ -130,21 +135,22 @@ class FakeEngine:
                 if content is not None and base.body.sectors.get(str(number)) != content:
                     base.body.sectors[str(number)] = content
                     base.store()
-                if on_progress is not None:
-                    on_progress((number + 1) * SECTOR, size)
             _resize(base.body, size, based=bool(base.body.parent))
             base.store()
+
+    def plan_merge(self, files: FileSystem, top: str, target: str, *, format: ImageFormat) -> MergePlan:
+        raise NotImplementedError
 
     def _check_relatives(self, files: FileSystem, above: str, target: str) -> None:
         for file in files.list(""):
             if file.endswith(".vhdx") and file != above:
                 with closing(files.open(file, Access.INSPECT)) as storage:
-                    if _load(storage).parent == target:
+                    if _load(storage, ImageFormat.VHDX).parent == target:
                         raise Error(f"{files.describe(target)}: {file} depends on it")
 
-    def relink(self, files: FileSystem, child: str, parent: str) -> None:
-        with self._chain(files, parent) as below, closing(files.open(child, Access.WRITE)) as storage:
-            body = _load(storage)
+    def relink(self, files: FileSystem, child: str, parent: str, *, format: ImageFormat) -> None:
+        with self._chain(files, parent, format) as below, closing(files.open(child, Access.WRITE)) as storage:
+            body = _load(storage, format)
             if (body.parent, body.linkage) != (parent, below[0].body.id):
                 body.parent, body.linkage, body.linkage2 = parent, below[0].body.id, ""
                 Layer(child, storage, body).store()
@@ -156,15 +162,15 @@ class FakeEngine:
         target_files: FileSystem,
         target: str,
         *,
-        source_format: ImageFormat | None = None,
+        source_format: ImageFormat,
         options: CreateOptions | None = None,
         size: int | None = None,
         replace: bool = False,
-        on_progress: Progress | None = None,
         on_warning: Warn | None = None,
     ) -> None:
-        with self._chain(source_files, source) as layers:
-            body = Body(str(self.new_id()), str(self.new_id()), size or layers[0].body.size)
+        with self._chain(source_files, source, source_format) as layers:
+            format = (options or CreateOptions()).format
+            body = Body(str(self.new_id()), str(self.new_id()), format, size or layers[0].body.size)
             for number in range(layers[0].body.size // SECTOR):
                 content = _sector(layers, number)
                 if content:
@@ -173,19 +179,21 @@ class FakeEngine:
 
     def write(self, files: FileSystem, path: str, sector: int, content: int) -> None:
         """As a guest: fill one sector with a byte."""
-        with self._chain(files, path, writable=1) as layers:
+        with self._chain(files, path, ImageFormat.VHDX, writable=1) as layers:
             layers[0].body.id = str(self.new_id())
             layers[0].body.sectors[str(sector)] = content
             layers[0].store()
 
     def read(self, files: FileSystem, path: str) -> bytes:
         """As a guest: the whole disk."""
-        with self._chain(files, path) as layers:
+        with self._chain(files, path, ImageFormat.VHDX) as layers:
             count = layers[0].body.size // SECTOR
             return b"".join(bytes([_sector(layers, number) or 0]) * SECTOR for number in range(count))
 
     @contextmanager
-    def _chain(self, files: FileSystem, path: str, writable: int = 0) -> Iterator[list[Layer]]:
+    def _chain(
+        self, files: FileSystem, path: str, format: ImageFormat, writable: int = 0
+    ) -> Iterator[list[Layer]]:
         with ExitStack() as stack:
             layers: list[Layer] = []
             while path:
@@ -198,7 +206,7 @@ class FakeEngine:
                         raise
                     raise ParentNotFound(files.describe(layers[-1].path), [path]) from None
                 stack.callback(storage.close)
-                layers.append(Layer(path, storage, _load(storage)))
+                layers.append(Layer(path, storage, _load(storage, format)))
                 _check_linkage(layers)
                 path = layers[-1].body.parent
             yield layers
@@ -209,13 +217,15 @@ def _check_linkage(layers: list[Layer]) -> None:
         raise ParentMismatch(f"{layers[-2].storage.name}: {layers[-1].path} is not what it was made from")
 
 
-def _load(storage: Storage) -> Body:
+def _load(storage: Storage, said: ImageFormat) -> Body:
     text = bytearray(storage.size())
     storage.read([(0, memoryview(text))])
     try:
-        return Body(**json.loads(text))
+        body = Body(**json.loads(text))
     except (ValueError, TypeError) as error:
         raise FormatError("body", 0, "not an image", file=storage.name) from error
+    assert body.format == said, f"{storage.name} is a {body.format} and was said to be a {said}"
+    return body
 
 
 def _sector(layers: list[Layer], number: int) -> int | None:

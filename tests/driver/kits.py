@@ -8,10 +8,11 @@ from typing import Protocol
 from uuid import UUID
 
 from smbfs_driver import info
+from smbfs_driver.engine import Engine
 from smbfs_driver.names import VolumeNames
 from smbfs_driver.volumes import Volumes
 from tests.driver.fake_engine import SECTOR, FakeEngine
-from vhdx.engine import Engine, NativeEngine
+from vhdx.engine import NativeEngine
 from vhdx.image.base import NewId
 from vhdx.storage.base import FileSystem
 

@@ -149,3 +149,12 @@ def test_only_files_of_other_volumes_cannot_be_related() -> None:
     assert may_be_related("somebody-elses.vhdx", other.base)
     assert not may_be_related(base.base, other.base)
     assert not may_be_related(base.base, other.snapshot(snapshot))
+
+
+@pytest.mark.parametrize("file", ["other.vhd", "other.VHD", "other.avhd"])
+def test_what_is_named_as_another_format_cannot_be_related(file: str) -> None:
+    for image in ("base.vhdx", "base.AVHDX", VolumeNames(f"volume-{UUID(int=1)}").base):
+        assert not may_be_related(image, file)
+        assert not may_be_related(file, image)
+        assert may_be_related(image, "other.vhdx")
+        assert may_be_related(image, "other.bin")

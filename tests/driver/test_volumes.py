@@ -12,6 +12,7 @@ from tests.driver.kits import OTHER, SIZE, VOLUME, A, B, Bench, C, telling_ids
 from tests.support.memory import MemoryFileSystem
 from tests.support.wrappers import Operation, WatchedFileSystem
 from vhdx.errors import Error, InUse
+from vhdx.image.base import ImageFormat
 from vhdx.storage.base import Access
 
 BASE = f"{VOLUME}.vhdx"
@@ -220,7 +221,7 @@ def test_a_chain_that_leaves_the_volume_is_refused(bench: Bench, case: str) -> N
     bench.volumes.create(OTHER, SIZE)
     alien = f"{VOLUME}.{C}.vhdx"
     bench.volumes.create(VOLUME, SIZE)
-    bench.kit.engine.create_child(bench.files, alien, f"{OTHER}.vhdx")
+    bench.kit.engine.create_child(bench.files, alien, f"{OTHER}.vhdx", parent_format=ImageFormat.VHDX)
     info.write(bench.files, VolumeNames(VOLUME), info.Info(alien, {C: alien}), "0a1b2c3d")
     before, files = bench.content(OTHER), bench.files.list("")
     with pytest.raises(Error, match="no file of this volume"):

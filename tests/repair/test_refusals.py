@@ -180,7 +180,7 @@ def test_a_disk_inside_a_fixed_disk_does_not_count() -> None:
     made.write(0, leaf(inner).read(0, 2 * MIB))
     made.write(made.size - 512 + 24, b"time")
     made.write(made.size - 512 + 90, b"\xee")
-    refused(files_of(disk), disk.paths[0], "of a fixed disk, and at 0 there is a footer of one that is not")
+    refused(files_of(disk), disk.paths[0], "of a fixed disk, whose start is the guest's; at 0 there is")
 
 
 def test_what_lies_behind_a_lost_footer_is_kept() -> None:

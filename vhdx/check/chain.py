@@ -10,7 +10,8 @@ from vhdx.check.file import check_storage
 from vhdx.check.finding import Finding, found
 from vhdx.errors import Error, InUse
 from vhdx.image.base import ImageFormat, ImageInfo, LogState, NewId, ParentLink
-from vhdx.image.open import open_image, recognise
+from vhdx.image.marks import carries
+from vhdx.image.open import open_image
 from vhdx.parents import DEFAULT_POLICY, Candidate, ParentPolicy, candidates, explained_candidates
 from vhdx.relatives import children
 from vhdx.storage.base import Access, FileSystem
@@ -32,9 +33,9 @@ def check_chain(
     """What is wrong with *path* and everything under it, or worth knowing: file by file, after each its link down.
 
     Goes on to a parent that does not match, and stops at one that cannot be found or opened. *format* says what *path*
-    is instead of its content; *now* is the time in seconds since 1970-01-01 UTC, without it that of this machine.
-    Raises InUse when somebody writes to one of the files, FileNotFoundError when *path* does not exist, and whatever
-    else the transport raises.
+    is instead of its content; parents are always of the child's format. *now* is the time in seconds since 1970-01-01
+    UTC, without it that of this machine. Raises InUse when somebody writes to one of the files, FileNotFoundError when
+    *path* does not exist, and whatever else the transport raises.
     """
     moment = time.time() if now is None else now
     walk = _Walk(files, policy, new_id, access)
@@ -46,13 +47,12 @@ def check_chain(
         if fault is not None:
             yield fault
             return
-        said = format if child is None else None
-        layer = yield from walk.look(following.path, deep=deep, format=said, now=moment)
+        layer = yield from walk.look(following.path, deep=deep, format=format, now=moment)
         if layer is None:
             return
         if child is not None:
             yield from walk.link(child, layer, following)
-        child = layer
+        child, format = layer, layer.info.format
         following = None if layer.info.parent is None else (yield from walk.parent(layer, layer.info.parent))
 
 
@@ -133,10 +133,11 @@ class _Walk:
             name = self.files.describe(candidate.path)
             try:
                 with closing(self.files.open(candidate.path, self.access)) as storage:
-                    if recognise(storage) is not child.info.format:
+                    format = child.info.format
+                    if not carries(storage, format) and any(carries(storage, other) for other in ImageFormat):
                         other_format.append(name)
                         continue
-                    with closing(open_image(storage, new_id=self.new_id, format=child.info.format)) as image:
+                    with closing(open_image(storage, new_id=self.new_id, format=format)) as image:
                         linkage = image.info.linkage
             except FileNotFoundError:
                 tried.append(f"{name} does not exist")
@@ -185,15 +186,17 @@ class _Walk:
     def _identity(
         self, child: _Layer, parent: _Layer, link: ParentLink, found_by: Candidate
     ) -> Iterator[Finding]:
-        name = self.files.describe(parent.path)
-        which = "id" if link.linkage == parent.info.linkage else "second id"
+        name, below = self.files.describe(parent.path), parent.info
+        assert below.linkage is not None
+        which = "id" if link.linkage == below.linkage else "second id"
         how = f"the file name in {found_by.key}" if found_by.by_name else found_by.key
         yield self.of(child, "chain-link", f"the parent is {name} by its recorded {which}, found by {how}")
-        if link.linkage != parent.info.linkage:
+        if link.linkage != below.linkage:
             message = f"only the second recorded id is that of {name}: a merge may have been stopped; run it again"
             yield self.of(child, "chain-linkage2", message)
-        assert parent.info.linkage is not None
-        of_parent = children(self.files, parent.path, parent.info.linkage, self.policy, new_id=self.new_id)
+        of_parent = children(
+            self.files, parent.path, below.linkage, self.policy, new_id=self.new_id, format=below.format
+        )
         others = [path for path in of_parent if posixpath.normpath(path) != posixpath.normpath(child.path)]
         if others:
             message = f"{name} is also the parent of {', '.join(map(self.files.describe, others))}"

@@ -12,6 +12,7 @@ from vhdx.extents import Range
 from vhdx.format import vhd_checksum
 from vhdx.format.vhd_bat import SECTOR
 from vhdx.format.vhd_footer import COOKIE, FOOTER, LARGEST_DISK, NO_OFFSET, OLD_SIZE, POISON, SIZE, Footer, VhdType
+from vhdx.image.vhd_lost import why_start_is_guests
 from vhdx.storage.base import Storage
 from vhdx.storage.transfer import pread
 
@@ -54,6 +55,9 @@ class _Chosen(NamedTuple):
 
 def _footers(storage: Storage, size: int) -> Generator[Finding, None, _Chosen | None]:
     last, first = _at_end(storage, size), _read(storage, 0, min(size, SIZE))
+    guests = _start_is_guests(storage, last, first)
+    if guests:
+        first = None
     copies = [copy for copy in (last, first) if copy is not None and copy.data.startswith((COOKIE, POISON))]
     poisoned = next((copy for copy in copies if copy.data.startswith(POISON)), None)
     if poisoned is not None:
@@ -61,7 +65,8 @@ def _footers(storage: Storage, size: int) -> Generator[Finding, None, _Chosen | 
         yield found("vhd-footer-poisoned", poisoned.offset, message)
         return None
     if not copies:
-        yield found("vhd-footer-none", None, "there is no footer, neither at the end nor at the start of the file")
+        reason = guests or "there is no footer, neither at the end nor at the start of the file"
+        yield found("vhd-footer-none", None, reason)
         return None
     best = next((copy for copy in copies if copy.sealed), copies[0])
     if not best.sealed:
@@ -79,6 +84,16 @@ def _footers(storage: Storage, size: int) -> Generator[Finding, None, _Chosen | 
     if footer.is_dynamic and last is not None:
         yield from _copy(first, last)
     return _Chosen(footer, best.offset, size if last is None else last.offset)
+
+
+def _start_is_guests(storage: Storage, last: _Copy | None, first: _Copy | None) -> str:
+    """Why what is at the start of the file does not count; empty where it does, or is nothing."""
+    if first is None or not first.data.startswith((COOKIE, POISON)):
+        return ""
+    if last is not None and last.data.startswith(COOKIE) and last.sealed:
+        footer = FOOTER.parse(last.data, last.offset)
+        return "" if footer.is_dynamic else "the disk is a fixed one, whose start is the guest's"
+    return why_start_is_guests(storage)
 
 
 def _copy(first: _Copy | None, last: _Copy) -> Iterator[Finding]:

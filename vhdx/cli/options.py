@@ -75,6 +75,13 @@ _SHARED: list[Callable[[Callable[..., Any]], Callable[..., Any]]] = [
 format_option = click.option(
     "-f", "--format", "format_name", type=FORMAT, help="What the image is, instead of what its content says."
 )
+layers_format_option = click.option(
+    "-f",
+    "--format",
+    "format_name",
+    type=click.Choice(["vhdx", "vhd"]),
+    help="What the images are, instead of what their content says; all layers of a disk are of one format.",
+)
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 image_argument = click.argument("image", shell_complete=file_names)
 force_option = click.option("--force", is_flag=True, help="Replace a file of that name.")

@@ -9,6 +9,7 @@ from vhdx.format import vhd_checksum
 from vhdx.format.vhd_bat import ENTRY_SIZE, SECTOR, VhdLayout
 from vhdx.format.vhd_footer import COOKIE, FOOTER, OLD_SIZE, POISON, SIZE, Footer, VhdType
 from vhdx.format.vhd_header import HEADER, HOME, DynamicHeader, block_size_fault
+from vhdx.image.vhd_lost import why_start_is_guests
 from vhdx.storage.base import Storage
 
 FOOTER_CHECKSUM, HEADER_CHECKSUM = 64, 36
@@ -65,7 +66,8 @@ class VhdFile:
     @cached_property
     def chosen(self) -> Copy | None:
         """The footer that is followed: a sound one before one that can only be recognised."""
-        copies = [self.end, self.start]
+        guests = self.start.likely and not self.end.sealed and bool(why_start_is_guests(self.storage))
+        copies = [self.end] if guests else [self.end, self.start]
         marked = [copy for copy in copies if copy.data.startswith(MARKS) and copy.likely]
         sealed = [copy for copy in marked if copy.sealed]
         return next(iter([*sealed, *marked, *(copy for copy in copies if copy.likely)]), None)

@@ -215,6 +215,19 @@ def _oddity(footer: Footer) -> str:
     return _fault(footer) or ("" if footer.geometry.size > 0 else "the geometry is empty")
 
 
+def is_left_of_fixed(data: bytes, disk: int) -> bool:
+    """Whether damaged bytes at the end of a file, behind *disk* bytes, were the footer of a fixed disk.
+
+    Two fields say so that together are as they are in no other footer, and hardly in a guest's data.
+    """
+    if data[16:24] in (NO_OFFSET.to_bytes(8, "big"), (0xFFFFFFFF).to_bytes(8, "big")):
+        said = [True, data.startswith(COOKIE)]
+    else:
+        said = []
+    size, kind = disk.to_bytes(8, "big"), VhdType.FIXED.to_bytes(4, "big")
+    return sum([*said, data[40:48] == size, data[48:56] == size, data[60:64] == kind]) > 1
+
+
 def size_warning(footer: Footer) -> str:
     """Where other programs would take the disk for another size; empty where none would."""
     by_geometry = footer.geometry.size

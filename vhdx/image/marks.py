@@ -2,6 +2,7 @@
 
 from vhdx.format.identifier import SIGNATURE
 from vhdx.format.vhd_footer import COOKIE, OLD_SIZE, POISON, SIZE
+from vhdx.image.base import ImageFormat
 from vhdx.storage.base import Storage
 from vhdx.storage.transfer import pread, preads
 
@@ -18,6 +19,17 @@ def is_vhd(storage: Storage) -> bool:
     """Whether the file carries the cookie of a footer, at its end or at its start."""
     start, tail = ends(storage)
     return any(data.startswith(VHD_MARKS) for data in (start, tail, tail[SIZE - OLD_SIZE :]))
+
+
+def carries(storage: Storage, format: ImageFormat) -> bool:
+    """Whether the file carries the marks of *format*, whatever else it carries. Raw has none."""
+    match format:
+        case ImageFormat.VHDX:
+            return is_vhdx(storage)
+        case ImageFormat.VHD:
+            return is_vhd(storage)
+        case ImageFormat.RAW:
+            return False
 
 
 def ends(storage: Storage) -> tuple[bytes, bytes]:

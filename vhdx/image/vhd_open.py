@@ -17,6 +17,7 @@ from vhdx.image.vhd_bitmaps import Bitmaps
 from vhdx.image.vhd_file import CommitOrder, VhdFile, fixed_places
 from vhdx.image.vhd_fixed import VhdFixedImage
 from vhdx.image.vhd_footers import Footers
+from vhdx.image.vhd_lost import why_start_is_guests
 from vhdx.image.vhd_parent import read_link
 from vhdx.image.vhd_table import BlockTable
 from vhdx.image.vhdx_file import naming
@@ -108,6 +109,8 @@ def _find_footer(storage: Storage) -> _Found:
         return _counting(end.footer, start, length, size)
     # What stands at the start of a fixed disk is the guest's, whatever became of the footer.
     copy = None if end is not None and not end.footer.is_dynamic else _copy(start)
+    if copy is not None and end is None and (why := why_start_is_guests(storage)):
+        raise FormatError("footer", size - SIZE, why, _SECTION)
     if copy is not None:
         found = _Found(copy, end=None, length=0, copied=True)
         found.warnings.append(

@@ -8,13 +8,14 @@ from vhdx.check import Severity, check_storage
 from vhdx.errors import Error, FormatError
 from vhdx.image.base import ImageFormat, NewId
 from vhdx.image.open import recognise
+from vhdx.image.vhd_lost import lost_footer
 from vhdx.image.vhdx_file import naming
 from vhdx.parents import DEFAULT_POLICY, ParentPolicy
 from vhdx.repair.fix import Case, Fix
 from vhdx.repair.recorded_paths import find_stale_path
 from vhdx.repair.sketch import SketchStorage
 from vhdx.repair.undo_file import Undo
-from vhdx.repair.vhd_front import find_vhd, lost_footer
+from vhdx.repair.vhd_front import find_vhd
 from vhdx.repair.vhdx_front import find_front
 from vhdx.repair.vhdx_table import find_table
 from vhdx.storage.base import Access, FileSystem, Storage

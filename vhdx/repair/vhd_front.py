@@ -10,17 +10,15 @@ from vhdx.errors import Error, FormatError, UnsupportedFeature
 from vhdx.format import vhd_checksum, vhd_footer, vhd_header
 from vhdx.format.vhd_footer import COOKIE, OLD_SIZE, POISON, SIZE, Footer, Reading
 from vhdx.format.vhd_header import HEADER
+from vhdx.image.vhd_lost import lost_footer, why_start_is_guests
 from vhdx.image.vhd_open import open_vhd
 from vhdx.repair.fix import Case, Fix
-from vhdx.storage import transfer
 from vhdx.storage.base import Storage
 from vhdx.storage.transfer import pread
 
 _MARKS = (COOKIE, POISON)
 _SECTION = "VHD 1.0 footer"
 _FOOTER_CHECKSUM, _HEADER_CHECKSUM = 64, 36
-_TYPE, _FIXED = 60, b"\0\0\0\2"
-_PIECE = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,16 +46,17 @@ def find_vhd(storage: Storage, case: Case) -> Fix | None:
     if size < SIZE:
         raise FormatError("file", None, f"{size} bytes are too few for a VHD", _SECTION)
     end = _at_end(storage, size)
-    if end.sealed and not _dynamic(end):
+    if end.reading is not None and not _dynamic(end):
+        # What stands at the start of a fixed disk is the guest's.
         _refuse_suspended(storage, end)
-        return None
+        return None if end.sealed else _checksum(end, end)
     first = _copy(storage, 0, SIZE, lenient=True)
     copied = first.sealed and _dynamic(first)
     if not end.marked and not copied:
         return _lost(storage, end, case)
-    if copied and end.data[_TYPE : _TYPE + 4] == _FIXED and end.marked and not end.sealed:
-        reason = "its checksum is wrong; it is of a fixed disk, and at 0 there is a footer of one that is not"
-        raise FormatError("footer", end.offset, reason, _SECTION)
+    reason = why_start_is_guests(storage) if copied and end.reading is None else ""
+    if reason:
+        raise FormatError("footer", end.offset, f"{reason}; at 0 there is a footer of another disk", _SECTION)
     force = first if copied and not end.sealed else end
     if force.reading is None:
         raise FormatError("footer", force.offset, force.reason, _SECTION)
@@ -190,26 +189,3 @@ def _lost(storage: Storage, end: _Copy, case: Case) -> Fix | None:
     )
     size = footer.current_size + SIZE
     return Fix("vhd-footer-none", "footer", footer.current_size, message, lambda storage: storage.truncate(size))
-
-
-def lost_footer(storage: Storage) -> Footer | None:
-    """The footer of a fixed disk that lies where its disk ends, nothing but zeros behind it; else None."""
-    last = _last_byte(storage)
-    if last is None or last // SIZE * SIZE + SIZE >= storage.size():
-        return None
-    offset = last // SIZE * SIZE
-    try:
-        footer, sealed = vhd_footer.parse(pread(storage, offset, SIZE), offset)
-    except Error:
-        return None
-    return footer if sealed and not footer.is_dynamic and footer.current_size == offset else None
-
-
-def _last_byte(storage: Storage) -> int | None:
-    """Where the last byte lies that is not zero."""
-    for held in reversed(list(transfer.allocated(storage, 0, storage.size()))):
-        for start in reversed(range(held.offset, held.end, _PIECE)):
-            data = pread(storage, start, min(_PIECE, held.end - start)).rstrip(b"\0")
-            if data:
-                return start + len(data) - 1
-    return None

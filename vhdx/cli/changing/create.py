@@ -1,17 +1,20 @@
 """``vhdx-img create``: an empty image."""
 
 import posixpath
+from typing import NamedTuple
 
 import click
 
 from vhdx.cli.changing.elsewhere import tell_of_elsewhere
 from vhdx.cli.changing.shape import block_size_option, sector_size_option, shape, type_option
-from vhdx.cli.kinds import SIZE, file_names
+from vhdx.cli.exits import Exit, Stop
+from vhdx.cli.kinds import SIZE, file_names, image_format
 from vhdx.cli.options import any_size_option, force_option, subcommand
-from vhdx.cli.plain import exact_size
+from vhdx.cli.plain import escaped, exact_size
 from vhdx.cli.printing import print_line
 from vhdx.cli.progress import Meter
 from vhdx.cli.reach import Reach
+from vhdx.errors import Unrecognised
 from vhdx.image.base import ImageFormat
 from vhdx.location import Place
 
@@ -36,6 +39,12 @@ _EXTENSIONS = {".vhd": "vhd", ".avhd": "vhd", ".vhdx": "vhdx", ".avhdx": "vhdx"}
     help="Make a differencing image over PARENT.",
 )
 @any_size_option
+@click.option(
+    "-F",
+    "--parent-format",
+    type=click.Choice(["vhdx", "vhd"]),
+    help="What PARENT is, instead of what its content says.",
+)
 @force_option
 def command(
     reach: Reach,
@@ -48,6 +57,7 @@ def command(
     sector_size: int | None,
     parent: str | None,
     any_size: bool,
+    parent_format: str | None,
     force: bool,
 ) -> None:
     """Create an empty image at PATH, of SIZE bytes.
@@ -60,10 +70,13 @@ def command(
         if parent is not None:
             if kind or block_size or sector_size:
                 raise click.UsageError("an image over a parent has the parent's shape: leave out -t and the sizes")
-            _create_child(reach, place, parent, size, format_name, any_size=any_size, force=force)
+            below = _Parent(parent, image_format(parent_format))
+            _create_child(reach, place, below, size, format_name, any_size=any_size, force=force)
             return
         if any_size:
             raise click.UsageError("--any-size is about the size of a parent: it goes with -b")
+        if parent_format is not None:
+            raise click.UsageError("-F says what the parent is, and none was given with -b")
         if size is None:
             raise click.UsageError("a disk without a parent needs a SIZE")
         named = format_name or _EXTENSIONS.get(posixpath.splitext(place.path)[1].lower())
@@ -75,19 +88,36 @@ def command(
         print_line(f"{place.files.describe(place.path)}: {named}, {kind_text}, {exact_size(size)}")
 
 
+class _Parent(NamedTuple):
+    name: str
+    said: ImageFormat | None
+
+
 def _create_child(
-    reach: Reach, place: Place, parent: str, size: int | None, format_name: str | None, *, any_size: bool, force: bool
+    reach: Reach,
+    place: Place,
+    parent: _Parent,
+    size: int | None,
+    format_name: str | None,
+    *,
+    any_size: bool,
+    force: bool,
 ) -> None:
-    below = reach.beside(place, parent)
+    below = reach.beside(place, parent.name)
     engine = reach.engine(place, also=posixpath.dirname(below))
-    info = engine.info(place.files, below)
+    try:
+        info = engine.info(place.files, below, format=parent.said)
+    except Unrecognised as error:
+        raise Stop(Exit.DAMAGED, f"{escaped(str(error))}; -F vhd or -F vhdx says which it is") from error
     name = place.files.describe(place.path)
     wanted = format_name or _EXTENSIONS.get(posixpath.splitext(place.path)[1].lower())
     if wanted is not None and wanted != info.format.value:
         raise click.UsageError(
-            f"{parent} is a {info.format.value}, and a parent and its child have one format: name the child "
+            f"{parent.name} is a {info.format.value}, and a parent and its child have one format: name the child "
             f".{info.format.value}, or say -f {info.format.value}"
         )
-    engine.create_child(place.files, place.path, below, size=size, any_size=any_size, replace=force)
+    engine.create_child(
+        place.files, place.path, below, size=size, any_size=any_size, parent_format=parent.said, replace=force
+    )
     print_line(f"{name}: {info.format.value}, differencing over {place.files.describe(below)}")
-    tell_of_elsewhere(reach, place, below)
+    tell_of_elsewhere(reach, place, below, info.format)

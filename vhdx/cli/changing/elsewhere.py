@@ -5,17 +5,18 @@ import posixpath
 from vhdx.cli.printing import print_line
 from vhdx.cli.reach import Reach
 from vhdx.errors import ParentNotFound
+from vhdx.image.base import ImageFormat
 from vhdx.location import LocalAddress, Place
 
 
-def tell_of_elsewhere(reach: Reach, place: Place, parent: str) -> None:
+def tell_of_elsewhere(reach: Reach, place: Place, parent: str, format: ImageFormat | None = None) -> None:
     """Say what reopening the image at *place* will need, and that nothing beside *parent* protects it."""
     elsewhere = posixpath.normpath(posixpath.dirname(parent))
     if elsewhere == posixpath.normpath(posixpath.dirname(place.path)):
         return
     print_line("nothing beside the parent tells that it has this child: never change the parent")
     try:
-        reach.engine(place).layers(place.files, place.path)
+        reach.engine(place).layers(place.files, place.path, format=format)
     except ParentNotFound:
         directory = elsewhere if isinstance(place.address, LocalAddress) else f"/{elsewhere}"
         print_line(f"the parent is outside the image's directory: whoever opens it says --parents-in {directory}")

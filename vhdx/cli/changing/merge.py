@@ -6,14 +6,15 @@ import click
 
 from vhdx.cli.changing.shrinking import shrinking
 from vhdx.cli.exits import Exit, Stop
-from vhdx.cli.kinds import file_names
-from vhdx.cli.options import json_option, orphan_option, subcommand
+from vhdx.cli.kinds import file_names, image_format
+from vhdx.cli.options import json_option, layers_format_option, orphan_option, subcommand
 from vhdx.cli.plain import size_text
 from vhdx.cli.printing import print_json, print_line
 from vhdx.cli.progress import Meter, quiet_option
 from vhdx.cli.reach import Reach
 from vhdx.engine import NativeEngine
 from vhdx.errors import Error
+from vhdx.image.base import ImageFormat
 from vhdx.location import Place
 from vhdx.merge_plan import MergePlan
 from vhdx.shrink import refuse_cut
@@ -33,6 +34,7 @@ _ADVICE = "every disk reads as before; the same command again finishes it"
 @click.option("--force", is_flag=True, help="With --shrink: they may lose data there, too. It is gone then.")
 @click.option("--keep", is_flag=True, help="Remove none of the merged files.")
 @orphan_option
+@layers_format_option
 @json_option
 @quiet_option
 def command(
@@ -45,6 +47,7 @@ def command(
     force: bool,
     keep: bool,
     orphan: bool,
+    format_name: str | None,
     as_json: bool,
     quiet: bool,
 ) -> None:
@@ -57,8 +60,9 @@ def command(
     way = shrinking(shrink=shrink, force=force)
     with reach.place(child) as place, Meter("merge", _ADVICE, quiet=quiet) as meter:
         engine = reach.engine(place)
-        target = reach.beside(place, ancestor) if ancestor else _parent(engine, place)
-        plan = engine.plan_merge(place.files, place.path, target)
+        format = image_format(format_name)
+        target = reach.beside(place, ancestor) if ancestor else _parent(engine, place, format)
+        plan = engine.plan_merge(place.files, place.path, target, format=format)
         if not dry_run:
             engine.merge(
                 place.files,
@@ -67,10 +71,11 @@ def command(
                 shrink=way,
                 orphan=orphan,
                 remove=not keep,
+                format=format,
                 on_progress=meter.report,
             )
             for other in plan.relinked if keep else ():
-                engine.relink(place.files, other, plan.result)
+                engine.relink(place.files, other, plan.result, format=format)
     removed = _gone(place.files, plan.merged)
     if as_json:
         print_json(plan_json(place.files, plan, [] if dry_run else removed, done=not dry_run))
@@ -82,8 +87,8 @@ def command(
         refuse_cut(place.files.describe(target), plan, way)
 
 
-def _parent(engine: NativeEngine, place: Place) -> str:
-    layers = engine.layers(place.files, place.path)
+def _parent(engine: NativeEngine, place: Place, format: ImageFormat | None) -> str:
+    layers = engine.layers(place.files, place.path, format=format)
     if len(layers) < 2:
         raise Error(f"{place.files.describe(place.path)}: has no parent to be merged into")
     return layers[1]
