@@ -4,6 +4,7 @@ Layers are numbered from the leaf, which is 0. A layer that ends before the one 
 whatever lies further down.
 """
 
+import os
 import threading
 from collections.abc import Hashable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack
@@ -14,6 +15,7 @@ from vhdx.extents import NOT_PRESENT, Extent, Presence, Range
 from vhdx.image.base import ALLOCATE_LIMIT, Image, ImageFormat, NewId
 from vhdx.image.open import open_image
 from vhdx.parents import DEFAULT_POLICY, Layer, ParentPolicy, find_parent
+from vhdx.storage import ownership
 from vhdx.storage.base import Access, Buffer, FileSystem
 from vhdx.storage.transfer import pread
 
@@ -49,11 +51,12 @@ def resolve(images: Sequence[Image], offset: int, length: int) -> Iterator[Found
 class Chain:
     """The layers of one disk, open. Any offsets and lengths in bytes.
 
-    Any number of threads may read and write; writes wait for each other.
+    Any number of threads may read and write; writes wait for each other. It is for the process that opened it.
     """
 
     def __init__(self, layers: Sequence[Layer]) -> None:
         self.layers = list(layers)
+        self._opener = os.getpid()
         self._writer = threading.RLock()
         # What only others could change is guarded by the claim on the file.
         self._changing = [layer.image for layer in layers if layer.image.storage.writable]
@@ -115,6 +118,8 @@ class Chain:
 
     def extents(self, offset: int, length: int) -> Iterator[Found]:
         """Where a range of whole sectors comes from. NOT_PRESENT reads as zeros, like ZERO."""
+        if self._opener != os.getpid():
+            raise self._refusal()
         return resolve(self.images, offset, length)
 
     def shared(self) -> list[FormatError]:
@@ -126,6 +131,8 @@ class Chain:
 
     def read(self, offset: int, length: int) -> bytes:
         """The bytes of a range. Raises Error outside the disk."""
+        if self._opener != os.getpid():  # before any lock: threads that held one do not come along with a fork
+            raise self._refusal()
         if not self._changing:
             return self._read(offset, length)
         with self._pinned():
@@ -144,6 +151,8 @@ class Chain:
 
     def readinto(self, offset: int, buffer: memoryview) -> None:
         """Fill *buffer* with the bytes from *offset* on. Raises Error outside the disk."""
+        if self._opener != os.getpid():
+            raise self._refusal()
         with self._pinned():
             found = self._locate(offset, len(buffer))
             if found is not None and found[0] is not None:
@@ -188,6 +197,8 @@ class Chain:
 
     def write(self, offset: int, data: Buffer) -> None:
         """Put *data* into the leaf. Durable after `flush`; until then each sector is old or new in a crash."""
+        if self._opener != os.getpid():
+            raise self._refusal()
         with self._writer:
             self._write(offset, data)
 
@@ -210,6 +221,8 @@ class Chain:
 
     def zero(self, offset: int, length: int) -> None:
         """Make a range read as zeros."""
+        if self._opener != os.getpid():
+            raise self._refusal()
         self._check(offset, length)
         sector = self.leaf.logical_sector_size
         start, stop = -(-offset // sector) * sector, (offset + length) // sector * sector
@@ -225,6 +238,8 @@ class Chain:
 
     def discard(self, offset: int, length: int) -> None:
         """The guest needs a range no more; what is given up reads as zeros."""
+        if self._opener != os.getpid():
+            raise self._refusal()
         self._check(offset, length)
         sector = self.leaf.logical_sector_size
         start, stop = -(-offset // sector) * sector, (offset + length) // sector * sector
@@ -233,13 +248,22 @@ class Chain:
 
     def flush(self) -> None:
         """Everything written before is durable when this returns."""
+        if self._opener != os.getpid():
+            raise self._refusal()
         self.leaf.flush()
 
     def close(self) -> None:
-        """Close every layer, the leaf first; goes on when one fails and raises the first failure."""
+        """Close every layer, the leaf first; goes on when one fails and raises the first failure.
+
+        In a forked process nothing is flushed, and the files stay held by the process that opened them.
+        """
+        self._opener = ownership.CLOSED
         with ExitStack() as stack:
             for layer in reversed(self.layers):
                 stack.callback(layer.image.close)
+
+    def _refusal(self) -> Error:
+        return ownership.refusal(self.leaf.storage.name, self._opener)
 
     def _sectors(self, offset: int, length: int) -> tuple[int, int]:
         sector = self.leaf.logical_sector_size

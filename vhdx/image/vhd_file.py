@@ -23,6 +23,7 @@ from vhdx.image.vhd_space import Place, Space
 from vhdx.image.vhd_survey import survey
 from vhdx.image.vhd_table import BlockTable
 from vhdx.image.vhdx_file import naming
+from vhdx.storage import ownership
 from vhdx.storage.base import Storage
 
 _MOST_STAGED = 8 << 20
@@ -55,6 +56,7 @@ class VhdFile:
     space: Space | None = None
     touched: bool = False
     poison: str = ""
+    closed: bool = False
     pins: int = 0
     writer: threading.RLock = field(default_factory=threading.RLock)
     lock: threading.RLock = field(default_factory=threading.RLock)
@@ -87,7 +89,9 @@ class VhdFile:
         return self.space
 
     def check_usable(self) -> None:
-        """Raises ReadOnly or Poisoned."""
+        """Raises ReadOnly or Poisoned, Error when it is closed."""
+        if self.closed:
+            raise ownership.refusal(self.storage.name, ownership.CLOSED)
         if not self.storage.writable:
             raise ReadOnly(f"{self.storage.name}: the image was opened for reading")
         if self.poison:
@@ -177,6 +181,29 @@ class VhdFile:
             self.space.drop(place.offset)
             raise
         return place
+
+    def close(self) -> None:
+        """Flush, cut free space off the end, close the storage; after a failure only that.
+
+        Whoever waits for his turn to change the file finds it closed.
+        """
+        with self.writer:
+            try:
+                with self.changing():
+                    self._settle()
+            finally:
+                self.closed = True
+                self.storage.close()
+
+    def _settle(self) -> None:
+        if self.space is None or not self.touched or self.poison or self.closed:
+            return
+        self.commit()
+        with self.poisoning():
+            self.footers.trim(self.space.used_end)
+            if self.building:
+                self.footers.finish()
+                self.storage.flush()
 
     @property
     def fixed_places(self) -> list[Range]:

@@ -1,9 +1,10 @@
-"""Three calls of the Linux kernel that the standard library lacks; elsewhere each of them is `Unsupported`.
+"""Calls of the Linux kernel that the standard library lacks; elsewhere those that change a file are `Unsupported`.
 
 They are called by way of the C library with 64-bit offsets. Errors are OSError with the kernel's number; the caller
 adds the file's name.
 """
 
+import contextlib
 import ctypes
 import errno
 import os
@@ -21,6 +22,9 @@ _NOREPLACE = 0x01
 
 _FALLOCATE = ("fallocate64", "fallocate")  # one C library gives 64-bit offsets a name, another has no others
 _RENAME = ("renameat2",)
+_STATFS = ("fstatfs64", "fstatfs")
+
+_NAMED = 3
 
 _CANNOT = frozenset({errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS, errno.EINVAL})
 
@@ -41,6 +45,48 @@ def allocate(fd: int, offset: int, length: int) -> None:
 def rename_no_replace(source: Path, target: Path) -> None:
     """Rename in one atomic step. Raises FileExistsError when *target* exists, Unsupported."""
     _call(_RENAME, _AT_FDCWD, os.fsencode(source), _AT_FDCWD, os.fsencode(target), ctypes.c_uint(_NOREPLACE))
+
+
+def file_system(fd: int) -> int | None:
+    """The kernel's number for the kind of file system that a file is on (statfs(2), f_type); None: not known."""
+    status = ctypes.create_string_buffer(256)
+    try:
+        _call(_STATFS, fd, status)
+    except (Unsupported, OSError):
+        return None
+    return ctypes.c_long.from_buffer(status).value & 0xFFFFFFFF
+
+
+def holders(fd: int) -> list[str]:
+    """Other processes that have the file open, as "program (process number)", as far as this user may see them.
+
+    They are told by the path under which they opened it, so that no file system is asked. At most three.
+    """
+    found = []
+    with contextlib.suppress(OSError):
+        wanted = os.readlink(f"/proc/self/fd/{fd}")
+        for process in filter(str.isdecimal, os.listdir("/proc")):
+            if int(process) != os.getpid() and _has_open(process, wanted):
+                found.append(f"{_program(process)} (process {process})")
+                if len(found) == _NAMED:
+                    break
+    return found
+
+
+def _has_open(process: str, wanted: str) -> bool:
+    with contextlib.suppress(OSError):  # another user's process, or one that just ended
+        for number in os.listdir(f"/proc/{process}/fd"):
+            with contextlib.suppress(OSError):
+                if os.readlink(f"/proc/{process}/fd/{number}") == wanted:
+                    return True
+    return False
+
+
+def _program(process: str) -> str:
+    try:
+        return Path("/proc", process, "comm").read_text(errors="replace").strip()
+    except OSError:
+        return "a program"
 
 
 def _call(names: Sequence[str], *arguments: object) -> None:
