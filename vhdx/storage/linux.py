@@ -9,9 +9,9 @@ import ctypes
 import errno
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from vhdx.storage.base import Unsupported
 
@@ -24,7 +24,15 @@ _FALLOCATE = ("fallocate64", "fallocate")  # one C library gives 64-bit offsets 
 _RENAME = ("renameat2",)
 _STATFS = ("fstatfs64", "fstatfs")
 
-_NAMED = 3
+
+class Opening(NamedTuple):
+    """A descriptor of a file in some process, and what it shares with its copies in others."""
+
+    process: int
+    program: str
+    writable: bool
+    position: int
+
 
 _CANNOT = frozenset({errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS, errno.EINVAL})
 
@@ -57,36 +65,35 @@ def file_system(fd: int) -> int | None:
     return ctypes.c_long.from_buffer(status).value & 0xFFFFFFFF
 
 
-def holders(fd: int) -> list[str]:
-    """Other processes that have the file open, as "program (process number)", as far as this user may see them.
+def openings(fd: int) -> Iterator[Opening]:
+    """Who has the file open, this process included, as far as this user may see others (proc(5)).
 
-    They are told by the path under which they opened it, so that no file system is asked. At most three.
+    They are told by the path under which they opened it, so that no file system is asked.
     """
-    found = []
     with contextlib.suppress(OSError):
         wanted = os.readlink(f"/proc/self/fd/{fd}")
         for process in filter(str.isdecimal, os.listdir("/proc")):
-            if int(process) != os.getpid() and _has_open(process, wanted):
-                found.append(f"{_program(process)} (process {process})")
-                if len(found) == _NAMED:
-                    break
-    return found
+            yield from _openings_of(int(process), wanted, fd)
 
 
-def _has_open(process: str, wanted: str) -> bool:
+def _openings_of(process: int, wanted: str, own: int) -> Iterator[Opening]:
     with contextlib.suppress(OSError):  # another user's process, or one that just ended
         for number in os.listdir(f"/proc/{process}/fd"):
+            if (process, int(number)) == (os.getpid(), own):
+                continue
             with contextlib.suppress(OSError):
                 if os.readlink(f"/proc/{process}/fd/{number}") == wanted:
-                    return True
-    return False
+                    yield _opening(process, number)
 
 
-def _program(process: str) -> str:
-    try:
-        return Path("/proc", process, "comm").read_text(errors="replace").strip()
-    except OSError:
-        return "a program"
+def _opening(process: int, number: str) -> Opening:
+    fields = dict(line.split(":", 1) for line in _text(f"/proc/{process}/fdinfo/{number}").splitlines())
+    mode = int(fields["flags"], 8) & os.O_ACCMODE
+    return Opening(process, _text(f"/proc/{process}/comm").strip(), mode != os.O_RDONLY, int(fields["pos"]))
+
+
+def _text(path: str) -> str:
+    return Path(path).read_text(errors="replace")
 
 
 def _call(names: Sequence[str], *arguments: object) -> None:

@@ -19,6 +19,7 @@ import os
 import signal
 import struct
 import sys
+from itertools import islice
 
 from vhdx.errors import InUse
 from vhdx.storage import linux
@@ -35,6 +36,9 @@ _BYTES = {
 }
 _MEANING = {101: "another program writes to it", 103: "another program may change its size"}
 _HELD = frozenset({errno.EAGAIN, errno.EACCES})
+
+_GIVEN_BACK = 0x78646876
+_NAMED = 3
 
 _WITH_LEASES = frozenset({0xEF53, 0x58465342, 0x9123683E, 0x01021994, 0xF2F52010})
 """ext2 to ext4, XFS, btrfs, tmpfs, F2FS. On network file systems EAGAIN says only that the server has to be asked."""
@@ -80,10 +84,14 @@ def _flock(kind: int, start: int, length: int) -> bytes:
 
 
 def release(fd: int) -> None:
-    """End every claim; to be called before *fd* is closed, by the process that opened it."""
+    """End every claim; to be called before *fd* is closed, by the process that opened it.
+
+    Copies of the descriptor may live on in forked processes, which never use them; they are marked by their position.
+    """
     if sys.platform == "win32":
         return
     try:
+        os.lseek(fd, _GIVEN_BACK, os.SEEK_SET)
         fcntl.flock(fd, fcntl.LOCK_UN)
         if sys.platform == "linux" and linux.file_system(fd) not in _MANDATORY:
             fcntl.fcntl(fd, fcntl.F_OFD_SETLK, _flock(fcntl.F_UNLCK, 100, 104))
@@ -105,10 +113,16 @@ def check_no_writer(fd: int, name: str) -> None:
         fcntl.fcntl(fd, fcntl.F_SETSIG, signal.SIGURG)
         fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_RDLCK)
     except OSError as error:
-        if error.errno == errno.EAGAIN:
+        if error.errno == errno.EAGAIN and not _only_given_back(fd):
             raise _held(fd, name, "it is open for writing") from error
         return
     fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_UNLCK)
+
+
+def _only_given_back(fd: int) -> bool:
+    """Whether all writers that can be seen, and there are some, are no writers any more; see `release`."""
+    positions = {opening.position for opening in linux.openings(fd) if opening.writable}
+    return positions == {_GIVEN_BACK}
 
 
 def in_use(name: str) -> InUse:
@@ -117,6 +131,10 @@ def in_use(name: str) -> InUse:
 
 
 def _held(fd: int, name: str, what: str) -> InUse:
-    holders = linux.holders(fd)
-    who = f" by {', '.join(holders)}" if holders else ", here or by another process"
+    others = {
+        f"{opening.program} (process {opening.process})": None  # each once, in their order
+        for opening in linux.openings(fd)
+        if opening.process != os.getpid() and opening.position != _GIVEN_BACK
+    }
+    who = f" by {', '.join(islice(others, _NAMED))}" if others else ", here or by another process"
     return InUse(f"{name}: in use{who}: {what}; try again when it is closed there")
