@@ -35,6 +35,9 @@ _BYTES = {
     Access.WRITE: ([(100, 2), (103, 1), (201, 1), (203, 1)], [(101, 1), (103, 1), (200, 2), (203, 1)]),
 }
 _MEANING = {101: "another program writes to it", 103: "another program may change its size"}
+_WHOLE = [0, 0]
+"""Start and length of what `flock` is on NFS: a shared lock there is that of a reader, beside whom no writer gets in."""
+
 _HELD = frozenset({errno.EAGAIN, errno.EACCES})
 
 _GIVEN_BACK = 0x78646876
@@ -74,8 +77,10 @@ def _claim_bytes(fd: int, access: Access, name: str) -> None:
                 raise _held(fd, name, "another program has locked it") from error
             return  # a file system without such locks: flock has to do
     for start, length in excluded:
-        found = _FLOCK.unpack(fcntl.fcntl(fd, fcntl.F_OFD_GETLK, _flock(fcntl.F_WRLCK, start, length)))
-        if found[0] != fcntl.F_UNLCK:
+        kind, _, *place, _ = _FLOCK.unpack(fcntl.fcntl(fd, fcntl.F_OFD_GETLK, _flock(fcntl.F_WRLCK, start, length)))
+        if access is Access.READ and (kind, place) == (fcntl.F_RDLCK, _WHOLE):
+            continue
+        if kind != fcntl.F_UNLCK:
             raise _held(fd, name, _MEANING.get(start, f"another program lets nobody {access.value} it meanwhile"))
 
 
