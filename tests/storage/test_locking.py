@@ -330,7 +330,7 @@ def test_what_qemu_holds_we_do_not_get(image: tuple[Path, ImageFormat, str]) -> 
             with pytest.raises(InUse, match=r"in use by qemu-nbd \(process \d+\)"):
                 attempt()
     assert path.read_bytes() == before
-    assert sorted(os.listdir(path.parent)) == sorted([path.name, "other"])
+    assert sorted(files.list("")) == sorted([path.name, "other"])
     vhdx.open(path, writable=True, format=format).close()
 
 

@@ -195,7 +195,7 @@ class RawImage:
                 self._touched = False
 
     def close(self) -> None:
-        """Flush and give the file back. In a forked process only that."""
+        """Flush and give the file back. In a forked process only the last."""
         if self._opener != os.getpid():
             self.abandon()
             return

@@ -65,7 +65,7 @@ class VhdImage:
     def __init__(self, file: VhdFile) -> None:
         self._file = file
         self._opener = os.getpid()
-        self._unclosed: weakref.finalize | None = None
+        self._unclosed: weakref.finalize[..., object] | None = None
         if file.storage.writable and not file.building:  # under construction it is nobody's, and goes with its storage
             self._unclosed = ownership.unless_closed(self, file.storage.name, file.close, waits=True)
 
@@ -233,7 +233,7 @@ class VhdImage:
                 self._file.commit()
 
     def close(self) -> None:
-        """Flush, cut free space off the end, close the storage. In a forked process only that."""
+        """Flush, cut free space off the end, close the storage. In a forked process only the last."""
         if self._opener != os.getpid():
             self.abandon()
         elif not self._file.closed:

@@ -193,7 +193,7 @@ class VhdFixedImage:
                 self._touched = False
 
     def close(self) -> None:
-        """Flush and give the file back. In a forked process only that."""
+        """Flush and give the file back. In a forked process only the last."""
         if self._opener != os.getpid():
             self.abandon()
             return

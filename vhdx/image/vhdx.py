@@ -27,7 +27,7 @@ class VhdxImage:
         self._file = file
         self._log_entries = log_entries
         self._opener = os.getpid()
-        self._unclosed: weakref.finalize | None = None
+        self._unclosed: weakref.finalize[..., object] | None = None
         if isinstance(file.journal, LogJournal):  # under construction it is nobody's, and goes with its storage
             self._unclosed = ownership.unless_closed(self, file.storage.name, file.close, waits=True)
 
@@ -203,7 +203,7 @@ class VhdxImage:
                 self._file.commit()
 
     def close(self) -> None:
-        """Flush, take the log out of use, cut free space off the end, close the storage. In a forked process only that."""
+        """Flush, take the log out of use, cut free space off, close the storage. In a forked process only the last."""
         if self._opener != os.getpid():
             self.abandon()
         elif not self._file.closed:

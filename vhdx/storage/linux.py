@@ -71,29 +71,28 @@ def openings(fd: int) -> Iterator[Opening]:
     They are told by the path under which they opened it, so that no file system is asked.
     """
     with contextlib.suppress(OSError):
-        wanted = os.readlink(f"/proc/self/fd/{fd}")
-        for process in filter(str.isdecimal, os.listdir("/proc")):
-            yield from _openings_of(int(process), wanted, fd)
+        wanted = Path(f"/proc/self/fd/{fd}").readlink()
+        for process in Path("/proc").iterdir():
+            if process.name.isdecimal():
+                yield from _openings_of(process, wanted, fd)
 
 
-def _openings_of(process: int, wanted: str, own: int) -> Iterator[Opening]:
+def _openings_of(process: Path, wanted: Path, own: int) -> Iterator[Opening]:
     with contextlib.suppress(OSError):  # another user's process, or one that just ended
-        for number in os.listdir(f"/proc/{process}/fd"):
-            if (process, int(number)) == (os.getpid(), own):
+        for descriptor in (process / "fd").iterdir():
+            if (process.name, descriptor.name) == (str(os.getpid()), str(own)):
                 continue
             with contextlib.suppress(OSError):
-                if os.readlink(f"/proc/{process}/fd/{number}") == wanted:
-                    yield _opening(process, number)
+                if descriptor.readlink() == wanted:
+                    yield _opening(process, descriptor.name)
 
 
-def _opening(process: int, number: str) -> Opening:
-    fields = dict(line.split(":", 1) for line in _text(f"/proc/{process}/fdinfo/{number}").splitlines())
-    mode = int(fields["flags"], 8) & os.O_ACCMODE
-    return Opening(process, _text(f"/proc/{process}/comm").strip(), mode != os.O_RDONLY, int(fields["pos"]))
-
-
-def _text(path: str) -> str:
-    return Path(path).read_text(errors="replace")
+def _opening(process: Path, descriptor: str) -> Opening:
+    lines = (process / "fdinfo" / descriptor).read_text().splitlines()
+    fields = dict(line.split(":", 1) for line in lines if ":" in line)
+    writable = int(fields["flags"], 8) & os.O_ACCMODE != os.O_RDONLY
+    program = (process / "comm").read_text(errors="replace").strip()
+    return Opening(int(process.name), program, writable, int(fields["pos"]))
 
 
 def _call(names: Sequence[str], *arguments: object) -> None:

@@ -1,7 +1,7 @@
 """Files of this machine: `Storage` on a file descriptor, `FileSystem` on a directory.
 
-Who may open what is settled in `locking`, with all programs of this machine. Only regular files are opened. Names are kept by POSIX rules: an open file can
-lose its name, which is why `rename` and `remove` look for holders first. Works on POSIX systems; what only Linux
+Who may open what is settled by `locking`. Only regular files are opened. Names are kept by POSIX rules: an open file
+can lose its name, which is why `rename` and `remove` look for holders first. Works on POSIX systems; what only Linux
 has (holes, reservation, copies inside the kernel) is Unsupported elsewhere.
 """
 

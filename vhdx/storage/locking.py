@@ -36,7 +36,7 @@ _BYTES = {
 }
 _MEANING = {101: "another program writes to it", 103: "another program may change its size"}
 _WHOLE = [0, 0]
-"""Start and length of what `flock` is on NFS: a shared lock there is that of a reader, beside whom no writer gets in."""
+"""Start and length of what `flock` is on NFS. A shared one is that of a reader, beside whom no writer can get in."""
 
 _HELD = frozenset({errno.EAGAIN, errno.EACCES})
 

@@ -15,6 +15,7 @@ import sys
 import warnings
 import weakref
 from collections.abc import Callable
+from types import FrameType
 
 from vhdx.errors import Error
 
@@ -29,13 +30,15 @@ def refusal(name: str, opener: int) -> Error:
     if opener == CLOSED:
         return Error(f"{name}: it is closed; open it again")
     return Error(
-        f"{name}: it was opened by process {opener}, before a fork, and works in no other; open it in this one (process "
-        f"{os.getpid()}) when it is closed there"
+        f"{name}: it was opened by process {opener}, before a fork, and works in no other; open it in this one "
+        f"(process {os.getpid()}) when it is closed there"
     )
 
 
-def unless_closed(owner: object, name: str, give_back: Callable[[], None], *, waits: bool) -> weakref.finalize:
-    """Call *give_back* with a ResourceWarning when *owner* is dropped, or the interpreter exits; `detach` says closed.
+def unless_closed(
+    owner: object, name: str, give_back: Callable[[], None], *, waits: bool
+) -> "weakref.finalize[..., object]":
+    """Warn and call *give_back* when *owner* is dropped or the interpreter exits; unless `detach` was called before.
 
     *waits*: it may wait for a lock or a server. It must not hold *owner*.
     """
@@ -56,12 +59,12 @@ def _dropped(opener: int, name: str, give_back: Callable[[], None], *, waits: bo
 
 def _inside() -> bool:
     """Whether a function of this package, other than those here, is under way in this thread."""
-    frame = sys._getframe()
+    frame: FrameType | None = sys._getframe()
     while frame is not None:
         module = frame.f_globals.get("__name__") or ""
         if module.partition(".")[0] == _PACKAGE and module != __name__:
             return True
-        frame = frame.f_back  # type: ignore[assignment]
+        frame = frame.f_back
     return False
 
 

@@ -167,7 +167,7 @@ class Channel:
         return request.answer
 
     def abandon(self) -> None:
-        """Hang up without a word; every request ends soon. In a forked process: not, since others use the connection."""
+        """Hang up without a word; every request ends soon. A forked process does not: it is not its own."""
         if self._opener != os.getpid():
             return
         try:
