@@ -8,10 +8,11 @@ import signal
 import struct
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,7 @@ import pytest
 import vhdx
 from tests.conftest import connect
 from tests.support.disks import MIB, pattern
+from tests.support.mounts import CannotMountError, mounted
 from tests.support.smbd import Smbd
 from vhdx import Access, CreateOptions, ImageFormat, InUse, LocalFileSystem, NativeEngine, SmbPool
 from vhdx.storage import linux, locking
@@ -246,6 +248,63 @@ def test_many_who_want_a_file_do_not_harm_each_other(files: LocalFileSystem, lea
     for thread in threads:
         thread.join(60)
     assert sorted(turns) == sorted([0, 1, 2, 3] * 20)
+
+
+# --- file systems ----------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def overlaid(place: Path) -> Iterator[Path]:
+    """An overlay, as containers have it."""
+    for name in ("lower", "upper", "work", "merged"):
+        (place / name).mkdir()
+    layers = f"lowerdir={place}/lower,upperdir={place}/upper,workdir={place}/work"
+    command = ["mount", "-t", "overlay", "overlay", "-o", layers, str(place / "merged")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise CannotMountError(done.stderr.strip())
+    try:
+        yield place / "merged"
+    finally:
+        subprocess.run(["umount", "-l", str(place / "merged")], check=False)
+
+
+@contextmanager
+def in_memory(place: Path) -> Iterator[Path]:
+    """The tmpfs that every Linux has."""
+    if not os.access("/dev/shm", os.W_OK):
+        raise CannotMountError("/dev/shm cannot be written to")
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as directory:
+        yield Path(directory)
+
+
+@pytest.mark.parametrize(
+    ("kind", "seen"), [("ext4", True), ("xfs", True), ("tmpfs", True), ("overlay", False)]
+)
+def test_each_file_system_gives_what_the_documents_say(tmp_path: Path, kind: str, seen: bool) -> None:
+    makers = {"tmpfs": in_memory, "overlay": overlaid}
+    with ExitStack() as stack:
+        try:
+            make = makers.get(kind, lambda place: mounted(kind, 400 * MIB, place))
+            directory = stack.enter_context(make(tmp_path))
+        except CannotMountError as error:
+            pytest.skip(f"no {kind} here: {error}")
+        files = LocalFileSystem(directory)
+        files.create("file").close()
+        with closing(files.open("file", Access.WRITE)), reading(directory / "file") as other:
+            assert locked(other) == HELD[Access.WRITE]
+            with pytest.raises(InUse):
+                files.open("file", Access.READ)
+        with reading(directory / "file") as other:
+            lock(other, fcntl.F_RDLCK, 101)
+            with pytest.raises(InUse):
+                files.open("file", Access.READ)
+        with (directory / "file").open("r+b"):
+            if seen:
+                with pytest.raises(InUse, match="it is open for writing"):
+                    files.open("file", Access.WRITE)
+            else:
+                files.open("file", Access.WRITE).close()
 
 
 # --- qemu ------------------------------------------------------------------------------------------------------------
