@@ -6,7 +6,7 @@ whatever lies further down.
 
 import os
 import threading
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from typing import NamedTuple, Self
 
@@ -57,7 +57,8 @@ class Chain:
     def __init__(self, layers: Sequence[Layer]) -> None:
         self.layers = list(layers)
         self._opener = os.getpid()
-        self._writer = threading.RLock()
+        self._writer = threading.RLock()  # its owner gets it again, to be told so instead of waiting for ever
+        self._busy = False
         # What only others could change is guarded by the claim on the file.
         self._changing = [layer.image for layer in layers if layer.image.storage.writable]
 
@@ -197,10 +198,21 @@ class Chain:
 
     def write(self, offset: int, data: Buffer) -> None:
         """Put *data* into the leaf. Durable after `flush`; until then each sector is old or new in a crash."""
+        self._alone(self._write, offset, data)
+
+    def _alone(self, change: Callable[..., None], *arguments: object) -> None:
+        """One change at a time. Raises Error where a finalizer or a signal handler interrupts one with another."""
         if self._opener != os.getpid():
             raise self._refusal()
         with self._writer:
-            self._write(offset, data)
+            if self._busy:
+                name = self.leaf.storage.name
+                raise Error(f"{name}: this thread is changing it already; a finalizer or signal handler must not")
+            self._busy = True
+            try:
+                change(*arguments)
+            finally:
+                self._busy = False
 
     def _write(self, offset: int, data: Buffer) -> None:
         self._check(offset, len(data))
@@ -221,25 +233,26 @@ class Chain:
 
     def zero(self, offset: int, length: int) -> None:
         """Make a range read as zeros."""
-        if self._opener != os.getpid():
-            raise self._refusal()
+        self._alone(self._zero, offset, length)
+
+    def _zero(self, offset: int, length: int) -> None:
         self._check(offset, length)
         sector = self.leaf.logical_sector_size
         start, stop = -(-offset // sector) * sector, (offset + length) // sector * sector
-        with self._writer:
-            if start >= stop:
-                self._write(offset, bytes(length))
-                return
-            if offset < start:
-                self._write(offset, bytes(start - offset))
-            self.leaf.zero(start, stop - start)
-            if stop < offset + length:
-                self._write(stop, bytes(offset + length - stop))
+        if start >= stop:
+            self._write(offset, bytes(length))
+            return
+        if offset < start:
+            self._write(offset, bytes(start - offset))
+        self.leaf.zero(start, stop - start)
+        if stop < offset + length:
+            self._write(stop, bytes(offset + length - stop))
 
     def discard(self, offset: int, length: int) -> None:
         """The guest needs a range no more; what is given up reads as zeros."""
-        if self._opener != os.getpid():
-            raise self._refusal()
+        self._alone(self._discard, offset, length)
+
+    def _discard(self, offset: int, length: int) -> None:
         self._check(offset, length)
         sector = self.leaf.logical_sector_size
         start, stop = -(-offset // sector) * sector, (offset + length) // sector * sector
@@ -248,9 +261,7 @@ class Chain:
 
     def flush(self) -> None:
         """Everything written before is durable when this returns."""
-        if self._opener != os.getpid():
-            raise self._refusal()
-        self.leaf.flush()
+        self._alone(self.leaf.flush)
 
     def close(self) -> None:
         """Close every layer, the leaf first; goes on when one fails and raises the first failure.

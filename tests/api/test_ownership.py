@@ -372,6 +372,33 @@ def eventually(look: Callable[[], None]) -> None:
             return
 
 
+@pytest.mark.parametrize("name", ["vhdx-dynamic", "vhd-dynamic", "vhd-fixed", "raw"])
+def test_a_change_is_not_interrupted_by_another_of_the_same_thread(tmp_path: Path, name: str) -> None:
+    """A buffered file that the collector finds, or a signal handler, comes between the steps of a change."""
+    files = LocalFileSystem(tmp_path)
+    path = Where(files, str(tmp_path), tmp_path).make(name).rsplit("/", 1)[1]
+    interrupts: list[str] = []
+
+    def watch(operation: object) -> None:
+        if not interrupts and ready:
+            for change in (lambda: chain.write(5, b"within"), lambda: chain.zero(0, SIZE), chain.flush):
+                with pytest.raises(Error, match="this thread is changing it already") as found:
+                    change()
+                interrupts.append(str(found.value))
+
+    ready = False
+    format = ImageFormat.RAW if name == "raw" else None
+    with NativeEngine().open_chain(WatchedFileSystem(files, watch), path, writable=1, format=format) as chain:
+        for change in (lambda: chain.write(MIB, FIRST), lambda: chain.zero(MIB, 512), chain.flush):
+            ready = True
+            change()
+            ready = False
+            assert len(interrupts) == 3
+            interrupts.clear()
+        assert chain.read(MIB + 512, MIB) == FIRST[512 : MIB + 512]
+        assert chain.read(0, len(BEFORE)) == BEFORE
+
+
 @pytest.mark.smb
 def test_the_connection_of_a_dropped_disk_ends(where: Where, smbd: Smbd) -> None:
     if where.pool is None:
