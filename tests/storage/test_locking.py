@@ -158,14 +158,29 @@ def test_where_flock_is_a_range_lock_ours_do_not_conflict_with_it(
         pass
 
 
-def test_where_byte_locks_bind_their_owner_there_are_none(
+def test_where_byte_locks_bind_their_owner_a_writer_takes_none(
     files: LocalFileSystem, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """As on CIFS, whose `flock` has an error of its own, too."""
+
+    def denied(fd: int, kind: int) -> None:
+        try:
+            flock(fd, kind)
+        except BlockingIOError as error:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES)) from error
+
+    flock = fcntl.flock
+    monkeypatch.setattr(locking.fcntl, "flock", denied)
     monkeypatch.setattr(linux, "file_system", lambda fd: CIFS)
-    with closing(files.open("file", Access.WRITE)), reading(tmp_path / "file") as other:
+    with reading(tmp_path / "file") as other:
+        with closing(files.open("file", Access.WRITE)):
+            assert locked(other) == set()
+            with pytest.raises(InUse):
+                files.open("file", Access.READ)
+        lock(other, fcntl.F_RDLCK, 101)
+        with closing(files.open("file", Access.READ)), closing(files.open("file", Access.READ)):
+            assert locked(other) == HELD[Access.READ]
         assert locked(other) == set()
-        with pytest.raises(InUse):
-            files.open("file", Access.READ)
 
 
 def test_the_kind_of_a_file_system_is_known(tmp_path: Path) -> None:

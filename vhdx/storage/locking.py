@@ -29,7 +29,8 @@ if sys.platform != "win32":
     import fcntl
 
 _FLOCK = struct.Struct("hhqqi0q")  # type, whence, start, length, process
-_BYTES = {
+_Places = list[tuple[int, int]]
+_BYTES: dict[Access, tuple[_Places, _Places]] = {
     # What is locked, and what must not be by others: where each begins, and how many bytes.
     Access.READ: ([(100, 1), (201, 1), (203, 1)], [(101, 1), (103, 1), (200, 1)]),
     Access.WRITE: ([(100, 2), (103, 1), (201, 1), (203, 1)], [(101, 1), (103, 1), (200, 2), (203, 1)]),
@@ -47,7 +48,7 @@ _WITH_LEASES = frozenset({0xEF53, 0x58465342, 0x9123683E, 0x01021994, 0xF2F52010
 """ext2 to ext4, XFS, btrfs, tmpfs, F2FS. On network file systems EAGAIN says only that the server has to be asked."""
 
 _MANDATORY = frozenset({0xFF534D42, 0xFE534D42, 0x517B})
-"""CIFS and SMB: a byte lock there keeps even its owner from writing to the byte, and flock excludes other programs."""
+"""CIFS and SMB: a byte lock there keeps even its owner from writing to the byte, and its owner's question finds it."""
 
 
 def claim(fd: int, access: Access, name: str) -> None:
@@ -59,16 +60,17 @@ def claim(fd: int, access: Access, name: str) -> None:
         return
     try:
         fcntl.flock(fd, (fcntl.LOCK_EX if access is Access.WRITE else fcntl.LOCK_SH) | fcntl.LOCK_NB)
-    except BlockingIOError as error:
+    except (BlockingIOError, PermissionError) as error:  # CIFS says EACCES
         raise in_use(name) from error
-    if sys.platform == "linux" and linux.file_system(fd) not in _MANDATORY:
-        _claim_bytes(fd, access, name)
+    held, excluded = _BYTES[access]
+    if linux.file_system(fd) in _MANDATORY:
+        held, excluded = (held, []) if access is Access.READ else ([], [])
+    _claim_bytes(fd, access, name, held, excluded)
 
 
-def _claim_bytes(fd: int, access: Access, name: str) -> None:
+def _claim_bytes(fd: int, access: Access, name: str, held: _Places, excluded: _Places) -> None:
     if sys.platform != "linux":
         return
-    held, excluded = _BYTES[access]
     for start, length in held:
         try:
             fcntl.fcntl(fd, fcntl.F_OFD_SETLK, _flock(fcntl.F_RDLCK, start, length))
@@ -98,7 +100,7 @@ def release(fd: int) -> None:
     try:
         os.lseek(fd, _GIVEN_BACK, os.SEEK_SET)
         fcntl.flock(fd, fcntl.LOCK_UN)
-        if sys.platform == "linux" and linux.file_system(fd) not in _MANDATORY:
+        if sys.platform == "linux":
             fcntl.fcntl(fd, fcntl.F_OFD_SETLK, _flock(fcntl.F_UNLCK, 100, 104))
     except OSError:  # closing ends them, too
         return
