@@ -29,8 +29,7 @@ if sys.platform != "win32":
     import fcntl
 
 _FLOCK = struct.Struct("hhqqi0q")  # type, whence, start, length, process
-_Places = list[tuple[int, int]]
-_BYTES: dict[Access, tuple[_Places, _Places]] = {
+_BYTES = {
     # What is locked, and what must not be by others: where each begins, and how many bytes.
     Access.READ: ([(100, 1), (201, 1), (203, 1)], [(101, 1), (103, 1), (200, 1)]),
     Access.WRITE: ([(100, 2), (103, 1), (201, 1), (203, 1)], [(101, 1), (103, 1), (200, 2), (203, 1)]),
@@ -62,15 +61,14 @@ def claim(fd: int, access: Access, name: str) -> None:
         fcntl.flock(fd, (fcntl.LOCK_EX if access is Access.WRITE else fcntl.LOCK_SH) | fcntl.LOCK_NB)
     except (BlockingIOError, PermissionError) as error:  # CIFS says EACCES
         raise in_use(name) from error
-    held, excluded = _BYTES[access]
-    if linux.file_system(fd) in _MANDATORY:
-        held, excluded = (held, []) if access is Access.READ else ([], [])
-    _claim_bytes(fd, access, name, held, excluded)
+    if sys.platform == "linux" and linux.file_system(fd) not in _MANDATORY:
+        _claim_bytes(fd, access, name)
 
 
-def _claim_bytes(fd: int, access: Access, name: str, held: _Places, excluded: _Places) -> None:
+def _claim_bytes(fd: int, access: Access, name: str) -> None:
     if sys.platform != "linux":
         return
+    held, excluded = _BYTES[access]
     for start, length in held:
         try:
             fcntl.fcntl(fd, fcntl.F_OFD_SETLK, _flock(fcntl.F_RDLCK, start, length))
