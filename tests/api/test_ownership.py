@@ -39,6 +39,18 @@ SIZE = 8 * MIB
 NAMES = [*KINDS, "raw"]
 FIRST, SECOND = pattern(1, 3 * MIB), pattern(2, MIB)
 BEFORE = b"from before"
+OFTEN = {"vhdx-dynamic", "vhd-differencing", "raw"}
+"""What every run tries on a share; the rest is the same code over the same transport."""
+
+SHARE = pytest.mark.smb
+EVERYWHERE = pytest.mark.parametrize(
+    ("where", "name"),
+    [
+        *(("local", name) for name in NAMES),
+        *(pytest.param("smb", name, marks=[SHARE] if name in OFTEN else [SHARE, pytest.mark.more]) for name in NAMES),
+    ],
+    indirect=["where"],
+)
 
 
 @dataclass
@@ -146,7 +158,7 @@ def uses(disk: Disk, view: DiskFile) -> list[Callable[[], object]]:
     ]
 
 
-@pytest.mark.parametrize("name", NAMES)
+@EVERYWHERE
 def test_a_fork_changes_nothing_for_the_parent_and_gives_the_child_nothing(where: Where, name: str) -> None:
     location = where.make(name)
     disk = where.open(location)
@@ -256,7 +268,7 @@ def unclosed(name: str) -> Iterator[None]:
     assert failures == []
 
 
-@pytest.mark.parametrize("name", NAMES)
+@EVERYWHERE
 def test_a_disk_that_is_dropped_warns_and_loses_nothing(where: Where, name: str) -> None:
     location = where.make(name)
     with unclosed("disk"):
@@ -450,8 +462,6 @@ def test_what_is_open_when_the_interpreter_exits_is_whole(where: Where) -> None:
         target = f"{name}.{beside.rsplit('.', 1)[1]}"
         where.files.rename(beside, target, replace=False)
         locations.append(f"{where.root}/{target}")
-        if name.endswith("differencing"):
-            continue
     user, password = (where.auth.username, where.auth.password) if where.auth else ("", "")
     ended = subprocess.run(
         [sys.executable, "-W", "default::ResourceWarning", "-c", AT_EXIT, user],
@@ -471,7 +481,7 @@ def test_what_is_open_when_the_interpreter_exits_is_whole(where: Where) -> None:
 # --- closed, in every thread -----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", NAMES)
+@EVERYWHERE
 def test_a_disk_that_another_thread_closes_is_closed_and_nothing_else(where: Where, name: str) -> None:
     location = where.make(name)
     before = sys.getswitchinterval()
