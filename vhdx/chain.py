@@ -4,8 +4,9 @@ Layers are numbered from the leaf, which is 0. A layer that ends before the one 
 whatever lies further down.
 """
 
+import os
 import threading
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from typing import NamedTuple, Self
 
@@ -14,6 +15,7 @@ from vhdx.extents import NOT_PRESENT, Extent, Presence, Range
 from vhdx.image.base import ALLOCATE_LIMIT, Image, ImageFormat, NewId
 from vhdx.image.open import open_image
 from vhdx.parents import DEFAULT_POLICY, Layer, ParentPolicy, find_parent
+from vhdx.storage import ownership
 from vhdx.storage.base import Access, Buffer, FileSystem
 from vhdx.storage.transfer import pread
 
@@ -49,12 +51,14 @@ def resolve(images: Sequence[Image], offset: int, length: int) -> Iterator[Found
 class Chain:
     """The layers of one disk, open. Any offsets and lengths in bytes.
 
-    Any number of threads may read and write; writes wait for each other.
+    Any number of threads may read and write; writes wait for each other. It is for the process that opened it.
     """
 
     def __init__(self, layers: Sequence[Layer]) -> None:
         self.layers = list(layers)
-        self._writer = threading.RLock()
+        self._opener = os.getpid()
+        self._writer = threading.RLock()  # its owner gets it again, to be told so instead of waiting for ever
+        self._busy = False
         # What only others could change is guarded by the claim on the file.
         self._changing = [layer.image for layer in layers if layer.image.storage.writable]
 
@@ -115,6 +119,8 @@ class Chain:
 
     def extents(self, offset: int, length: int) -> Iterator[Found]:
         """Where a range of whole sectors comes from. NOT_PRESENT reads as zeros, like ZERO."""
+        if self._opener != os.getpid():
+            raise self._refusal()
         return resolve(self.images, offset, length)
 
     def shared(self) -> list[FormatError]:
@@ -126,6 +132,8 @@ class Chain:
 
     def read(self, offset: int, length: int) -> bytes:
         """The bytes of a range. Raises Error outside the disk."""
+        if self._opener != os.getpid():  # before any lock: threads that held one do not come along with a fork
+            raise self._refusal()
         if not self._changing:
             return self._read(offset, length)
         with self._pinned():
@@ -144,6 +152,8 @@ class Chain:
 
     def readinto(self, offset: int, buffer: memoryview) -> None:
         """Fill *buffer* with the bytes from *offset* on. Raises Error outside the disk."""
+        if self._opener != os.getpid():
+            raise self._refusal()
         with self._pinned():
             found = self._locate(offset, len(buffer))
             if found is not None and found[0] is not None:
@@ -188,8 +198,21 @@ class Chain:
 
     def write(self, offset: int, data: Buffer) -> None:
         """Put *data* into the leaf. Durable after `flush`; until then each sector is old or new in a crash."""
+        self._alone(self._write, offset, data)
+
+    def _alone(self, change: Callable[..., None], *arguments: object) -> None:
+        """One change at a time. Raises Error where a finalizer or a signal handler interrupts one with another."""
+        if self._opener != os.getpid():
+            raise self._refusal()
         with self._writer:
-            self._write(offset, data)
+            if self._busy:
+                name = self.leaf.storage.name
+                raise Error(f"{name}: this thread is changing it already; a finalizer or signal handler must not")
+            self._busy = True
+            try:
+                change(*arguments)
+            finally:
+                self._busy = False
 
     def _write(self, offset: int, data: Buffer) -> None:
         self._check(offset, len(data))
@@ -210,21 +233,26 @@ class Chain:
 
     def zero(self, offset: int, length: int) -> None:
         """Make a range read as zeros."""
+        self._alone(self._zero, offset, length)
+
+    def _zero(self, offset: int, length: int) -> None:
         self._check(offset, length)
         sector = self.leaf.logical_sector_size
         start, stop = -(-offset // sector) * sector, (offset + length) // sector * sector
-        with self._writer:
-            if start >= stop:
-                self._write(offset, bytes(length))
-                return
-            if offset < start:
-                self._write(offset, bytes(start - offset))
-            self.leaf.zero(start, stop - start)
-            if stop < offset + length:
-                self._write(stop, bytes(offset + length - stop))
+        if start >= stop:
+            self._write(offset, bytes(length))
+            return
+        if offset < start:
+            self._write(offset, bytes(start - offset))
+        self.leaf.zero(start, stop - start)
+        if stop < offset + length:
+            self._write(stop, bytes(offset + length - stop))
 
     def discard(self, offset: int, length: int) -> None:
         """The guest needs a range no more; what is given up reads as zeros."""
+        self._alone(self._discard, offset, length)
+
+    def _discard(self, offset: int, length: int) -> None:
         self._check(offset, length)
         sector = self.leaf.logical_sector_size
         start, stop = -(-offset // sector) * sector, (offset + length) // sector * sector
@@ -233,13 +261,20 @@ class Chain:
 
     def flush(self) -> None:
         """Everything written before is durable when this returns."""
-        self.leaf.flush()
+        self._alone(self.leaf.flush)
 
     def close(self) -> None:
-        """Close every layer, the leaf first; goes on when one fails and raises the first failure."""
+        """Close every layer, the leaf first; goes on when one fails and raises the first failure.
+
+        In a forked process nothing is flushed, and the files stay held by the process that opened them.
+        """
+        self._opener = ownership.CLOSED
         with ExitStack() as stack:
             for layer in reversed(self.layers):
                 stack.callback(layer.image.close)
+
+    def _refusal(self) -> Error:
+        return ownership.refusal(self.leaf.storage.name, self._opener)
 
     def _sectors(self, offset: int, length: int) -> tuple[int, int]:
         sector = self.leaf.logical_sector_size

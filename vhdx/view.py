@@ -101,13 +101,16 @@ class DiskFile(io.RawIOBase):
             length = min(len(target), self._left())
             if length:
                 self._disk.readinto(self._position, target[:length])
+            else:
+                self._disk.read(0, 0)  # raises where the disk is closed
         self._position += length
         return length
 
     def readall(self) -> bytes:
         """All from the position to the end of the disk, however much that is."""
         self._check_open()
-        data = self._disk.read(self._position, self._left()) if self._left() else b""
+        length = self._left()
+        data = self._disk.read(self._position if length else 0, length)
         self._position += len(data)
         return data
 
@@ -124,6 +127,8 @@ class DiskFile(io.RawIOBase):
             length = len(source)
             if length:
                 self._disk.write(self._position, source)
+            else:
+                self._disk.read(0, 0)
         self._position += length
         return length
 
@@ -137,6 +142,9 @@ class DiskFile(io.RawIOBase):
         # A disk that is closed has been flushed by that.
         if not self._disk.closed and self._disk.writable:
             self._disk.flush()
+
+    def __del__(self) -> None:
+        """A view that is dropped flushes nothing, unlike other files: what was written is with the disk already."""
 
     def _left(self) -> int:
         return max(self._disk.size - self._position, 0)

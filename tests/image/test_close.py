@@ -7,7 +7,7 @@ import pytest
 from tests.support.disks import MIB, counting_ids
 from tests.support.memory import MemoryFileSystem
 from vhdx.engine import NativeEngine
-from vhdx.errors import Poisoned
+from vhdx.errors import Error
 from vhdx.extents import Range
 from vhdx.image.base import CreateOptions, ImageFormat
 
@@ -47,5 +47,5 @@ def test_a_writer_that_waited_is_refused(name: str) -> None:
         assert again.read(0, 512) == b"x" * 512
         assert again.read(MIB, 4) in (b"late", bytes(4))
         assert (again.read(MIB, 4) == b"late") != bool(outcome)
-    with pytest.raises(Poisoned, match="closed"):
+    with pytest.raises(Error, match="it is closed; open it again"):
         chain.leaf.allocate([Range(0, 512)]).__enter__()

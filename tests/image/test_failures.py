@@ -104,7 +104,7 @@ def is_poisoned(chain: Chain) -> bool:
         chain.flush()
     except Poisoned:
         return True
-    except (OSError, ValueError):
+    except (OSError, ValueError, Error):  # such as one that is closed by now
         return False
     return False
 

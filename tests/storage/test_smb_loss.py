@@ -381,8 +381,8 @@ def test_nothing_is_left_of_a_closed_pool(own_smbd: Smbd, share_directory: Path)
         pwrite(storage, 0, bytes(MIB))
         assert threads() - before[0]
     assert (threads(), descriptors()) == before
-    storage.close()
     stays_lost(storage)
+    storage.close()
     with pytest.raises(ConnectionError, match="closed"):
         files.list("")
     pool.close()

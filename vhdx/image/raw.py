@@ -6,6 +6,7 @@ Holes of the file read as zeros and are taken for absent where the storage can t
 Crash guarantee: each sector written since the last `flush` is old or new; a change of size may be lost.
 """
 
+import os
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -14,7 +15,7 @@ from uuid import UUID
 from vhdx.errors import Error, Poisoned, ReadOnly
 from vhdx.extents import Extent, Presence, Range
 from vhdx.image.base import ALLOCATE_LIMIT, DiskType, ImageFormat, ImageInfo, LogState, ParentLink, Progress
-from vhdx.storage import transfer
+from vhdx.storage import ownership, transfer
 from vhdx.storage.base import Storage
 from vhdx.storage.overlay import OverlayStorage
 
@@ -31,6 +32,8 @@ class RawImage:
         self._sector = sector_size
         self._size = storage.size()
         self._poison = ""
+        self._closed = False
+        self._opener = os.getpid()
         self._writer = threading.RLock()
         self._touched = False
 
@@ -135,6 +138,8 @@ class RawImage:
                 raise
 
     def _check_usable(self) -> None:
+        if self._closed:
+            raise ownership.refusal(self._storage.name, ownership.CLOSED)
         if not self._storage.writable:
             raise ReadOnly(f"{self._storage.name}: the image was opened for reading")
         if self._poison:
@@ -190,17 +195,21 @@ class RawImage:
                 self._touched = False
 
     def close(self) -> None:
-        """Flush and give the file back."""
+        """Flush and give the file back. In a forked process only the last."""
+        if self._opener != os.getpid():
+            self.abandon()
+            return
         with self._writer:
             try:
-                if self._touched and not self._poison:
+                if self._touched and not self._poison and not self._closed:
                     self.flush()
             finally:
-                self._poison = self._poison or "it is closed"
+                self._closed = True
                 self._storage.close()
 
     def abandon(self) -> None:
         """Give the file back without a flush."""
+        self._closed = True
         self._storage.close()
 
     def _check_range(self, offset: int, length: int) -> None:

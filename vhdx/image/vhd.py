@@ -5,6 +5,8 @@ last `flush` survives, the image opens, everything before that flush is there, a
 Where the footer at the end of the file was lost, its copy at the start serves readers, and the next writer restores it.
 """
 
+import os
+import weakref
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from uuid import UUID
@@ -17,6 +19,7 @@ from vhdx.image import vhd_allocation, vhd_clearing, vhd_packing, vhd_parent, vh
 from vhdx.image.base import ALLOCATE_LIMIT, DiskType, ImageFormat, ImageInfo, LogState, ParentLink, Progress
 from vhdx.image.vhd_file import VhdFile
 from vhdx.image.vhd_front import bring_to_front
+from vhdx.storage import ownership
 from vhdx.storage.base import Storage
 
 _AT_ONCE = 64
@@ -62,7 +65,11 @@ class VhdImage:
 
     def __init__(self, file: VhdFile) -> None:
         self._file = file
-        self._closed = False
+        file.tidy = bring_to_front
+        self._opener = os.getpid()
+        self._unclosed: weakref.finalize[..., object] | None = None
+        if file.storage.writable and not file.building:  # under construction it is nobody's, and goes with its storage
+            self._unclosed = ownership.unless_closed(self, file.storage.name, file.close, waits=True)
 
     @property
     def storage(self) -> Storage:
@@ -228,34 +235,22 @@ class VhdImage:
                 self._file.commit()
 
     def close(self) -> None:
-        """Flush, put what a file of blktap has in front of its blocks there, cut free space off the end, close."""
-        if self._closed:
-            return
-        self._closed = True
-        # A writer that waits for its turn must not find the file as it was.
-        with self._file.writer:
-            try:
-                with self._file.changing():
-                    self._settle()
-            finally:
-                self._file.poison = self._file.poison or "it is closed"
-                self._file.storage.close()
+        """Flush, put what a file of blktap has in front of its blocks there, cut free space off the end, close.
 
-    def _settle(self) -> None:
-        file = self._file
-        if file.space is None or not file.touched or file.poison:
-            return
-        file.commit()
-        with file.poisoning():
-            bring_to_front(file)
-            file.footers.trim(file.space.used_end)
-            if file.building:
-                file.footers.finish()
-                file.storage.flush()
+        In a forked process only the last.
+        """
+        if self._opener != os.getpid():
+            self.abandon()
+        elif not self._file.closed:
+            if self._unclosed is not None:
+                self._unclosed.detach()
+            self._file.close()
 
     def abandon(self) -> None:
         """Close the storage without another write: what was not flushed may be lost, as in a crash."""
-        self._closed = True
+        if self._unclosed is not None:
+            self._unclosed.detach()
+        self._file.closed = True
         self._file.storage.close()
 
     def _check_range(self, offset: int, length: int) -> None:

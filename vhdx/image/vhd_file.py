@@ -6,7 +6,7 @@ true; flush. In a file of blktap, what is no longer full is not called so before
 """
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import Enum
@@ -24,7 +24,7 @@ from vhdx.image.vhd_space import Place, Space
 from vhdx.image.vhd_survey import survey
 from vhdx.image.vhd_table import BlockTable
 from vhdx.image.vhdx_file import naming
-from vhdx.storage import transfer
+from vhdx.storage import ownership, transfer
 from vhdx.storage.base import Storage
 
 _MOST_STAGED = 8 << 20
@@ -56,8 +56,10 @@ class VhdFile:
     building: bool = False
     space: Space | None = None
     batmap: Batmap | None = None
+    tidy: "Callable[[VhdFile], None]" = lambda _: None  # before a file that was changed is closed
     touched: bool = False
     poison: str = ""
+    closed: bool = False
     pins: int = 0
     writer: threading.RLock = field(default_factory=threading.RLock)
     lock: threading.RLock = field(default_factory=threading.RLock)
@@ -115,7 +117,9 @@ class VhdFile:
         batmap.clear(block)
 
     def check_usable(self) -> None:
-        """Raises ReadOnly or Poisoned."""
+        """Raises ReadOnly or Poisoned, Error when it is closed."""
+        if self.closed:
+            raise ownership.refusal(self.storage.name, ownership.CLOSED)
         if not self.storage.writable:
             raise ReadOnly(f"{self.storage.name}: the image was opened for reading")
         if self.poison:
@@ -215,6 +219,30 @@ class VhdFile:
             self.space.drop(place.offset)
             raise
         return place
+
+    def close(self) -> None:
+        """Flush, tidy, cut free space off the end, close the storage; after a failure only that.
+
+        Whoever waits for his turn to change the file finds it closed.
+        """
+        with self.writer:
+            try:
+                with self.changing():
+                    self._settle()
+            finally:
+                self.closed = True
+                self.storage.close()
+
+    def _settle(self) -> None:
+        if self.space is None or not self.touched or self.poison or self.closed:
+            return
+        self.commit()
+        with self.poisoning():
+            self.tidy(self)
+            self.footers.trim(self.space.used_end)
+            if self.building:
+                self.footers.finish()
+                self.storage.flush()
 
     @property
     def fixed_places(self) -> list[Range]:

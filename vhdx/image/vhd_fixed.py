@@ -4,6 +4,7 @@ Crash guarantee: each sector written since the last `flush` is old or new. A cha
 a footer at its end; see `VhdFixedImage.resize`.
 """
 
+import os
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -17,7 +18,7 @@ from vhdx.format.vhd_footer import SIZE, Footer
 from vhdx.image.base import ALLOCATE_LIMIT, DiskType, ImageInfo, ParentLink, Progress
 from vhdx.image.vhd import check_range, describe
 from vhdx.image.vhd_resizing import resized, size_fault
-from vhdx.storage import transfer
+from vhdx.storage import ownership, transfer
 from vhdx.storage.base import Storage
 
 _SCAN = 1 << 30
@@ -35,6 +36,8 @@ class VhdFixedImage:
         self._warnings = warnings
         self._touched = touched
         self._poison = ""
+        self._closed = False
+        self._opener = os.getpid()
         self._writer = threading.RLock()
 
     @property
@@ -109,6 +112,8 @@ class VhdFixedImage:
                 raise
 
     def _check_usable(self) -> None:
+        if self._closed:
+            raise ownership.refusal(self._storage.name, ownership.CLOSED)
         if not self._storage.writable:
             raise ReadOnly(f"{self._storage.name}: the image was opened for reading")
         if self._poison:
@@ -212,17 +217,21 @@ class VhdFixedImage:
                 self._touched = False
 
     def close(self) -> None:
-        """Flush and give the file back."""
+        """Flush and give the file back. In a forked process only the last."""
+        if self._opener != os.getpid():
+            self.abandon()
+            return
         with self._writer:
             try:
-                if self._touched and not self._poison:
+                if self._touched and not self._poison and not self._closed:
                     self.flush()
             finally:
-                self._poison = self._poison or "it is closed"
+                self._closed = True
                 self._storage.close()
 
     def abandon(self) -> None:
         """Give the file back without a flush."""
+        self._closed = True
         self._storage.close()
 
     def _check_range(self, offset: int, length: int) -> None:

@@ -4,6 +4,8 @@ Any number of threads may read, and one at a time changes it. Crash guarantee: w
 last `flush` survives, the image opens, everything before that flush is there, and each later sector is old or new.
 """
 
+import os
+import weakref
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from uuid import UUID
@@ -12,7 +14,9 @@ from vhdx.errors import Error, FormatError
 from vhdx.extents import NOT_PRESENT, Extent, Presence, Range, all_equal, bit_runs, coalesce
 from vhdx.image import allocation, clearing, detaching, packing, resizing, vhdx_parent, vhdx_sharing
 from vhdx.image.base import ALLOCATE_LIMIT, DiskType, ImageFormat, ImageInfo, LogState, ParentLink, Progress
+from vhdx.image.journal import LogJournal
 from vhdx.image.vhdx_file import VhdxFile
+from vhdx.storage import ownership
 from vhdx.storage.base import Storage
 
 
@@ -22,7 +26,10 @@ class VhdxImage:
     def __init__(self, file: VhdxFile, *, log_entries: int = 0) -> None:
         self._file = file
         self._log_entries = log_entries
-        self._closed = False
+        self._opener = os.getpid()
+        self._unclosed: weakref.finalize[..., object] | None = None
+        if isinstance(file.journal, LogJournal):  # under construction it is nobody's, and goes with its storage
+            self._unclosed = ownership.unless_closed(self, file.storage.name, file.close, waits=True)
 
     @property
     def storage(self) -> Storage:
@@ -196,32 +203,19 @@ class VhdxImage:
                 self._file.commit()
 
     def close(self) -> None:
-        """Flush, take the log out of use, cut free space off the end, close the storage."""
-        if self._closed:
-            return
-        self._closed = True
-        # A writer that waits for its turn must not find the file as it was.
-        with self._file.writer:
-            try:
-                with self._file.changing():
-                    self._settle()
-            finally:
-                self._file.poison = self._file.poison or "it is closed"
-                self._file.storage.close()
-
-    def _settle(self) -> None:
-        file = self._file
-        if file.journal is None or file.poison or not file.touched:
-            return
-        file.commit()
-        with file.poisoning():
-            file.journal.close()
-            if file.space is not None and file.least_size < file.space.file_size:
-                file.storage.truncate(file.least_size)
+        """Flush, take the log out of use, cut free space off, close the storage. In a forked process only the last."""
+        if self._opener != os.getpid():
+            self.abandon()
+        elif not self._file.closed:
+            if self._unclosed is not None:
+                self._unclosed.detach()
+            self._file.close()
 
     def abandon(self) -> None:
         """Close the storage without another write: what was not flushed may be lost, as in a crash."""
-        self._closed = True
+        if self._unclosed is not None:
+            self._unclosed.detach()
+        self._file.closed = True
         self._file.storage.close()
 
     def _check_range(self, offset: int, length: int) -> None:

@@ -19,6 +19,7 @@ from vhdx.image.headers import Headers
 from vhdx.image.journal import Journal
 from vhdx.image.pages import Pages
 from vhdx.image.space import Place, Space
+from vhdx.storage import ownership
 from vhdx.storage.base import Storage
 
 
@@ -61,6 +62,7 @@ class VhdxFile:
     touched: bool = False
     begun: bool = False
     poison: str = ""
+    closed: bool = False
     pins: int = 0
     writer: threading.RLock = field(default_factory=threading.RLock)
     lock: threading.RLock = field(default_factory=threading.RLock)
@@ -103,7 +105,9 @@ class VhdxFile:
         return space
 
     def check_usable(self) -> None:
-        """Raises ReadOnly or Poisoned."""
+        """Raises ReadOnly or Poisoned, Error when it is closed."""
+        if self.closed:
+            raise ownership.refusal(self.storage.name, ownership.CLOSED)
         if self.journal is None:
             raise ReadOnly(f"{self.storage.name}: the image was opened for reading")
         if self.poison:
@@ -170,6 +174,28 @@ class VhdxFile:
                 raise
             self.space.grown(place.offset + length)
         return place
+
+    def close(self) -> None:
+        """Flush, take the log out of use, cut free space off the end, close the storage; after a failure only that.
+
+        Whoever waits for his turn to change the file finds it closed.
+        """
+        with self.writer:
+            try:
+                with self.changing():
+                    self._settle()
+            finally:
+                self.closed = True
+                self.storage.close()
+
+    def _settle(self) -> None:
+        if self.journal is None or self.poison or self.closed or not self.touched:
+            return
+        self.commit()
+        with self.poisoning():
+            self.journal.close()
+            if self.space is not None and self.least_size < self.space.file_size:
+                self.storage.truncate(self.least_size)
 
     @property
     def least_size(self) -> int:

@@ -1,16 +1,17 @@
-"""Three calls of the Linux kernel that the standard library lacks; elsewhere each of them is `Unsupported`.
+"""Calls of the Linux kernel that the standard library lacks; elsewhere those that change a file are `Unsupported`.
 
 They are called by way of the C library with 64-bit offsets. Errors are OSError with the kernel's number; the caller
 adds the file's name.
 """
 
+import contextlib
 import ctypes
 import errno
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from vhdx.storage.base import Unsupported
 
@@ -21,6 +22,17 @@ _NOREPLACE = 0x01
 
 _FALLOCATE = ("fallocate64", "fallocate")  # one C library gives 64-bit offsets a name, another has no others
 _RENAME = ("renameat2",)
+_STATFS = ("fstatfs64", "fstatfs")
+
+
+class Opening(NamedTuple):
+    """A descriptor of a file in some process, and what it shares with its copies in others."""
+
+    process: int
+    program: str
+    writable: bool
+    position: int
+
 
 _CANNOT = frozenset({errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS, errno.EINVAL})
 
@@ -41,6 +53,46 @@ def allocate(fd: int, offset: int, length: int) -> None:
 def rename_no_replace(source: Path, target: Path) -> None:
     """Rename in one atomic step. Raises FileExistsError when *target* exists, Unsupported."""
     _call(_RENAME, _AT_FDCWD, os.fsencode(source), _AT_FDCWD, os.fsencode(target), ctypes.c_uint(_NOREPLACE))
+
+
+def file_system(fd: int) -> int | None:
+    """The kernel's number for the kind of file system that a file is on (statfs(2), f_type); None: not known."""
+    status = ctypes.create_string_buffer(256)
+    try:
+        _call(_STATFS, fd, status)
+    except (Unsupported, OSError):
+        return None
+    return ctypes.c_long.from_buffer(status).value & 0xFFFFFFFF
+
+
+def openings(fd: int) -> Iterator[Opening]:
+    """Who has the file open, this process included, as far as this user may see others (proc(5)).
+
+    They are told by the path under which they opened it, so that no file system is asked.
+    """
+    with contextlib.suppress(OSError):
+        wanted = Path(f"/proc/self/fd/{fd}").readlink()
+        for process in Path("/proc").iterdir():
+            if process.name.isdecimal():
+                yield from _openings_of(process, wanted, fd)
+
+
+def _openings_of(process: Path, wanted: Path, own: int) -> Iterator[Opening]:
+    with contextlib.suppress(OSError):  # another user's process, or one that just ended
+        for descriptor in (process / "fd").iterdir():
+            if (process.name, descriptor.name) == (str(os.getpid()), str(own)):
+                continue
+            with contextlib.suppress(OSError):
+                if descriptor.readlink() == wanted:
+                    yield _opening(process, descriptor.name)
+
+
+def _opening(process: Path, descriptor: str) -> Opening:
+    lines = (process / "fdinfo" / descriptor).read_text().splitlines()
+    fields = dict(line.split(":", 1) for line in lines if ":" in line)
+    writable = int(fields["flags"], 8) & os.O_ACCMODE != os.O_RDONLY
+    program = (process / "comm").read_text(errors="replace").strip()
+    return Opening(int(process.name), program, writable, int(fields["pos"]))
 
 
 def _call(names: Sequence[str], *arguments: object) -> None:

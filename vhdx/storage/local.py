@@ -1,8 +1,7 @@
 """Files of this machine: `Storage` on a file descriptor, `FileSystem` on a directory.
 
-Who may open what is settled by flock on the descriptor, which holds between processes of one machine, and on network
-file systems as far as they carry flock. Only regular files are opened. Names are kept by POSIX rules: an open file can
-lose its name, which is why `rename` and `remove` look for holders first. Works on POSIX systems; what only Linux
+Who may open what is settled by `locking`. Only regular files are opened. Names are kept by POSIX rules: an open file
+can lose its name, which is why `rename` and `remove` look for holders first. Works on POSIX systems; what only Linux
 has (holes, reservation, copies inside the kernel) is Unsupported elsewhere.
 """
 
@@ -11,22 +10,22 @@ import errno
 import os
 import stat
 import sys
+import time
 import weakref
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
-from vhdx.errors import Error, FormatError, InUse, OutOfSpace, ReadOnly
+from vhdx.errors import Error, FormatError, OutOfSpace, ReadOnly
 from vhdx.extents import Range
-from vhdx.storage import linux
+from vhdx.storage import linux, locking, ownership
 from vhdx.storage.base import Access, Buffer, FileStatus, Move, Space, Storage, Unsupported
-
-if sys.platform != "win32":
-    import fcntl
 
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _NO_COPY = frozenset({errno.EXDEV, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS, errno.EINVAL})
 _VECTOR = 1024  # buffers that one system call takes (IOV_MAX)
 _RACES = 16
+_LEASED, _PAUSE = 50, 0.02  # how often, and after how many seconds, a file with a lease on it is tried again
 
 
 def _failure(error: OSError, name: str) -> Exception:
@@ -50,12 +49,14 @@ def _failures(name: str) -> Iterator[None]:
 
 
 class LocalStorage:
-    """One open file of this machine."""
+    """One open file of this machine, for the process that opened it; closed by itself when it is dropped."""
 
     def __init__(self, fd: int, name: str, *, writable: bool) -> None:
         self._fd = fd
         self._name = name
         self._writable = writable
+        self._opener = os.getpid()
+        self._unclosed = ownership.unless_closed(self, name, partial(_give_back, fd), waits=False)
 
     @property
     def name(self) -> str:
@@ -66,13 +67,16 @@ class LocalStorage:
         return self._writable
 
     def read(self, pieces: Sequence[tuple[int, memoryview]]) -> None:
+        if self._opener != os.getpid():
+            raise ownership.refusal(self._name, self._opener)
         try:
-            if len(pieces) == 1 and self._read_whole(*pieces[0]):
-                return
-            for offset, buffers in _runs(pieces):
-                self._read_run(offset, buffers)
+            if len(pieces) != 1 or not self._read_whole(*pieces[0]):
+                for offset, buffers in _runs(pieces):
+                    self._read_run(offset, buffers)
         except OSError as error:
-            raise _failure(error, self._name) from error
+            raise self._failed(error) from error
+        if self._fd < 0:  # closed meanwhile, so others may have changed what was read
+            raise ownership.refusal(self._name, ownership.CLOSED)
 
     def _read_whole(self, offset: int, buffer: memoryview) -> bool:
         """Whether one system call filled the buffer, as it nearly always does."""
@@ -94,7 +98,7 @@ class LocalStorage:
 
     def _past_end(self, offset: int, wanted: int) -> Exception:
         if self._fd < 0:
-            return OSError(errno.EBADF, os.strerror(errno.EBADF), self._name)
+            return ownership.refusal(self._name, ownership.CLOSED)
         reason = f"the file ends before the {wanted} bytes that were to be read from here"
         return FormatError("file", offset, reason, file=self._name)
 
@@ -104,7 +108,7 @@ class LocalStorage:
             for offset, buffers in _runs(pieces):
                 self._write_run(offset, buffers)
         except OSError as error:
-            raise _failure(error, self._name) from error
+            raise self._failed(error) from error
 
     def _write_run(self, offset: int, buffers: list[memoryview]) -> None:
         while buffers:
@@ -117,13 +121,15 @@ class LocalStorage:
         origin = source.innermost()
         if not isinstance(origin, LocalStorage) or not hasattr(os, "copy_file_range"):
             raise Unsupported("only files of this machine are copied inside the kernel")
+        origin._check_open()
         try:
             for move in moves:
                 self._copy_move(origin, move)
         except OSError as error:
+            origin._check_open()
             if error.errno in _NO_COPY:
                 raise Unsupported(error.strerror) from error
-            raise _failure(error, self._name) from error
+            raise self._failed(error) from error
 
     def _copy_move(self, origin: "LocalStorage", move: Move) -> None:
         start, target, length = move
@@ -138,14 +144,14 @@ class LocalStorage:
 
     def zero(self, ranges: Sequence[tuple[int, int]]) -> None:
         self._check_writable()
-        with _failures(self._name):
+        with self._working():
             for offset, length in ranges:
                 if length:
                     linux.punch_hole(self._fd, offset, length)
 
     def reserve(self, ranges: Sequence[tuple[int, int]]) -> None:
         self._check_writable()
-        with _failures(self._name):
+        with self._working():
             for offset, length in ranges:
                 if length:
                     linux.allocate(self._fd, offset, length)
@@ -153,6 +159,7 @@ class LocalStorage:
     def allocated(self, offset: int, length: int) -> Iterator[Range]:
         if not hasattr(os, "SEEK_DATA"):
             raise Unsupported("this system does not tell data from holes")
+        self._check_open()
         return self._data(offset, offset + length)
 
     def _data(self, at: int, end: int) -> Iterator[Range]:
@@ -168,44 +175,78 @@ class LocalStorage:
 
     def _seek(self, offset: int, whence: int) -> int | None:
         try:
-            return os.lseek(self._fd, offset, whence)
+            place = os.lseek(self._fd, offset, whence)
         except OSError as error:
+            self._check_open()
             if error.errno == errno.ENXIO:
                 return None
             if error.errno == errno.EINVAL:
                 raise Unsupported(error.strerror) from error
             raise _failure(error, self._name) from error
+        self._check_open()
+        return place
 
     def flush(self) -> None:
-        with _failures(self._name):
+        with self._working():
             getattr(os, "fdatasync", os.fsync)(self._fd)
 
     def size(self) -> int:
-        with _failures(self._name):
+        with self._working():
             return os.fstat(self._fd).st_size
 
     def truncate(self, size: int) -> None:
         self._check_writable()
-        with _failures(self._name):
+        with self._working():
             os.ftruncate(self._fd, size)
 
     def close(self) -> None:
-        # Forget the number first: closing it twice could close a file that was opened in between.
+        if self._unclosed.detach() is None:
+            return
+        # Forget the number first: nobody shall start anything with it from here on.
         fd, self._fd = self._fd, -1
-        if fd >= 0:
-            with _failures(self._name):
-                _release(self, fd)
+        opener, self._opener = self._opener, ownership.CLOSED
+        with _failures(self._name):
+            _release(self, fd, claimed=opener == os.getpid())
+
+    def _check_open(self) -> None:
+        if self._opener != os.getpid():
+            raise ownership.refusal(self._name, self._opener)
 
     def _check_writable(self) -> None:
+        if self._opener != os.getpid():
+            raise ownership.refusal(self._name, self._opener)
         if not self._writable:
             raise ReadOnly(f"{self._name}: the file was opened for reading only")
 
+    @contextlib.contextmanager
+    def _working(self) -> Iterator[None]:
+        """A file that is closed meanwhile is closed, whatever the system says of the number that it had."""
+        self._check_open()
+        try:
+            yield
+        except OSError as error:
+            raise self._failed(error) from error
+        self._check_open()
 
-def _release(storage: LocalStorage, fd: int) -> None:
+    def _failed(self, error: OSError) -> Exception:
+        if self._fd < 0:
+            return ownership.refusal(self._name, ownership.CLOSED)
+        return _failure(error, self._name)
+
+
+def _give_back(fd: int) -> None:
+    locking.release(fd)
+    os.close(fd)
+
+
+def _release(storage: LocalStorage, fd: int, *, claimed: bool) -> None:
     """Give the file back now, and its number only when nobody holds *storage* any more.
 
     Another thread may be on its way into a system call with the number; it must not meet the next file to be opened.
+    The claims on the file are those of the process that opened it: a copy in another ends without a word.
     """
+    if claimed:
+        locking.release(fd)
     try:
         nothing = os.open(os.devnull, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
     except OSError:  # no number is free, or there is no such device: giving the file back matters more
@@ -255,24 +296,23 @@ class LocalFileSystem:
     def open(self, path: str, access: Access) -> Storage:
         place = self._place(path)
         for _ in range(_RACES):
-            fd = _open_regular(place, os.O_RDWR if access is Access.WRITE else os.O_RDONLY)
+            fd = _claimed(place, access)
             with _closed_on_error(fd):
-                _lock(fd, access, str(place))
                 if access is Access.INSPECT or _still_named(fd, place):
                     return LocalStorage(fd, str(place), writable=access is Access.WRITE)
             # Another file took the name between opening and locking; what we locked is no longer *path*.
-            os.close(fd)
-        raise _in_use(str(place))
+            _give_back(fd)
+        raise locking.in_use(str(place))
 
     def create(self, path: str) -> Storage:
         place = self._place(path)
         with _failures(str(place)):
             fd = os.open(place, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
         with _closed_on_error(fd):
-            _lock(fd, Access.WRITE, str(place))
+            _claim(fd, Access.WRITE, place)
             # Whoever saw the name before the lock was there may have taken it away again.
             if not _still_named(fd, place):
-                raise _in_use(str(place))
+                raise locking.in_use(str(place))
         return LocalStorage(fd, str(place), writable=True)
 
     def rename(self, source: str, target: str, *, replace: bool) -> None:
@@ -340,15 +380,42 @@ def _closed_on_error(fd: int) -> Iterator[None]:
     try:
         yield
     except BaseException:
-        os.close(fd)
+        _give_back(fd)
         raise
+
+
+def _claimed(place: Path, access: Access) -> int:
+    """A descriptor of a regular file, held for *access*. Raises InUse."""
+    if access is Access.WRITE:
+        _check_no_writer(place)
+    fd = _open_regular(place, os.O_RDWR if access is Access.WRITE else os.O_RDONLY)
+    with _closed_on_error(fd):
+        _claim(fd, access, place)
+    return fd
+
+
+def _check_no_writer(place: Path) -> None:
+    """Raises InUse where somebody has the file open for writing, even one who locks nothing."""
+    try:
+        fd = _open_regular(place, os.O_RDONLY)
+    except PermissionError:  # writing may be allowed where reading is not
+        return
+    try:
+        locking.check_no_writer(fd, str(place))
+    finally:
+        os.close(fd)
+
+
+def _claim(fd: int, access: Access, place: Path) -> None:
+    with _failures(str(place)):
+        locking.claim(fd, access, str(place))
 
 
 def _open_regular(place: Path, flags: int) -> int:
     """A descriptor of a regular file. Opening anything else could hang, or move a tape: it is not even tried."""
     with _failures(str(place)):
         _check_regular(place.stat(), str(place))
-        fd = os.open(place, flags | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+        fd = _open(place, flags | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
         with _closed_on_error(fd):
             _check_regular(os.fstat(fd), str(place))
         return fd
@@ -359,20 +426,13 @@ def _check_regular(status: os.stat_result, name: str) -> None:
         raise Error(f"{name}: not a regular file; directories, devices and pipes cannot hold an image")
 
 
-def _lock(fd: int, access: Access, name: str) -> None:
-    if access is Access.INSPECT:
-        return
-    kind = fcntl.LOCK_EX if access is Access.WRITE else fcntl.LOCK_SH
-    try:
-        fcntl.flock(fd, kind | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        raise _in_use(name) from error
-    except OSError as error:
-        raise _failure(error, name) from error
-
-
-def _in_use(name: str) -> InUse:
-    return InUse(f"{name}: in use, here or by another process; try again when it is closed there")
+def _open(place: Path, flags: int) -> int:
+    """Open a file without waiting for it; a lease on it, such as `locking.check_no_writer` takes, is soon let go."""
+    for _ in range(_LEASED):
+        with contextlib.suppress(BlockingIOError):
+            return os.open(place, flags)
+        time.sleep(_PAUSE)
+    raise locking.in_use(str(place))
 
 
 def _still_named(fd: int, place: Path) -> bool:
@@ -392,15 +452,14 @@ def _unheld(place: Path) -> Iterator[None]:
         yield
         return
     # For writing, because flock on NFS grants an exclusive lock only there.
-    fd = _open_regular(place, os.O_RDWR)
+    fd = _claimed(place, Access.WRITE)
     try:
-        _lock(fd, Access.WRITE, str(place))
         # A file that took the name in between is somebody else's, and held or not is not the one that was meant.
         if not _still_named(fd, place):
-            raise _in_use(str(place))
+            raise locking.in_use(str(place))
         yield
     finally:
-        os.close(fd)
+        _give_back(fd)
 
 
 def _rename_no_replace(old: Path, new: Path) -> None:

@@ -91,8 +91,7 @@ class OverlayStorage:
                     target[:] = bytes(part.length)
                 else:
                     target[:] = part.data if isinstance(part.data, memoryview) else part.data.fetch()
-        if below:
-            self._base.read(below)
+        self._base.read(below)  # even nothing: a file that is closed cannot be read
 
     def _from_base(self, part: _Unchanged, target: memoryview) -> Iterator[tuple[int, memoryview]]:
         """The read that fills *target*; what the base does not reach is zeroed here."""

@@ -4,11 +4,13 @@ A thread receives. It never waits for anything but the socket, and when it ends,
 Senders share a lock that the thread does not need, so a peer that reads no more cannot hold it up.
 """
 
+import os
 import select
 import socket
 import struct
 import threading
 
+from vhdx.storage import ownership
 from vhdx.storage.base import Buffer
 from vhdx.storage.smb import header, messages, wire
 from vhdx.storage.smb.handshake import Established
@@ -62,6 +64,7 @@ class Channel:
 
     def __init__(self, name: str, established: Established, *, timeout: float) -> None:
         self.name = name
+        self._opener = os.getpid()
         self._socket = established.socket
         self._session = established.keys.session
         self._encrypted = established.encrypted
@@ -99,6 +102,8 @@ class Channel:
 
     def post(self, message: Message, *, tree: int = 0, encrypted: bool = False, wait: bool = True) -> Request | None:
         """Send a request; without *wait*, None in place of waiting for credits. Raises ConnectionError."""
+        if self._opener != os.getpid():  # keys and message numbers are those of one process
+            raise ownership.refusal(self.name, self._opener)
         request = Request(message, encrypted=encrypted or self._encrypted)
         charge = message.charge
         with self._changed:
@@ -162,7 +167,9 @@ class Channel:
         return request.answer
 
     def abandon(self) -> None:
-        """Hang up without a word; every request ends soon."""
+        """Hang up without a word; every request ends soon. A forked process does not: it is not its own."""
+        if self._opener != os.getpid():
+            return
         try:
             self._socket.shutdown(socket.SHUT_RDWR)
         except OSError:
@@ -170,6 +177,9 @@ class Channel:
 
     def close(self) -> None:
         """Hang up, and wait until nothing of the channel is left."""
+        if self._opener != os.getpid():
+            self._socket.close()
+            return
         self.abandon()
         self._thread.join()
 

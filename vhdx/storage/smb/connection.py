@@ -1,7 +1,9 @@
 """One session on a server: its shares, and many requests in flight for one caller."""
 
+import os
 import struct
 import threading
+import weakref
 from collections import deque
 from collections.abc import Iterable
 from typing import NamedTuple
@@ -43,6 +45,7 @@ class SmbConnection:
     """
 
     def __init__(self, server: str, port: int, credentials: Credentials, settings: SmbSettings) -> None:
+        self.opener = os.getpid()
         self.server = server
         self.port = port
         self.settings = settings
@@ -53,6 +56,8 @@ class SmbConnection:
         established = establish(self.name, server, port, credentials, settings)
         self._negotiation = established.negotiation
         self._channel = Channel(self.name, established, timeout=settings.timeout)
+        # Neither pool nor open file has it any more. A process that exits hangs up anyway, after the last of its files.
+        weakref.finalize(self, self._channel.abandon).atexit = False
         try:
             with failures(self.name):
                 # Its answer brings the credits for all that comes.
@@ -160,7 +165,8 @@ class SmbConnection:
     def close(self) -> None:
         """Log off and hang up; a server that is gone already is fine."""
         try:
-            self._call(None, messages.LOGOFF)
+            if self.opener == os.getpid():
+                self._call(None, messages.LOGOFF)
         except (OSError, Refused, struct.error):
             pass
         finally:

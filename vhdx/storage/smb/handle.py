@@ -1,8 +1,12 @@
 """One open handle on a server, and the requests that go through it."""
 
+import contextlib
+import os
 import struct
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 
+from vhdx.storage import ownership
 from vhdx.storage.smb import messages
 from vhdx.storage.smb.connection import SmbConnection, Tree
 from vhdx.storage.smb.messages import Answer, Message
@@ -21,7 +25,10 @@ _EPOCH = 116_444_736_000_000_000  # 1970-01-01 in units of 100 ns since 1601-01-
 
 
 class Handle:
-    """An open file or directory; every failure names it and is one of the contract's."""
+    """An open file or directory; every failure names it and is one of the contract's.
+
+    It is for the process that opened it, and closed by itself when it is dropped.
+    """
 
     def __init__(
         self,
@@ -38,7 +45,7 @@ class Handle:
         self.connection = connection
         self.tree = tree
         self.name = name
-        self._closed = False
+        self._opener = os.getpid()
         message = messages.create(
             path, access=access | SYNCHRONIZE, share=share, disposition=disposition, options=options
         )
@@ -48,16 +55,40 @@ class Handle:
         self.size_at_opening = created.size
         self.allocated_at_opening = created.allocated
         self.modified_at_opening = (created.modified - _EPOCH) / 10_000_000
+        give_back = partial(_close, connection, tree, created.file)
+        self._unclosed = ownership.unless_closed(self, name, give_back, waits=True)
+
+    def check_open(self) -> None:
+        """Raises Error when it is closed, or was opened by another process."""
+        if self._opener != os.getpid():
+            raise ownership.refusal(self.name, self._opener)
+
+    @contextlib.contextmanager
+    def _talking(self) -> Iterator[None]:
+        """Whatever the server says of a handle that is closed meanwhile: it is closed."""
+        self.check_open()
+        try:
+            with failures(self.name):
+                yield
+        except OSError:
+            self.check_open()
+            raise
 
     def call(self, message: Message) -> Answer:
         """The answer to one message."""
-        with failures(self.name):
+        with self._talking():
             return self.connection.call(self.tree, message)
 
     def exchange(self, requests: Iterable[Message], *, depth: int) -> list[Answer]:
         """The answers to many messages, pipelined."""
-        with failures(self.name):
-            return self.connection.exchange(self.tree, requests, depth=depth)
+        if self._opener != os.getpid():
+            raise ownership.refusal(self.name, self._opener)
+        try:
+            with failures(self.name):
+                return self.connection.exchange(self.tree, requests, depth=depth)
+        except OSError:
+            self.check_open()
+            raise
 
     def read(self, parts: Sequence[tuple[int, memoryview]]) -> list[int]:
         """Fill buffers, each no longer than a request may be; how many bytes each got."""
@@ -73,7 +104,7 @@ class Handle:
 
     def control(self, code: int, data: bytes, *, answer: int) -> bytes:
         """What a file system control brings back."""
-        with failures(self.name):
+        with self._talking():
             message = messages.control(self.file, code, data, answer=answer)
             return messages.controlled(self.connection.call(self.tree, message))
 
@@ -90,7 +121,7 @@ class Handle:
 
     def query(self, information: int, place: struct.Struct, *, file_system: bool = False) -> tuple[int, ...]:
         """The fields at the start of an information class."""
-        with failures(self.name):
+        with self._talking():
             message = messages.query(self.file, information, place.size, file_system=file_system)
             return place.unpack_from(messages.queried(self.connection.call(self.tree, message)))
 
@@ -104,23 +135,31 @@ class Handle:
 
     def page(self, information: int, *, restart: bool) -> memoryview:
         """The next entries of a directory."""
-        with failures(self.name):
+        with self._talking():
             message = messages.query_directory(self.file, information, _PAGE_LENGTH, restart=restart)
             return messages.queried(self.connection.call(self.tree, message))
 
     def finish(self) -> None:
         """Give the handle back and hear that it was taken, where something hangs on that. Raises ConnectionError."""
-        self._closed = True
-        self.call(messages.close(self.file))
+        if self._let_go():
+            with failures(self.name):
+                self.connection.call(self.tree, messages.close(self.file))
 
     def close(self) -> None:
         """Give the handle back; on a connection that is gone there is nothing to give."""
-        if self._closed or not self.connection.alive:
-            return
-        try:
-            self.finish()
-        except OSError:
-            return
+        if self._let_go():
+            _close(self.connection, self.tree, self.file)
+
+    def _let_go(self) -> bool:
+        """Whether there is something to tell the server: not twice, and never from a forked process."""
+        opener, self._opener = self._opener, ownership.CLOSED
+        return self._unclosed.detach() is not None and opener == os.getpid()
+
+
+def _close(connection: SmbConnection, tree: Tree, file: bytes) -> None:
+    if connection.alive:
+        with contextlib.suppress(OSError), failures(connection.name):
+            connection.call(tree, messages.close(file))
 
 
 _STANDARD = struct.Struct("<QQII")  # allocated, length, links, flags

@@ -1,9 +1,11 @@
 """Connections to servers, one for each server and account, made when first needed and again when lost."""
 
+import os
 import threading
 from collections.abc import Sequence
 from typing import NamedTuple, Self
 
+from vhdx.storage import ownership
 from vhdx.storage.credentials import Credentials
 from vhdx.storage.smb.connection import SmbConnection, url
 from vhdx.storage.smb.files import SmbFileSystem
@@ -22,13 +24,14 @@ class _Key(NamedTuple):
 
 
 class SmbPool:
-    """Owns its connections; close it when done. Safe to use from several threads.
+    """Owns its connections; close it when done. Safe to use from several threads, and by one process.
 
     Shares of one server under one account and the same settings use one connection, so that the server can copy
     between them.
     """
 
     def __init__(self) -> None:
+        self._opener = os.getpid()
         self._lock = threading.Lock()  # guards all that follows, and is never held while a server is waited for
         self._connections: dict[_Key, SmbConnection] = {}
         self._making: dict[_Key, threading.Lock] = {}
@@ -55,6 +58,8 @@ class SmbPool:
         return files
 
     def _connection(self, key: _Key) -> SmbConnection:
+        if self._opener != os.getpid():
+            raise ownership.refusal(f"{url(key.server, key.port)}: the connection", self._opener)
         with self._lock:
             making = self._making.setdefault(key, threading.Lock())
         with making:
@@ -81,11 +86,17 @@ class SmbPool:
 
     def wire(self) -> Wire:
         """Bytes that crossed the wire so far, counted by the kernel at the sockets; zeros where it does not count."""
+        if self._opener != os.getpid():
+            return Wire(0, 0)
         with self._lock:
             return _sum([self._past, *(connection.wire() for connection in self._connections.values())])
 
     def close(self) -> None:
         """Log off everywhere; what is open stays lost. Closing twice is fine."""
+        if self._opener != os.getpid():  # its locks may be held for ever, by threads that did not come along
+            for connection in list(self._connections.values()):
+                connection.close()
+            return
         with self._lock:
             self._closed = True
             connections = list(self._connections.items())

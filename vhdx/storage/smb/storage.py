@@ -28,7 +28,6 @@ class SmbStorage:
         # Nobody else can change the length of a file that is held against writers. None: only the server knows it.
         self._size = handle.size_at_opening if access is not Access.INSPECT else None
         self._resizing = threading.Lock()
-        self._closed = False
 
     @property
     def name(self) -> str:
@@ -98,14 +97,17 @@ class SmbStorage:
 
     def allocated(self, offset: int, length: int) -> Iterator[Range]:
         """Servers know the holes only of files that are marked sparse, and images never are."""
+        self.handle.check_open()
         raise Unsupported(f"{self.name}: the holes in {length} bytes at {offset} are not known")
 
     def flush(self) -> None:
         """The barrier: an SMB2 FLUSH."""
+        self.handle.check_open()
         if self.writable:
             self.handle.flush()
 
     def size(self) -> int:
+        self.handle.check_open()
         if self._access is Access.INSPECT:
             return self.handle.size()
         with self._resizing:
@@ -122,11 +124,10 @@ class SmbStorage:
             self._size = size
 
     def close(self) -> None:
-        if not self._closed:
-            self._closed = True
-            self.handle.close()
+        self.handle.close()
 
     def _check_writable(self) -> None:
+        self.handle.check_open()
         if not self.writable:
             raise ReadOnly(f"{self.name}: opened for reading")
 
