@@ -8,7 +8,7 @@ import click
 from vhdx.cli.account import Account
 from vhdx.cli.exits import Exit, Stop, reason
 from vhdx.cli.kinds import FORMAT, directory_names, file_names
-from vhdx.cli.program import CONTEXT, debug_option
+from vhdx.cli.program import CONTEXT, debug_option, note_options
 from vhdx.cli.reach import Reach
 from vhdx.errors import HasChildren
 
@@ -37,6 +37,7 @@ def _reaching(function: Callable[..., Any]) -> Callable[..., Any]:
         parents_in: tuple[str, ...],
         **own: Any,  # click hands over what the decorators of *function* declare
     ) -> Any:
+        note_options()
         with Reach(Account(auth_file, kerberos), smb_encrypt, parents_in) as reach:
             try:
                 return function(reach, **own)
