@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from vhdx.disk import open_disk as open
     from vhdx.engine import NativeEngine
     from vhdx.errors import (
+        AnotherFormat,
         Cancelled,
         Error,
         FormatError,
@@ -47,6 +48,7 @@ _HOMES = {
     "vhdx.disk": ["Disk", "DiskExtent", "create", "open"],
     "vhdx.engine": ["NativeEngine"],
     "vhdx.errors": [
+        "AnotherFormat",
         "Cancelled",
         "Error",
         "FormatError",
@@ -79,6 +81,7 @@ _NAMES_AT_HOME = {"open": "open_disk", "create": "create_disk"}
 
 __all__ = [
     "Access",
+    "AnotherFormat",
     "Cancelled",
     "Chain",
     "CreateOptions",

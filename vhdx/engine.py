@@ -78,7 +78,8 @@ class NativeEngine:
                 physical_sector_size=below.physical_sector_size,
             )
             refuse_shape(files.describe(path), size, options, has_parent=True)
-            with building(files, path, token=self._token(), replace=replace) as storage:
+            status = files.stat(parent)
+            with building(files, path, token=self._token(), replace=replace, sources=[status]) as storage:
                 create_image(
                     storage,
                     size=size,
@@ -309,7 +310,8 @@ class NativeEngine:
             if replace:
                 layers = [layer.path for layer in chain.layers]
                 self._refuse_replacing(target_files, target, source_files, layers)
-            with building(target_files, target, token=self._token(), replace=replace) as storage:
+            sources = [source_files.stat(layer.path) for layer in chain.layers]
+            with building(target_files, target, token=self._token(), replace=replace, sources=sources) as storage:
                 image = create_image(
                     storage,
                     size=whole,

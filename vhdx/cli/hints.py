@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import click
 
-from vhdx.errors import ParentMismatch, ParentNotFound, Unrecognised, WouldLoseData
+from vhdx.errors import AnotherFormat, ParentMismatch, ParentNotFound, Unrecognised, WouldLoseData
 
 
 class Hint(NamedTuple):
@@ -21,8 +21,11 @@ def _hint(kind: type[BaseException], needs: str, text: str) -> Hint:
 
 
 HINTS = [
+    _hint(AnotherFormat, "", ""),  # the message has the remedy
     _hint(
-        Unrecognised, "-f raw, -F raw", "-f raw, -f vhd or -f vhdx says what FIRST is, -F raw, vhd or vhdx what SECOND is"
+        Unrecognised,
+        "-f raw, -F raw",
+        "-f raw, -f vhd or -f vhdx says what FIRST is, -F raw, -F vhd or -F vhdx what SECOND is",
     ),
     _hint(Unrecognised, "-f raw", "-f raw, -f vhd or -f vhdx says which it is"),
     _hint(

@@ -12,8 +12,8 @@ from typing import Any, NoReturn
 import click
 from click.utils import PacifyFlushWrapper
 
-from vhdx.cli.hints import offered
 from vhdx.cli.exits import Exit, Stop, exit_code, reason
+from vhdx.cli.hints import offered
 from vhdx.cli.plain import escaped
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}

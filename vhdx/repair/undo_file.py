@@ -22,6 +22,7 @@ from vhdx.storage.undo import (
     HEADER_CHECKSUM,
     HEADER_SIZE,
     IN_FLIGHT,
+    MARK,
     PIECE,
     RECORD,
     RECORD_CHECKSUM,
@@ -67,7 +68,7 @@ class Undo:
         head = pread(storage, 0, min(size, HEADER_SIZE))
         if not head.strip(b"\0") and size <= HEADER_SIZE:
             return None
-        if size < HEADER_SIZE or head[:8] != b"vhdxundo" or not checksum.is_sealed(head, field=HEADER_CHECKSUM):
+        if size < HEADER_SIZE or not head.startswith(MARK) or not checksum.is_sealed(head, field=HEADER_CHECKSUM):
             raise FormatError(HEADER.structure, 0, "this is not an undo file, or it is damaged", file=storage.name)
         header = HEADER.parse(head, 0)
         if header.version != VERSION:

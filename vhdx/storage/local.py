@@ -17,7 +17,7 @@ from pathlib import Path
 
 from vhdx.errors import Error, FormatError, InUse, OutOfSpace, ReadOnly
 from vhdx.extents import Range
-from vhdx.storage import linux
+from vhdx.storage import linux, permissions
 from vhdx.storage.base import Access, Buffer, FileStatus, Move, Space, Storage, Unsupported
 
 if sys.platform != "win32":
@@ -264,11 +264,14 @@ class LocalFileSystem:
             os.close(fd)
         raise _in_use(str(place))
 
-    def create(self, path: str) -> Storage:
+    def create(self, path: str, *, like: FileStatus | None = None, exact: bool = False) -> Storage:
         place = self._place(path)
         with _failures(str(place)):
-            fd = os.open(place, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+            mode = permissions.first_mode(like, place.parent.stat(), exact=exact)
+            fd = os.open(place, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
         with _closed_on_error(fd):
+            if like is not None and exact:
+                permissions.take_over(fd, like)
             _lock(fd, Access.WRITE, str(place))
             # Whoever saw the name before the lock was there may have taken it away again.
             if not _still_named(fd, place):
@@ -298,7 +301,14 @@ class LocalFileSystem:
         with _failures(str(place)):
             status = place.stat()
         _check_regular(status, str(place))
-        return FileStatus((status.st_dev, status.st_ino), status.st_size, status.st_blocks * 512, status.st_mtime)
+        return FileStatus(
+            (status.st_dev, status.st_ino),
+            status.st_size,
+            status.st_blocks * 512,
+            status.st_mtime,
+            stat.S_IMODE(status.st_mode),
+            (status.st_uid, status.st_gid),
+        )
 
     def list(self, directory: str) -> list[str]:
         place = self._place(directory)
