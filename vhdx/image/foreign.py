@@ -49,7 +49,7 @@ _MARKS = [
     _Mark(
         32769,
         b"CD001",
-        Foreign("an ISO 9660 image of a disc", "attach it as a DVD as it is; to take it for a disk, say that it is raw"),
+        Foreign("an ISO 9660 image", "attach it as a DVD as it is; to take it for a disk, say that it is raw"),
     ),
 ]
 _DISK_MARKS = [

@@ -11,13 +11,15 @@ import errno
 import os
 import stat
 import sys
+import threading
 import weakref
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 
 from vhdx.errors import Error, FormatError, InUse, OutOfSpace, ReadOnly
 from vhdx.extents import Range
-from vhdx.storage import linux, permissions
+from vhdx.storage import linux, ntfs, permissions
 from vhdx.storage.base import Access, Buffer, FileStatus, Move, Space, Storage, Unsupported
 
 if sys.platform != "win32":
@@ -52,10 +54,13 @@ def _failures(name: str) -> Iterator[None]:
 class LocalStorage:
     """One open file of this machine."""
 
-    def __init__(self, fd: int, name: str, *, writable: bool) -> None:
+    def __init__(self, fd: int, name: str, *, writable: bool, solid: bool = False) -> None:
+        """*solid*: the file must not get holes, since its file system marks files that have some."""
         self._fd = fd
         self._name = name
         self._writable = writable
+        self._solid = solid
+        self._growing: contextlib.AbstractContextManager[object] = threading.Lock() if solid else nullcontext()
 
     @property
     def name(self) -> str:
@@ -101,8 +106,10 @@ class LocalStorage:
     def write(self, pieces: Sequence[tuple[int, Buffer]]) -> None:
         self._check_writable()
         try:
-            for offset, buffers in _runs(pieces):
-                self._write_run(offset, buffers)
+            with self._growing:
+                for offset, buffers in _runs(pieces):
+                    self._fill_up_to(offset)
+                    self._write_run(offset, buffers)
         except OSError as error:
             raise _failure(error, self._name) from error
 
@@ -112,14 +119,28 @@ class LocalStorage:
             offset += done
             buffers = _rest(buffers, done)
 
+    def _fill_up_to(self, offset: int) -> None:
+        """Where there must be no holes, nothing is put behind the end of the file before zeros lead there."""
+        size = os.fstat(self._fd).st_size if self._solid else offset
+        if offset > size:
+            try:
+                ntfs.fill(self._fd, size, offset)
+            except OSError:
+                with contextlib.suppress(OSError):
+                    os.ftruncate(self._fd, size)
+                raise
+
     def copy(self, source: Storage, moves: Sequence[Move]) -> None:
         self._check_writable()
         origin = source.innermost()
         if not isinstance(origin, LocalStorage) or not hasattr(os, "copy_file_range"):
             raise Unsupported("only files of this machine are copied inside the kernel")
         try:
-            for move in moves:
-                self._copy_move(origin, move)
+            with self._growing:
+                for move in moves:
+                    if move.length:
+                        self._fill_up_to(move.target_offset)
+                    self._copy_move(origin, move)
         except OSError as error:
             if error.errno in _NO_COPY:
                 raise Unsupported(error.strerror) from error
@@ -138,6 +159,7 @@ class LocalStorage:
 
     def zero(self, ranges: Sequence[tuple[int, int]]) -> None:
         self._check_writable()
+        self._check_may_have_holes()
         with _failures(self._name):
             for offset, length in ranges:
                 if length:
@@ -145,6 +167,7 @@ class LocalStorage:
 
     def reserve(self, ranges: Sequence[tuple[int, int]]) -> None:
         self._check_writable()
+        self._check_may_have_holes()
         with _failures(self._name):
             for offset, length in ranges:
                 if length:
@@ -186,7 +209,8 @@ class LocalStorage:
 
     def truncate(self, size: int) -> None:
         self._check_writable()
-        with _failures(self._name):
+        with _failures(self._name), self._growing:
+            self._fill_up_to(size)
             os.ftruncate(self._fd, size)
 
     def close(self) -> None:
@@ -195,6 +219,10 @@ class LocalStorage:
         if fd >= 0:
             with _failures(self._name):
                 _release(self, fd)
+
+    def _check_may_have_holes(self) -> None:
+        if self._solid:
+            raise Unsupported(f"{self._name}: only zeros that are written leave no hole")
 
     def _check_writable(self) -> None:
         if not self._writable:
@@ -259,7 +287,7 @@ class LocalFileSystem:
             with _closed_on_error(fd):
                 _lock(fd, access, str(place))
                 if access is Access.INSPECT or _still_named(fd, place):
-                    return LocalStorage(fd, str(place), writable=access is Access.WRITE)
+                    return _storage(fd, str(place), writable=access is Access.WRITE)
             # Another file took the name between opening and locking; what we locked is no longer *path*.
             os.close(fd)
         raise _in_use(str(place))
@@ -276,7 +304,7 @@ class LocalFileSystem:
             # Whoever saw the name before the lock was there may have taken it away again.
             if not _still_named(fd, place):
                 raise _in_use(str(place))
-        return LocalStorage(fd, str(place), writable=True)
+            return _storage(fd, str(place), writable=True)
 
     def rename(self, source: str, target: str, *, replace: bool) -> None:
         old, new = self._place(source), self._place(target)
@@ -343,6 +371,15 @@ class LocalFileSystem:
         if b"\0" in encoded:
             raise Error(f"{path!r}: no file can have this name, it contains a NUL")
         return self._root / path
+
+
+def _storage(fd: int, name: str, *, writable: bool) -> LocalStorage:
+    """The file as a storage; on NTFS one for writing has no holes from here on."""
+    solid = writable and ntfs.has_marks(fd)
+    if solid:
+        with _failures(name):
+            ntfs.mend(fd)
+    return LocalStorage(fd, name, writable=writable, solid=solid)
 
 
 @contextlib.contextmanager
