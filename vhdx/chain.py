@@ -9,6 +9,7 @@ from collections.abc import Hashable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from typing import NamedTuple, Self
 
+from vhdx.arguments import whole
 from vhdx.errors import Error, FormatError
 from vhdx.extents import NOT_PRESENT, Extent, Presence, Range
 from vhdx.image.base import ALLOCATE_LIMIT, Image, ImageFormat, NewId
@@ -115,7 +116,7 @@ class Chain:
 
     def extents(self, offset: int, length: int) -> Iterator[Found]:
         """Where a range of whole sectors comes from. NOT_PRESENT reads as zeros, like ZERO."""
-        return resolve(self.images, offset, length)
+        return resolve(self.images, whole("offset", offset), whole("length", length))
 
     def shared(self) -> list[FormatError]:
         """For every layer in which blocks share a part of the file, the first two of them: see `Image.shared`.
@@ -126,6 +127,7 @@ class Chain:
 
     def read(self, offset: int, length: int) -> bytes:
         """The bytes of a range. Raises Error outside the disk."""
+        offset, length = whole("offset", offset), whole("length", length)
         if not self._changing:
             return self._read(offset, length)
         with self._pinned():
@@ -144,6 +146,7 @@ class Chain:
 
     def readinto(self, offset: int, buffer: memoryview) -> None:
         """Fill *buffer* with the bytes from *offset* on. Raises Error outside the disk."""
+        offset = whole("offset", offset)
         with self._pinned():
             found = self._locate(offset, len(buffer))
             if found is not None and found[0] is not None:
@@ -189,7 +192,7 @@ class Chain:
     def write(self, offset: int, data: Buffer) -> None:
         """Put *data* into the leaf. Durable after `flush`; until then each sector is old or new in a crash."""
         with self._writer:
-            self._write(offset, data)
+            self._write(whole("offset", offset), data)
 
     def _write(self, offset: int, data: Buffer) -> None:
         self._check(offset, len(data))
@@ -210,6 +213,7 @@ class Chain:
 
     def zero(self, offset: int, length: int) -> None:
         """Make a range read as zeros."""
+        offset, length = whole("offset", offset), whole("length", length)
         self._check(offset, length)
         sector = self.leaf.logical_sector_size
         start, stop = -(-offset // sector) * sector, (offset + length) // sector * sector
@@ -225,6 +229,7 @@ class Chain:
 
     def discard(self, offset: int, length: int) -> None:
         """The guest needs a range no more; what is given up reads as zeros."""
+        offset, length = whole("offset", offset), whole("length", length)
         self._check(offset, length)
         sector = self.leaf.logical_sector_size
         start, stop = -(-offset // sector) * sector, (offset + length) // sector * sector

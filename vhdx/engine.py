@@ -7,6 +7,7 @@ from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 from uuid import UUID, uuid4
 
+from vhdx.arguments import whole
 from vhdx.building import building, temporary_name
 from vhdx.chain import Chain
 from vhdx.check import Finding, check_chain, check_storage
@@ -50,6 +51,7 @@ class NativeEngine:
         replace: bool = False,
     ) -> None:
         """Make an image; see `Engine.create`."""
+        size = whole("size", size)
         options = options or CreateOptions()
         refuse_shape(files.describe(path), size, options, has_parent=False)
         if replace:
@@ -63,6 +65,7 @@ class NativeEngine:
         self, files: FileSystem, path: str, parent: str, *, size: int | None = None, replace: bool = False
     ) -> None:
         """Make an empty differencing image; see `Engine.create_child`."""
+        size = None if size is None else whole("size", size)
         path_between(path, parent, self.policy)
         if replace:
             self._refuse_replacing(files, path, files, self.layers(files, parent))
@@ -132,6 +135,7 @@ class NativeEngine:
         format: ImageFormat | None = None,
     ) -> None:
         """Change the disk's size; see `Engine.resize`."""
+        size = whole("size", size)
         with self.open_chain(files, path, writable=1, orphan=orphan, format=format) as chain:
             if size < chain.size and shrink is not Shrink.FORCE:
                 refuse_loss(chain, size, unused=shrink is Shrink.UNUSED)
@@ -299,14 +303,15 @@ class NativeEngine:
         on_warning: Warn | None = None,
     ) -> None:
         """Make *target* a copy of *source* in another shape; see `Engine.convert`."""
+        size = None if size is None else whole("size", size)
         with self._source(source_files, source, source_format, options) as chain:
             shape = _shape(chain, options, target_files.describe(target))
             if size is not None and size < chain.size:
                 raise Error(f"{target_files.describe(target)}: {size} bytes cannot hold a disk of {chain.size} bytes")
             for fault in chain.shared():
                 (on_warning or _LOG.warning)(str(fault))
-            whole = _whole(size or chain.size, shape)
-            refuse_shape(target_files.describe(target), whole, shape, has_parent=False)
+            length = _whole(size or chain.size, shape)
+            refuse_shape(target_files.describe(target), length, shape, has_parent=False)
             if replace:
                 layers = [layer.path for layer in chain.layers]
                 self._refuse_replacing(target_files, target, source_files, layers)
@@ -314,7 +319,7 @@ class NativeEngine:
             with building(target_files, target, token=self._token(), replace=replace, sources=sources) as storage:
                 image = create_image(
                     storage,
-                    size=whole,
+                    size=length,
                     disk_id=self.new_id(),
                     new_id=self.new_id,
                     options=shape,

@@ -3,6 +3,7 @@
 import errno
 from collections.abc import Collection
 from enum import IntEnum
+from traceback import walk_tb
 
 import click
 
@@ -47,6 +48,7 @@ _CODES: list[tuple[type[BaseException], Exit]] = [
     (PermissionError, Exit.NOT_ALLOWED),
     (OSError, Exit.FAILED),
     (ModuleNotFoundError, Exit.FAILED),  # an extra of the package that is not installed
+    (MemoryError, Exit.FAILED),
 ]
 """Kinds before what they are kinds of."""
 _FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -68,6 +70,16 @@ def exit_code(error: BaseException) -> Exit | None:
     return next((code for kind, code in _CODES if isinstance(error, kind)), None)
 
 
+def _needed_by(error: BaseException) -> str:
+    """The innermost function of this package that was running when *error* was raised."""
+    found = "the command"
+    for frame, _ in walk_tb(error.__traceback__):
+        module = frame.f_globals.get("__name__", "")
+        if module.startswith("vhdx."):
+            found = f"{module}.{frame.f_code.co_qualname}"
+    return found
+
+
 def reason(error: BaseException, options: Collection[str] | None = None) -> str:
     """One line that says what is wrong, in the order file, place, remedy.
 
@@ -76,6 +88,8 @@ def reason(error: BaseException, options: Collection[str] | None = None) -> str:
     if isinstance(error, OSError) and error.strerror:
         files = [str(name) for name in (error.filename, error.filename2) if name is not None]
         text = f"{' -> '.join(files)}: {error.strerror}" if files else error.strerror
+    elif isinstance(error, MemoryError):
+        text = f"out of memory in {_needed_by(error)}; let it have more (ulimit -v, the limit of the container)"
     else:
         text = str(error) or type(error).__name__
     if options is None:

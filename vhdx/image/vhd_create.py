@@ -74,7 +74,7 @@ def fault(size: int, options: CreateOptions, *, has_parent: bool) -> str:
         return f"a VHD has sectors of 512 bytes, not of {options.logical_sector_size}; use VHDX"
     if options.fixed or options.azure:
         return size_fault(size, None) or ("a fixed image cannot have a parent" if has_parent else "")
-    return size_fault(size, block_size) or vhd_header.block_size_fault(block_size)
+    return vhd_header.block_size_fault(block_size) or size_fault(size, block_size)
 
 
 def _lay_out(storage: Storage, footer: Footer, layout: VhdLayout, parent: ParentLink | None) -> VhdImage:

@@ -49,6 +49,8 @@ def _failures(name: str) -> Iterator[None]:
         yield
     except OSError as error:
         raise _failure(error, name) from error
+    except OverflowError as error:
+        raise _failure(OSError(errno.EFBIG, os.strerror(errno.EFBIG)), name) from error
 
 
 class LocalStorage:
@@ -105,13 +107,10 @@ class LocalStorage:
 
     def write(self, pieces: Sequence[tuple[int, Buffer]]) -> None:
         self._check_writable()
-        try:
-            with self._growing:
-                for offset, buffers in _runs(pieces):
-                    self._fill_up_to(offset)
-                    self._write_run(offset, buffers)
-        except OSError as error:
-            raise _failure(error, self._name) from error
+        with _failures(self._name), self._growing:
+            for offset, buffers in _runs(pieces):
+                self._fill_up_to(offset)
+                self._write_run(offset, buffers)
 
     def _write_run(self, offset: int, buffers: list[memoryview]) -> None:
         while buffers:
@@ -145,6 +144,8 @@ class LocalStorage:
             if error.errno in _NO_COPY:
                 raise Unsupported(error.strerror) from error
             raise _failure(error, self._name) from error
+        except OverflowError as error:  # what no file has is told by who reads or writes it
+            raise Unsupported(str(error)) from error
 
     def _copy_move(self, origin: "LocalStorage", move: Move) -> None:
         start, target, length = move
@@ -192,6 +193,8 @@ class LocalStorage:
     def _seek(self, offset: int, whence: int) -> int | None:
         try:
             return os.lseek(self._fd, offset, whence)
+        except OverflowError:
+            return None
         except OSError as error:
             if error.errno == errno.ENXIO:
                 return None

@@ -56,7 +56,7 @@ def command(
     """
     with reach.place(path) as place, Meter("create"):
         if parent is not None:
-            if kind or block_size or sector_size:
+            if kind or block_size is not None or sector_size is not None:
                 raise click.UsageError("an image over a parent has the parent's shape: leave out -t and the sizes")
             _create_child(reach, place, parent, size, format_name, force=force)
             return
