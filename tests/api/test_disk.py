@@ -340,7 +340,7 @@ def test_only_whole_numbers_are_sizes_and_offsets(wrong: object, tmp_path: Path)
             lambda: list(vhdx.open(path).extents(0, number)),
         ]
     for act in calls:
-        with pytest.raises(TypeError, match="size|length"):
+        with pytest.raises(TypeError, match=r"size|length"):
             act()
     assert path.read_bytes() == before
     assert [one.name for one in tmp_path.iterdir()] == ["a.vhdx"]
