@@ -12,7 +12,7 @@ import vhdx
 from tests.conftest import connect
 from tests.support.disks import MIB, pattern
 from tests.support.smbd import Smbd
-from vhdx import Credentials, CreateOptions, ImageFormat, LocalFileSystem, NativeEngine, SmbPool
+from vhdx import CreateOptions, Credentials, ImageFormat, LocalFileSystem, NativeEngine, SmbPool
 from vhdx.location import locate
 
 

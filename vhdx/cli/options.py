@@ -79,6 +79,7 @@ format_option = click.option(
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 image_argument = click.argument("image", shell_complete=file_names)
 force_option = click.option("--force", is_flag=True, help="Replace a file of that name.")
+replace_option = click.option("--force", is_flag=True, help="Replace a file of that name, unless it is an image.")
 orphan_option = click.option(
     "--orphan", is_flag=True, help="Go on although other images have it as their parent. They become unreadable."
 )

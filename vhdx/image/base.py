@@ -94,7 +94,7 @@ class CreateOptions:
 
     *fixed* allocates the whole disk. A *block_size* of None leaves the choice to the format: 32 MiB for VHDX, 2 MiB
     with a parent and for VHD. A *logical_sector_size* of None is that of the source or parent, else 512. *azure* makes
-    a VHD as Azure takes it: fixed, the size rounded up to whole MiB.
+    a VHD as Azure takes it: fixed, the size rounded up to whole MiB and 20 of them at least, up to 32 TiB.
     """
 
     format: ImageFormat = ImageFormat.VHDX

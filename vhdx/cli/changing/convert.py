@@ -1,6 +1,7 @@
 """``vhdx-img convert``: a disk into an image of another kind."""
 
 import posixpath
+from collections.abc import Iterator
 
 import click
 
@@ -11,8 +12,11 @@ from vhdx.cli.plain import exact_size, size_text
 from vhdx.cli.printing import print_line, print_warning
 from vhdx.cli.progress import Meter, quiet_option
 from vhdx.cli.reach import Reach
+from vhdx.format.vhd_footer import LARGEST_AZURE, LARGEST_DISK
 from vhdx.image.base import ImageFormat
 
+AZURE_SIZES = "Azure takes whole MiB, and 20 of them at least"
+_LARGEST_SYSTEM = 4095 << 30
 _EXTENSIONS = {".vhd": "vhd", ".vhdx": "vhdx", ".raw": "raw", ".img": "raw"}
 
 
@@ -30,7 +34,7 @@ _EXTENSIONS = {".vhd": "vhd", ".vhdx": "vhdx", ".raw": "raw", ".img": "raw"}
 @type_option
 @block_size_option
 @sector_size_option
-@click.option("--azure", is_flag=True, help="A VHD as Azure takes it: fixed, its size rounded up to whole MiB.")
+@click.option("--azure", is_flag=True, help="A VHD as Azure takes it: fixed, rounded up to whole MiB, 20 at least.")
 @click.option(
     "--scan-zeros",
     is_flag=True,
@@ -69,6 +73,9 @@ def command(
     advice = "nothing is left of the copy"
     with reach.place(source) as one, reach.place(target) as other, Meter("convert", advice, quiet=quiet) as meter:
         engine = reach.engine(one)
+        size = engine.info(one.files, one.path, format=image_format(source_format)).virtual_size
+        for note in azure_notes(size) if azure else ():
+            print_line(note)
         engine.convert(
             one.files,
             one.path,
@@ -84,6 +91,15 @@ def command(
         info = engine.info(other.files, other.path, format=ImageFormat(named))
         name = other.files.describe(other.path)
         print_line(f"{name}: {info.format.value}, {info.type.value}, {exact_size(info.virtual_size)}")
-        size = engine.info(one.files, one.path, format=image_format(source_format)).virtual_size
-        if size != info.virtual_size:
-            print_line(f"{size_text(info.virtual_size - size)} of zeros were added: Azure takes whole MiB")
+        if azure and size != info.virtual_size:
+            print_line(f"{size_text(info.virtual_size - size)} of zeros were added: {AZURE_SIZES}")
+
+
+def azure_notes(size: int) -> Iterator[str]:
+    """What is to be known before a disk of *size* bytes goes to Azure; nothing of one that it does not take."""
+    if size > LARGEST_AZURE:
+        return
+    if size > LARGEST_DISK:
+        yield f"the disk is larger than {LARGEST_DISK >> 30:,} GiB: Azure takes such a VHD, Hyper-V cannot open it"
+    if size > _LARGEST_SYSTEM:
+        yield f"the disk is larger than {_LARGEST_SYSTEM >> 30:,} GiB: Azure takes it for data, not for a system"

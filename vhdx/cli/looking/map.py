@@ -13,7 +13,7 @@ import click
 from vhdx.chain import Chain
 from vhdx.cli.content import warn_of_shared
 from vhdx.cli.kinds import file_names, image_format
-from vhdx.cli.options import force_option, format_option, image_argument, json_option, subcommand
+from vhdx.cli.options import format_option, image_argument, json_option, replace_option, subcommand
 from vhdx.cli.output import Output
 from vhdx.cli.plain import size_text
 from vhdx.cli.printing import print_line, print_list
@@ -54,7 +54,7 @@ class Mapped(NamedTuple):
 @click.option("--svg", metavar="FILE", shell_complete=file_names, help="Draw the layers into FILE.")
 @click.option("--png", metavar="FILE", shell_complete=file_names, help="The same as PNG; needs the extra vhdx[png].")
 @click.option("--heat", is_flag=True, help="Draw the layers on the terminal.")
-@force_option
+@replace_option
 @format_option
 @json_option
 def command(

@@ -6,7 +6,7 @@ from importlib.metadata import version
 import click
 
 from vhdx.cli.kinds import file_names, image_format
-from vhdx.cli.options import force_option, format_option, image_argument, subcommand
+from vhdx.cli.options import format_option, image_argument, replace_option, subcommand
 from vhdx.cli.output import Output
 from vhdx.cli.pictures.page import html
 from vhdx.cli.pictures.report import Subject, page
@@ -21,7 +21,7 @@ from vhdx.cli.reach import Reach
     "-o", "--output", metavar="FILE", shell_complete=file_names, required=True,
     help="Where the page goes: the name of an HTML file.",
 )
-@force_option
+@replace_option
 @format_option
 def command(reach: Reach, *, image: str, output: str, force: bool, format_name: str | None) -> None:
     """Write a page on IMAGE: its chain, which layer holds what, its structures, and what is wrong with it.
