@@ -42,7 +42,7 @@ def test_images_of_other_programs(kind: str, programs: Programs) -> None:
     (programs.here / "source").write_bytes(pattern(1, 4 * MIB))
     qemu_img("convert", "-f", "raw", "-O", *kind.split(), programs.here / "source", programs.here / "other")
     said = advised(programs, "other")
-    assert kind.split()[0] in said.lower()
+    assert kind.split(maxsplit=1)[0] in said.lower()
     command = re.findall(r"qemu-img (convert .*) makes a VHDX", said)[0]
     words = command.replace("FILE", "other").replace("NEW", "new").split()
     subprocess.run(["qemu-img", *words], cwd=programs.here, check=True, capture_output=True)
