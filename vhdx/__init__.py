@@ -5,8 +5,8 @@ writers need.
 """
 
 from importlib import import_module
-from typing import TYPE_CHECKING
 
+TYPE_CHECKING = False  # typing takes longer to load than all of this; type checkers know the name
 if TYPE_CHECKING:
     from vhdx.chain import Chain
     from vhdx.check import Finding, Severity

@@ -88,6 +88,8 @@ def reason(error: BaseException, options: Collection[str] | None = None) -> str:
     if isinstance(error, OSError) and error.strerror:
         files = [str(name) for name in (error.filename, error.filename2) if name is not None]
         text = f"{' -> '.join(files)}: {error.strerror}" if files else error.strerror
+        if not files and error.errno in _FULL:
+            text = f"standard output: {text}"
     elif isinstance(error, MemoryError):
         text = f"out of memory in {_needed_by(error)}; let it have more (ulimit -v, the limit of the container)"
     else:

@@ -118,8 +118,6 @@ def _ending(error: BaseException, name: str, options: Collection[str] = ()) -> t
         case BrokenPipeError(filename=None):
             return Exit.PIPE, ""
     code, text = exit_code(error), reason(error, options)
-    if code is Exit.NO_SPACE and isinstance(error, OSError) and error.filename is None:
-        text = f"standard output: {text}"
     if code is None:
         kind = type(error).__name__
         return Exit.BUG, f"{kind}: {text}; this is a bug of {name}, please report it with what --debug prints"
