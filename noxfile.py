@@ -33,7 +33,7 @@ SYSTEM_PATH = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", 
 """Debian keeps smbd and mkfs where an ordinary user's PATH does not look."""
 
 SAMBA = {"smbd": "samba", "pdbedit": "samba-common-bin"}
-DISK_TOOLS = {"qemu-img": "qemu-utils", "mke2fs": "e2fsprogs", "mkfs.fat": "dosfstools"}
+DISK_TOOLS = {"qemu-img": "qemu-utils", "mke2fs": "e2fsprogs", "mkfs.fat": "dosfstools", "ntfs-3g": "ntfs-3g"}
 CLOUD = {
     "mariadbd": "mariadb-server",
     "memcached": "memcached",

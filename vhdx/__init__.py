@@ -5,8 +5,8 @@ writers need.
 """
 
 from importlib import import_module
-from typing import TYPE_CHECKING
 
+TYPE_CHECKING = False  # typing takes longer to load than all of this; type checkers know the name
 if TYPE_CHECKING:
     from vhdx.chain import Chain
     from vhdx.check import Finding, Severity
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from vhdx.disk import open_disk as open
     from vhdx.engine import NativeEngine
     from vhdx.errors import (
+        AnotherFormat,
         Cancelled,
         Error,
         FormatError,
@@ -49,6 +50,7 @@ _HOMES = {
     "vhdx.disk": ["Disk", "DiskExtent", "create", "open"],
     "vhdx.engine": ["NativeEngine"],
     "vhdx.errors": [
+        "AnotherFormat",
         "Cancelled",
         "Error",
         "FormatError",
@@ -83,6 +85,7 @@ _NAMES_AT_HOME = {"open": "open_disk", "create": "create_disk"}
 
 __all__ = [
     "Access",
+    "AnotherFormat",
     "Cancelled",
     "Chain",
     "CreateOptions",

@@ -3,13 +3,16 @@
 import errno
 import posixpath
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 
-from vhdx.errors import Error
-from vhdx.storage.base import FileSystem, Storage
+from vhdx.errors import Error, OutOfSpace
+from vhdx.storage.base import FileStatus, FileSystem, Storage
+from vhdx.storage.permissions import narrowest
 
-_TEMPORARY = re.compile(r".+\.[0-9a-f]{8}\.tmp")
+_TEMPORARY = re.compile(r".+\.[0-9a-f]{8}\.tmp", re.DOTALL)
+_LONGEST = 255
+"""Bytes that most file systems take as a name; a share's 255 units of UTF-16 are never fewer letters."""
 
 
 def is_temporary(name: str) -> bool:
@@ -19,31 +22,52 @@ def is_temporary(name: str) -> bool:
 
 def temporary_name(path: str, token: str) -> str:
     """The name under which *path* is built; *token* is eight hexadecimal digits."""
-    return f"{path}.{token}.tmp"
+    return suffixed(path, f".{token}.tmp")
+
+
+def suffixed(path: str, suffix: str) -> str:
+    """*path* with *suffix*, of ASCII, behind its name; of a name that gets too long so, the last letters are left out.
+
+    Distinct long paths may become one.
+    """
+    directory, name = posixpath.split(path)
+    room = _LONGEST - len(suffix)
+    while len(name.encode("utf-8", "surrogatepass")) > room:
+        name = name[:-1]
+    return posixpath.join(directory, name + suffix)
 
 
 @contextmanager
-def building(files: FileSystem, path: str, *, token: str, replace: bool = False) -> Iterator[Storage]:
+def building(
+    files: FileSystem, path: str, *, token: str, replace: bool = False, sources: Sequence[FileStatus] = ()
+) -> Iterator[Storage]:
     """An empty file that becomes *path*, durably, when the caller has closed it, or nothing.
 
-    A stop leaves at most the temporary. Raises FileExistsError when there is such a file and it may not be replaced.
+    It gets the permissions of the file that it replaces; a new one grants others no more than each of *sources*, the
+    files that its content comes from. A stop leaves at most the temporary. Raises FileExistsError when there is such a
+    file and it may not be replaced.
     """
-    if not replace:
-        with suppress(FileNotFoundError):
-            files.stat(path)
-            raise FileExistsError(f"{files.describe(path)} exists already")
+    replaced = None
+    with suppress(FileNotFoundError):
+        replaced = files.stat(path)
+    if replaced is not None and not replace:
+        raise FileExistsError(f"{files.describe(path)} exists already")
+    like = narrowest(sources) if replaced is None else replaced
     temporary = temporary_name(path, token)
     try:
-        storage = files.create(temporary)
+        storage = files.create(temporary, like=like, exact=replaced is not None)
     except FileNotFoundError as error:
         directory = files.describe(posixpath.dirname(path))
         raise FileNotFoundError(errno.ENOENT, "there is no such directory", directory) from error
     try:
         yield storage
         files.rename(temporary, path, replace=replace)
-    except BaseException:
+    except BaseException as error:
         storage.close()
         with suppress(OSError, Error):
             files.remove(temporary)
+        if isinstance(error, OutOfSpace):
+            # Nobody knows the temporary, and it is gone.
+            raise OutOfSpace(str(error).replace(files.describe(temporary), files.describe(path))) from error
         raise
     files.sync_directory(posixpath.dirname(path))

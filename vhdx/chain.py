@@ -10,6 +10,7 @@ from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from typing import NamedTuple, Self
 
+from vhdx.arguments import whole
 from vhdx.errors import Error, FormatError
 from vhdx.extents import NOT_PRESENT, Extent, Presence, Range
 from vhdx.image.base import ALLOCATE_LIMIT, Image, ImageFormat, NewId
@@ -121,7 +122,7 @@ class Chain:
         """Where a range of whole sectors comes from. NOT_PRESENT reads as zeros, like ZERO."""
         if self._opener != os.getpid():
             raise self._refusal()
-        return resolve(self.images, offset, length)
+        return resolve(self.images, whole("offset", offset), whole("length", length))
 
     def shared(self) -> list[FormatError]:
         """For every layer in which blocks share a part of the file, the first two of them: see `Image.shared`.
@@ -134,6 +135,7 @@ class Chain:
         """The bytes of a range. Raises Error outside the disk."""
         if self._opener != os.getpid():  # before any lock: threads that held one do not come along with a fork
             raise self._refusal()
+        offset, length = whole("offset", offset), whole("length", length)
         if not self._changing:
             return self._read(offset, length)
         with self._pinned():
@@ -154,6 +156,7 @@ class Chain:
         """Fill *buffer* with the bytes from *offset* on. Raises Error outside the disk."""
         if self._opener != os.getpid():
             raise self._refusal()
+        offset = whole("offset", offset)
         with self._pinned():
             found = self._locate(offset, len(buffer))
             if found is not None and found[0] is not None:
@@ -198,7 +201,7 @@ class Chain:
 
     def write(self, offset: int, data: Buffer) -> None:
         """Put *data* into the leaf. Durable after `flush`; until then each sector is old or new in a crash."""
-        self._alone(self._write, offset, data)
+        self._alone(self._write, whole("offset", offset), data)
 
     def _alone(self, change: Callable[..., None], *arguments: object) -> None:
         """One change at a time. Raises Error where a finalizer or a signal handler interrupts one with another."""
@@ -233,7 +236,7 @@ class Chain:
 
     def zero(self, offset: int, length: int) -> None:
         """Make a range read as zeros."""
-        self._alone(self._zero, offset, length)
+        self._alone(self._zero, whole("offset", offset), whole("length", length))
 
     def _zero(self, offset: int, length: int) -> None:
         self._check(offset, length)
@@ -250,7 +253,7 @@ class Chain:
 
     def discard(self, offset: int, length: int) -> None:
         """The guest needs a range no more; what is given up reads as zeros."""
-        self._alone(self._discard, offset, length)
+        self._alone(self._discard, whole("offset", offset), whole("length", length))
 
     def _discard(self, offset: int, length: int) -> None:
         self._check(offset, length)

@@ -10,6 +10,7 @@ from contextlib import ExitStack
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple, Self
 
+from vhdx.arguments import whole
 from vhdx.chain import Chain, Found
 from vhdx.engine import NativeEngine
 from vhdx.errors import Error
@@ -125,7 +126,8 @@ class Disk:
 
         Looked up while it is iterated over, so what is written meanwhile may or may not be seen.
         """
-        length = self.size - offset if length is None else length
+        offset = whole("offset", offset)
+        length = self.size - offset if length is None else whole("length", length)
         if offset < 0 or length < 0 or offset + length > self.size:
             raise Error(f"{self.name}: {length} bytes at {offset} are not inside the disk of {self.size} bytes")
         sector = self._chain.leaf.logical_sector_size

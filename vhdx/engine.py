@@ -7,6 +7,7 @@ from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, replace
 from uuid import uuid4
 
+from vhdx.arguments import whole
 from vhdx.building import building, temporary_name
 from vhdx.chain import Chain
 from vhdx.check import Finding, check_chain, check_storage
@@ -29,7 +30,7 @@ from vhdx.salvage.copying import fill
 from vhdx.salvage.disk import open_salvage
 from vhdx.salvage.report import Ledger, Salvaged
 from vhdx.shrink import Shrink, refuse_cut, refuse_loss
-from vhdx.storage.base import Access, FileSystem
+from vhdx.storage.base import Access, FileStatus, FileSystem
 from vhdx.verbs import Engine, Warn
 
 __all__ = ["Direction", "Engine", "MergePlan", "NativeEngine", "Shrink", "temporary_name"]
@@ -54,6 +55,7 @@ class NativeEngine:
         replace: bool = False,
     ) -> None:
         """Make an image; see `Engine.create`."""
+        size = whole("size", size)
         options = options or CreateOptions()
         refuse_shape(files.describe(path), size, options, has_parent=False)
         if replace:
@@ -75,6 +77,7 @@ class NativeEngine:
         replace: bool = False,
     ) -> None:
         """Make an empty differencing image; see `Engine.create_child`."""
+        size = None if size is None else whole("size", size)
         path_between(path, parent, self.policy)
         # The claim on the parent keeps writers from changing it before the child is there.
         with closing(open_image(files.open(parent, Access.READ), new_id=self.new_id, format=parent_format)) as image:
@@ -94,7 +97,8 @@ class NativeEngine:
             refuse_shape(files.describe(path), size, options, has_parent=True)
             if not any_size:
                 refuse_unequal(files.describe(path), below.format, size, below.virtual_size)
-            with building(files, path, token=self._token(), replace=replace) as storage:
+            status = files.stat(parent)
+            with building(files, path, token=self._token(), replace=replace, sources=[status]) as storage:
                 create_image(
                     storage,
                     size=size,
@@ -160,6 +164,7 @@ class NativeEngine:
         format: ImageFormat | None = None,
     ) -> None:
         """Change the disk's size; see `Engine.resize`."""
+        size = whole("size", size)
         with self.open_chain(files, path, writable=1, orphan=orphan, format=format) as chain:
             if len(chain.layers) > 1 and size != chain.size and not any_size:
                 refuse_unequal(files.describe(path), chain.leaf.info.format, size, _size_under(chain, 0))
@@ -338,18 +343,20 @@ class NativeEngine:
         on_warning: Warn | None = None,
     ) -> None:
         """Make *target* a copy of *source* in another shape; see `Engine.convert`."""
+        size = None if size is None else whole("size", size)
         with self._source(source_files, source, source_format, options) as chain:
             shape = _shape(chain.images[-1].info, options, target_files.describe(target))
             if size is not None and size < chain.size:
                 raise Error(f"{target_files.describe(target)}: {size} bytes cannot hold a disk of {chain.size} bytes")
             for fault in chain.shared():
                 (on_warning or _LOG.warning)(str(fault))
-            whole = _whole(size or chain.size, shape)
-            refuse_shape(target_files.describe(target), whole, shape, has_parent=False)
+            length = _whole(size or chain.size, shape)
+            refuse_shape(target_files.describe(target), length, shape, has_parent=False)
             if replace:
                 layers = [layer.path for layer in chain.layers]
                 self._refuse_replacing(target_files, target, shape.format, source_files, layers)
-            with self._copy(target_files, target, whole, shape, replace=replace) as image:
+            sources = [source_files.stat(layer.path) for layer in chain.layers]
+            with self._copy(target_files, target, length, shape, sources, replace=replace) as image:
                 convert(chain, image, scan_zeros=scan_zeros, on_progress=on_progress)
 
     def salvage(
@@ -378,20 +385,28 @@ class NativeEngine:
             without_parent=without_parent,
         ) as disk:
             shape = _shape(disk.base, options, target_files.describe(target))
-            whole = _whole(disk.size, shape)
-            refuse_shape(target_files.describe(target), whole, shape, has_parent=False)
+            length = _whole(disk.size, shape)
+            refuse_shape(target_files.describe(target), length, shape, has_parent=False)
             if replace:
                 self._refuse_replacing(target_files, target, shape.format, source_files, disk.paths)
-            with self._copy(target_files, target, whole, shape, replace=replace) as image:
+            sources = [source_files.stat(path) for path in disk.paths]
+            with self._copy(target_files, target, length, shape, sources, replace=replace) as image:
                 fill(disk, image, ledger, on_progress=on_progress)
             return ledger.report(disk.size)
 
     @contextmanager
     def _copy(
-        self, files: FileSystem, path: str, size: int, shape: CreateOptions, *, replace: bool
+        self,
+        files: FileSystem,
+        path: str,
+        size: int,
+        shape: CreateOptions,
+        sources: Sequence[FileStatus],
+        *,
+        replace: bool,
     ) -> Iterator[Image]:
         """A new image, which reads as zeros, to be filled; it appears under its name when that is done."""
-        with building(files, path, token=self._token(), replace=replace) as storage:
+        with building(files, path, token=self._token(), replace=replace, sources=sources) as storage:
             image = create_image(storage, size=size, disk_id=self.new_id(), new_id=self.new_id, options=shape)
             yield image
             image.close()

@@ -61,6 +61,10 @@ class Unrecognised(FormatError):
     """The file carries the marks of no format, or of two: the caller has to say which it is."""
 
 
+class AnotherFormat(Unrecognised):
+    """The file looks like an image or archive of a kind that this engine does not read."""
+
+
 class HasChildren(Error):
     """The change would break other images, which have the file as their parent; nothing was changed."""
 

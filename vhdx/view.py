@@ -8,6 +8,7 @@ import io
 import os
 from typing import TYPE_CHECKING, NoReturn, Protocol
 
+from vhdx.arguments import whole
 from vhdx.storage.base import Buffer
 
 if TYPE_CHECKING:
@@ -88,7 +89,7 @@ class DiskFile(io.RawIOBase):
         bases = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self._disk.size}
         if whence not in bases:
             raise ValueError(f"{whence} is not a way to seek")
-        position = bases[whence] + offset
+        position = bases[whence] + whole("offset", offset)
         if position < 0:
             raise ValueError(f"there is nothing before the start of a disk ({position})")
         self._position = position

@@ -4,6 +4,7 @@ import random
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -20,6 +21,7 @@ from vhdx import (
     FormatError,
     ImageFormat,
     InUse,
+    LocalFileSystem,
     NativeEngine,
     ParentMismatch,
     ParentNotFound,
@@ -300,3 +302,56 @@ def test_many_threads(leaf: Path) -> None:
         expected = disk.read(0, disk.size)
     with vhdx.open(leaf) as disk:
         assert disk.read(0, disk.size) == expected
+
+
+# --- arguments that are no whole numbers -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("wrong", [1e9, 512.0, "512", b"512", None])
+def test_only_whole_numbers_are_sizes_and_offsets(wrong: object, tmp_path: Path) -> None:
+    """A TypeError that names the argument, before anything is made or changed."""
+    number: Any = wrong
+    path, files, engine = tmp_path / "a.vhdx", LocalFileSystem(tmp_path), NativeEngine()
+    vhdx.create(path, 8 * MIB)
+    before = path.read_bytes()
+    with vhdx.open(path, writable=True) as disk:
+        for call in (
+            lambda: disk.read(number, 1),
+            lambda: disk.read(0, number),
+            lambda: disk.readinto(number, bytearray(1)),
+            lambda: disk.write(number, b"x"),
+            lambda: disk.zero(number, 1),
+            lambda: disk.zero(0, number),
+            lambda: disk.discard(number, 1),
+            lambda: disk.discard(0, number),
+            lambda: list(disk.extents(number, 1)),
+            lambda: disk.file().seek(number),
+        ):
+            with pytest.raises(TypeError, match=r"offset|length"):
+                call()
+    calls = [lambda: engine.resize(files, "a.vhdx", number), lambda: engine.create(files, "b.vhdx", number)]
+    if wrong is not None:
+        calls += [
+            lambda: vhdx.create(tmp_path / "b.vhdx", number),
+            lambda: vhdx.create(tmp_path / "b.vhdx", number, parent=path),
+            lambda: engine.create_child(files, "b.vhdx", "a.vhdx", size=number),
+            lambda: engine.convert(files, "a.vhdx", files, "b.vhdx", size=number),
+            lambda: vhdx.create(tmp_path / "b.vhdx", MIB, options=vhdx.CreateOptions(block_size=number)),
+            lambda: list(vhdx.open(path).extents(0, number)),
+        ]
+    for act in calls:
+        with pytest.raises(TypeError, match=r"size|length"):
+            act()
+    assert path.read_bytes() == before
+    assert [one.name for one in tmp_path.iterdir()] == ["a.vhdx"]
+
+
+def test_numbers_of_other_libraries_are_whole(tmp_path: Path) -> None:
+    class Number:
+        def __index__(self) -> int:
+            return 4 * MIB
+
+    size: Any = Number()
+    vhdx.create(tmp_path / "a.vhdx", size, options=vhdx.CreateOptions(block_size=size))
+    with vhdx.open(tmp_path / "a.vhdx") as disk:
+        assert disk.size == disk.info.block_size == 4 * MIB

@@ -12,6 +12,7 @@ from tests.cli.running import Programs
 from tests.cli.test_create import advised_options_exist, info
 from tests.interop.tools import needs_qemu, qemu_img
 from tests.support.disks import MIB, pattern
+from vhdx.cli.changing.convert import azure_notes
 
 SIZE = 3 * MIB + 512
 FORMATS = ["raw", "vhd", "vhdx"]
@@ -115,11 +116,15 @@ def test_raw_has_to_be_said(name: str, looking: Programs, programs: Programs) ->
 # --- Azure -----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("size", "rounded"), [(SIZE, 4 * MIB), (4 * MIB, 4 * MIB), (512, MIB), (MIB + 512, 2 * MIB)])
+@pytest.mark.parametrize(
+    ("size", "rounded"),
+    [(512, 20 * MIB), (20 * MIB - 512, 20 * MIB), (20 * MIB, 20 * MIB), (20 * MIB + 512, 21 * MIB)],
+)
 def test_azure(size: int, rounded: int, disk: Programs) -> None:
-    """Fixed, whole MiB, and a footer that says so and nothing behind it."""
+    """Fixed, whole MiB and 20 at least, and a footer that says so and nothing behind it."""
     os.truncate(disk.here / "a.raw", size)
-    disk.img("convert", "a.raw", "b.vhd", "-f", "raw", "--azure")
+    said = disk.img("convert", "a.raw", "b.vhd", "-f", "raw", "--azure").out
+    assert ("20 of them at least" in said) == (size != rounded)
     content = (disk.here / "b.vhd").read_bytes()
     assert len(content) == rounded + 512
     footer = content[rounded:]
@@ -135,9 +140,25 @@ def test_azure(size: int, rounded: int, disk: Programs) -> None:
 @needs_qemu
 def test_azure_as_qemu_sees_it(disk: Programs) -> None:
     disk.img("convert", "a.raw", "b.vhd", "-f", "raw", "--azure")
-    assert f'"virtual-size": {4 * MIB}' in qemu_img("info", "-f", "vpc", "--output=json", disk.here / "b.vhd")
+    assert f'"virtual-size": {20 * MIB}' in qemu_img("info", "-f", "vpc", "--output=json", disk.here / "b.vhd")
     qemu_img("convert", "-f", "vpc", "-O", "raw", disk.here / "b.vhd", disk.here / "q.raw")
     assert (disk.here / "q.raw").read_bytes()[:SIZE] == (disk.here / "a.raw").read_bytes()
+
+
+def test_azure_takes_no_more_than_it_takes(disk: Programs) -> None:
+    """Its users are never sent to VHDX, which it refuses; of what Hyper-V does not open they are told."""
+    disk.img("create", "big.vhdx", str((32 << 40) + MIB))
+    said = disk.refused("convert", "big.vhdx", "b.vhd", "--azure")
+    assert f"larger than the {32 << 40} bytes that Azure takes" in said
+    assert "use VHDX" not in said
+    disk.img("create", "sectors.vhdx", "64M", "--sector-size", "4096")
+    assert "use VHDX" not in disk.refused("convert", "sectors.vhdx", "b.vhd", "--azure")
+    disk.img("create", "hyper-v.vhdx", "2041G")
+    assert "use VHDX" in disk.refused("convert", "hyper-v.vhdx", "b.vhd")
+    for gib, told in {2040: 0, 2041: 1, 4095: 1, 4096: 2, 32 << 10: 2, (32 << 10) + 1: 0}.items():
+        notes = list(azure_notes(gib << 30))
+        assert len(notes) == told
+        assert not told or "Hyper-V cannot open" in notes[0]
 
 
 @pytest.mark.parametrize("words", [["b.vhd", "--azure"], ["b", "--azure"], ["b.vhdx", "--azure", "-O", "vhd"]])

@@ -198,9 +198,10 @@ def test_a_stream_that_is_closed(name: str, code: int, stream: str, programs: Pr
 def test_a_full_output(programs: Programs) -> None:
     """What is full is said: not the disk with the image."""
     programs.bench.create("a.vhdx")
-    done = shell("vhdx-inspect info a.vhdx >/dev/full", programs)
-    assert done.returncode in (1, 6)
-    assert re.fullmatch(rb"vhdx-inspect: .*(output|stdout).*\n", done.stderr), done.stderr
+    for command in ("info", "check"):
+        done = shell(f"vhdx-inspect {command} a.vhdx >/dev/full", programs)
+        assert done.returncode in (1, 6)
+        assert re.fullmatch(rb"vhdx-inspect: standard output: .*\n", done.stderr), done.stderr
 
 
 def test_an_ascii_terminal(programs: Programs) -> None:

@@ -18,8 +18,8 @@ class FullFileSystem:
     def open(self, path: str, access: Access) -> "FullStorage":
         return FullStorage(self, self.inner.open(path, access))
 
-    def create(self, path: str) -> "FullStorage":
-        return FullStorage(self, self.inner.create(path))
+    def create(self, path: str, *, like: FileStatus | None = None, exact: bool = False) -> "FullStorage":
+        return FullStorage(self, self.inner.create(path, like=like, exact=exact))
 
     def rename(self, source: str, target: str, *, replace: bool) -> None:
         self.inner.rename(source, target, replace=replace)

@@ -1,9 +1,12 @@
 """New VHDs: laid out as Windows lays them out, the same in every run, and refused where the format cannot."""
 
+from dataclasses import replace
+from pathlib import Path
 from uuid import UUID
 
 import pytest
 
+import vhdx
 from tests.image.vhd_forge import chain_of, file_bytes, info_of, link_to, make, vhd_id
 from tests.support.disks import MIB, counting_ids, pattern
 from tests.support.memory import MemoryFileSystem
@@ -11,9 +14,13 @@ from vhdx.chain import Chain
 from vhdx.errors import Error
 from vhdx.extents import Presence
 from vhdx.format import vhd_footer, vhd_header, vhd_locator
+from vhdx.format.vhd_footer import VhdType
+from vhdx.format.vhd_geometry import LARGEST
 from vhdx.image.base import CreateOptions, DiskType, ImageFormat, ParentLink
+from vhdx.image.create import refuse_shape
 from vhdx.image.vhd_create import create_vhd
 from vhdx.parents import Layer
+from vhdx.storage.local import LocalFileSystem
 
 GIB = 1 << 30
 VHD = ImageFormat.VHD
@@ -128,10 +135,34 @@ def test_a_fixed_image_is_its_disk_and_a_footer() -> None:
 
 def test_an_image_for_azure_has_whole_mib() -> None:
     files = MemoryFileSystem()
-    make(files, 0, 5 * MIB - 512, options=CreateOptions(format=VHD, azure=True)).close()
-    assert len(file_bytes(files, "0.vhd")) == 5 * MIB + 512
-    info = info_of(files, "0.vhd")
-    assert (info.type, info.virtual_size) == (DiskType.FIXED, 5 * MIB)
+    for number, (size, whole) in enumerate({25 * MIB - 512: 25 * MIB, 512: 20 * MIB, 20 * MIB: 20 * MIB}.items()):
+        make(files, number, size, options=CreateOptions(format=VHD, azure=True)).close()
+        assert len(file_bytes(files, f"{number}.vhd")) == whole + 512
+        info = info_of(files, f"{number}.vhd")
+        assert (info.type, info.virtual_size) == (DiskType.FIXED, whole)
+
+
+def test_a_disk_that_only_azure_takes(tmp_path: Path) -> None:
+    """Up to 32 TiB, whose sizes the footer holds and whose geometry is the largest there is; read, checked, resized."""
+    files, size = LocalFileSystem(tmp_path), 3 << 40
+    azure = CreateOptions(format=VHD, azure=True)
+    refuse_shape("a", 32 << 40, azure, has_parent=False)
+    for refused, options in (((32 << 40) + MIB, azure), (size, replace(azure, azure=False, fixed=True))):
+        with pytest.raises(Error, match="larger than"):
+            refuse_shape("a", refused, options, has_parent=False)
+    footer = vhd_footer.new_footer(VhdType.FIXED, size, UUID(int=1), data_offset=vhd_footer.NO_OFFSET, stamp=0)
+    assert footer.geometry == LARGEST
+    with (tmp_path / "a.vhd").open("wb") as file:
+        file.seek(size)
+        file.write(vhd_footer.build(footer))
+    with vhdx.open(tmp_path / "a.vhd", writable=True) as disk:
+        disk.write(size - 512, b"\7" * 512)
+        assert disk.size == size
+        assert disk.read(size - 1024, 1024) == bytes(512) + b"\7" * 512
+    engine = vhdx.NativeEngine()
+    assert [one.code for one in engine.check(files, "a.vhd")] == ["vhd-disk-too-large"]
+    engine.resize(files, "a.vhd", size - (1 << 40), shrink=vhdx.Shrink.FORCE)
+    assert engine.info(files, "a.vhd").virtual_size == size - (1 << 40)
 
 
 @pytest.mark.parametrize(

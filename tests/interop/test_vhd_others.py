@@ -132,11 +132,11 @@ def test_an_image_for_azure(tmp_path: Path) -> None:
     """Fixed, whole MiB, one footer behind the disk; Azure looks at size, host and checksum."""
     files = LocalFileSystem(tmp_path)
     options = CreateOptions(format=ImageFormat.VHD, azure=True)
-    make(files, 0, 5 * MIB + 512, options=options).close()
+    make(files, 0, 25 * MIB + 512, options=options).close()
     data = file_bytes(files, "0.vhd")
-    assert len(data) == 6 * MIB + 512
+    assert len(data) == 26 * MIB + 512
     assert data[-512 + 36 : -512 + 40] == b"Wi2k"
-    same_as_raw(tmp_path / "0.vhd", bytes(6 * MIB))
+    same_as_raw(tmp_path / "0.vhd", bytes(26 * MIB))
 
 
 def their_content(paths: list[Path], block_size: int) -> bytes:

@@ -320,7 +320,7 @@ class MemoryFileSystem:
             raise InUse(f"{self.describe(path)}: in use")
         return MemoryStorage(file, self.describe(path), access, optional=self._optional)
 
-    def create(self, path: str) -> MemoryStorage:
+    def create(self, path: str, *, like: FileStatus | None = None, exact: bool = False) -> MemoryStorage:
         place = normal(path)
         if place in self._files:
             raise FileExistsError(errno.EEXIST, "the file exists", self.describe(path))

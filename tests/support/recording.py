@@ -125,9 +125,9 @@ class RecordingFileSystem:
     def open(self, path: str, access: Access) -> "RecordingStorage":
         return RecordingStorage(self.files.open(path, access), self._identity(path), self.events, self._lock)
 
-    def create(self, path: str) -> "RecordingStorage":
+    def create(self, path: str, *, like: FileStatus | None = None, exact: bool = False) -> "RecordingStorage":
         with self._lock:
-            inner = self.files.create(path)
+            inner = self.files.create(path, like=like, exact=exact)
             file = self._identity(path)
             self.events.append(Create(normal(path), file))
         return RecordingStorage(inner, file, self.events, self._lock)

@@ -35,8 +35,9 @@ def scan(view: Storage, region: Range) -> Iterator[tuple[int, int]]:
     """Every entry in the region that is not zero: (index, raw). Holes of the file are not read."""
     blank = bytes(PIECE)
     for piece in allocated(view, region.offset, region.length):
-        start = piece.offset // ENTRY_SIZE * ENTRY_SIZE
-        end = min(-(-piece.end // ENTRY_SIZE) * ENTRY_SIZE, region.end)
+        # A damaged region may begin anywhere, and its entries with it.
+        start = piece.offset - (piece.offset - region.offset) % ENTRY_SIZE
+        end = min(piece.end + (region.offset - piece.end) % ENTRY_SIZE, region.end)
         for at, data in pieces(view, Range(start, end - start)):
             if data == blank[: len(data)]:
                 continue

@@ -178,7 +178,7 @@ _BY_CODE: dict[str, str] = {
     "vhd-footer-type": _UNKNOWN,
     "vhd-fixed-data-offset": _NOTHING,
     "vhd-original-size": "Nothing has to be done here; for programs that go by it (libvhdi) use vhdx-img convert.",
-    "vhd-disk-too-large": "Windows refuses the disk: before it goes there use vhdx-img convert -O vhdx.",
+    "vhd-disk-too-large": "Windows refuses the disk (Azure takes a fixed one); for it use vhdx-img convert -O vhdx.",
     "vhd-fixed-file-short": _TRUNCATED,
     "vhd-fixed-file-long": "Look whether something was appended to the file; the disk itself is whole.",
     "vhd-size-by-geometry": "Compare the size with what the other program says before it writes to the disk.",

@@ -1,8 +1,13 @@
 """How a command ends: the exit code for each kind of failure, and the one line that says why."""
 
 import errno
+from collections.abc import Collection
 from enum import IntEnum
+from traceback import walk_tb
 
+import click
+
+from vhdx.cli.hints import hint, offered
 from vhdx.cli.plain import escaped
 from vhdx.errors import (
     Cancelled,
@@ -12,9 +17,6 @@ from vhdx.errors import (
     OutOfSpace,
     ParentMismatch,
     ParentNotFound,
-    UnequalSizes,
-    Unrecognised,
-    WouldLoseData,
 )
 
 
@@ -47,16 +49,9 @@ _CODES: list[tuple[type[BaseException], Exit]] = [
     (PermissionError, Exit.NOT_ALLOWED),
     (OSError, Exit.FAILED),
     (ModuleNotFoundError, Exit.FAILED),  # an extra of the package that is not installed
+    (MemoryError, Exit.FAILED),
 ]
 """Kinds before what they are kinds of."""
-_HINTS: list[tuple[type[BaseException], str]] = [
-    (Unrecognised, "-f raw, -f vhd or -f vhdx says which it is"),
-    (ParentNotFound, "--parents-in DIR says where else to look, vhdx-img relink CHILD PARENT records another file"),
-    (ParentMismatch, "vhdx-img relink CHILD PARENT does that"),
-    (WouldLoseData, "--shrink cuts off what reads as zeros, --shrink --force whatever is there"),
-    (UnequalSizes, "--any-size does it all the same, and a VHDX may have any size"),
-    (FileExistsError, "nothing was changed; give another name, or --force to replace it"),
-]
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
@@ -76,12 +71,32 @@ def exit_code(error: BaseException) -> Exit | None:
     return next((code for kind, code in _CODES if isinstance(error, kind)), None)
 
 
-def reason(error: BaseException) -> str:
-    """One line that says what is wrong, in the order file, place, remedy."""
+def _needed_by(error: BaseException) -> str:
+    """The innermost function of this package that was running when *error* was raised."""
+    found = "the command"
+    for frame, _ in walk_tb(error.__traceback__):
+        module = frame.f_globals.get("__name__", "")
+        if module.startswith("vhdx."):
+            found = f"{module}.{frame.f_code.co_qualname}"
+    return found
+
+
+def reason(error: BaseException, options: Collection[str] | None = None) -> str:
+    """One line that says what is wrong, in the order file, place, remedy.
+
+    *options* are those that a remedy may name, as `offered` has them; those of the running command unless given.
+    """
     if isinstance(error, OSError) and error.strerror:
         files = [str(name) for name in (error.filename, error.filename2) if name is not None]
         text = f"{' -> '.join(files)}: {error.strerror}" if files else error.strerror
+        if not files and error.errno in _FULL:
+            text = f"standard output: {text}"
+    elif isinstance(error, MemoryError):
+        text = f"out of memory in {_needed_by(error)}; let it have more (ulimit -v, the limit of the container)"
     else:
         text = str(error) or type(error).__name__
-    text += next((f"; {hint}" for kind, hint in _HINTS if isinstance(error, kind)), "")
-    return escaped(text)
+    if options is None:
+        context = click.get_current_context(silent=True)
+        options = offered(context.command) if context is not None else ()
+    remedy = hint(error, options)
+    return escaped(f"{text}; {remedy}" if remedy else text)

@@ -1,4 +1,4 @@
-"""``vhdx-inspect``: looking into images. Nothing is ever written, not even a log that waits to be replayed."""
+"""``vhdx-inspect``: looking into images. None is ever written, not even a log that waits to be replayed."""
 
 from typing import NoReturn
 
@@ -8,7 +8,7 @@ COMMANDS = ("info", "chain", "map", "check", "dump", "hash", "compare", "read", 
 
 program = Program(
     "vhdx-inspect",
-    "Look into VHD and VHDX images, in files and on SMB shares. Nothing is ever written.\n\n"
+    "Look into VHD and VHDX images, in files and on SMB shares. No image is ever written.\n\n"
     "IMAGE is a path, smb://[domain;user@]host[:port]/share/path, or \\\\host\\share\\path.",
     {name: f"vhdx.cli.looking.{name}" for name in COMMANDS},
 )

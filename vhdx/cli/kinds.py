@@ -8,16 +8,25 @@ from click.shell_completion import CompletionItem
 from vhdx.image.base import ImageFormat
 
 _SIZE = re.compile(r"([0-9]+)(?:([KMGT])(?:iB)?)?")
+_HEXADECIMAL = re.compile(r"0[xX]0*([0-9A-Fa-f]+)")
 _SCALE = {"": 0, "K": 10, "M": 20, "G": 30, "T": 40}
 _MOST = 1 << 63
 
 
 def parse_size(text: str) -> int:
-    """Bytes, plain or with K, M, G, T (optionally followed by iB), powers of 1024. Raises ValueError."""
-    found = _SIZE.fullmatch(text)
-    if found is None:
-        raise ValueError(f"{text!r} is not a size; write bytes, or a number with K, M, G or T (KiB, MiB, GiB, TiB)")
-    size = int(found[1]) << _SCALE[found[2] or ""] if len(found[1]) < 20 else _MOST
+    """Bytes, plain, with K, M, G, T (optionally followed by iB), powers of 1024, or in hexadecimal after 0x.
+
+    Raises ValueError.
+    """
+    if hexadecimal := _HEXADECIMAL.fullmatch(text):
+        size = int(hexadecimal[1], 16) if len(hexadecimal[1]) <= 16 else _MOST
+    elif found := _SIZE.fullmatch(text):
+        size = int(found[1]) << _SCALE[found[2] or ""] if len(found[1]) < 20 else _MOST
+    else:
+        raise ValueError(
+            f"{text!r} is not a size; write bytes (0x before hexadecimal), or a number with K, M, G or T (KiB, MiB, "
+            f"GiB, TiB)"
+        )
     if size >= _MOST:
         raise ValueError(f"{text} is more than any disk has")
     return size

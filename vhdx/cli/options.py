@@ -8,7 +8,7 @@ import click
 from vhdx.cli.account import Account
 from vhdx.cli.exits import Exit, Stop, reason
 from vhdx.cli.kinds import FORMAT, directory_names, file_names
-from vhdx.cli.program import CONTEXT, debug_option
+from vhdx.cli.program import CONTEXT, debug_option, note_options
 from vhdx.cli.reach import Reach
 from vhdx.errors import HasChildren
 
@@ -37,6 +37,7 @@ def _reaching(function: Callable[..., Any]) -> Callable[..., Any]:
         parents_in: tuple[str, ...],
         **own: Any,  # click hands over what the decorators of *function* declare
     ) -> Any:
+        note_options()
         with Reach(Account(auth_file, kerberos), smb_encrypt, parents_in) as reach:
             try:
                 return function(reach, **own)
@@ -88,6 +89,7 @@ force_option = click.option("--force", is_flag=True, help="Replace a file of tha
 any_size_option = click.option(
     "--any-size", is_flag=True, help="A VHD may have another size than its parent. Windows refuses to open it then."
 )
+replace_option = click.option("--force", is_flag=True, help="Replace a file of that name, unless it is an image.")
 orphan_option = click.option(
     "--orphan", is_flag=True, help="Go on although other images have it as their parent. They become unreadable."
 )

@@ -13,14 +13,24 @@ def escaped(text: str) -> str:
 
 
 def size_text(size: int) -> str:
-    """A number of bytes in the largest unit that it fills: ``1.5 GiB``, and ``513 bytes``."""
+    """A number of bytes in the largest unit that it fills: ``513 bytes``, ``1.5 GiB``.
+
+    What is rounded shows it by a fraction of all its digits: 1 byte more than 1 MiB is ``1.000 MiB``, than 1000 MiB
+    ``1000.0 MiB``. Anything else is exact.
+    """
     if size < 1024:
         return f"{size} bytes" if size != 1 else "1 byte"
-    unit = min((size.bit_length() - 1) // 10, len(_UNITS) - 1)
-    whole = size / (1 << 10 * unit)
-    if round(whole) == 1024 and unit + 1 < len(_UNITS):
-        return f"1 {_UNITS[unit + 1]}"
-    return f"{whole:.4g} {_UNITS[unit]}" if whole < 1000 else f"{whole:.0f} {_UNITS[unit]}"
+    number = min((size.bit_length() - 1) // 10, len(_UNITS) - 1)
+    unit = 1 << 10 * number
+    places = max(4 - len(str(size // unit)), 1)
+    scaled, rest = divmod(size * 10**places, unit)
+    if 2 * rest >= unit:
+        scaled += 1
+    whole, part = divmod(scaled, 10**places)
+    digits = f"{part:0{places}}"
+    if not rest:
+        digits = digits.rstrip("0")
+    return f"{whole}{'.' if digits else ''}{digits} {_UNITS[number]}"
 
 
 def exact_size(size: int) -> str:

@@ -3,16 +3,17 @@
 import os
 import sys
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from importlib import import_module
 from io import TextIOWrapper
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import click
 from click.utils import PacifyFlushWrapper
 
 from vhdx.cli.exits import Exit, Stop, exit_code, reason
+from vhdx.cli.hints import offered
 from vhdx.cli.plain import escaped
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
@@ -55,10 +56,16 @@ def _debug(ctx: click.Context, _: click.Parameter, value: bool) -> None:  # noqa
         ctx.find_root().ensure_object(dict)["debug"] = True
 
 
+def note_options() -> None:
+    """Keep what the running command offers for the line that says how it ended, when its context is gone."""
+    context = click.get_current_context()
+    context.find_root().ensure_object(dict)["options"] = offered(context.command)
+
+
 def run(program: click.Group, arguments: Sequence[str] | None = None) -> NoReturn:
     """Run *program* with the arguments of the process, and end the process."""
     _provide_streams()
-    state: dict[str, bool] = {"debug": bool(os.environ.get(_DEBUG_VARIABLE))}
+    state: dict[str, Any] = {"debug": bool(os.environ.get(_DEBUG_VARIABLE))}
     code = _run(program, arguments, state)
     try:
         sys.stdout.flush()
@@ -82,7 +89,7 @@ def _provide_streams() -> None:
             stream.reconfigure(errors="backslashreplace")
 
 
-def _run(program: click.Group, arguments: Sequence[str] | None, state: dict[str, bool]) -> int:
+def _run(program: click.Group, arguments: Sequence[str] | None, state: dict[str, Any]) -> int:
     name = program.name or ""
     try:
         result = program.main(arguments, prog_name=name, standalone_mode=False, obj=state)
@@ -91,7 +98,7 @@ def _run(program: click.Group, arguments: Sequence[str] | None, state: dict[str,
         # Click ends so when nobody reads any more, and after it completed words for a shell.
         return Exit.PIPE if type(sys.stdout) is PacifyFlushWrapper else int(error.code or 0)
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001  nobody is to be left with a traceback
-        code, text = _ending(error, name)
+        code, text = _ending(error, name, state.get("options", ()))
         if code is not Exit.USAGE and not isinstance(error, Stop) and state.get("debug"):
             traceback.print_exception(error)
         if text:
@@ -99,7 +106,7 @@ def _run(program: click.Group, arguments: Sequence[str] | None, state: dict[str,
         return code
 
 
-def _ending(error: BaseException, name: str) -> tuple[int, str]:
+def _ending(error: BaseException, name: str, options: Collection[str] = ()) -> tuple[int, str]:
     """The exit code for what ended a command, and what is said of it."""
     match error:
         case click.UsageError():
@@ -110,9 +117,7 @@ def _ending(error: BaseException, name: str) -> tuple[int, str]:
             return Exit.INTERRUPTED, "stopped"
         case BrokenPipeError(filename=None):
             return Exit.PIPE, ""
-    code, text = exit_code(error), reason(error)
-    if code is Exit.NO_SPACE and isinstance(error, OSError) and error.filename is None:
-        text = f"standard output: {text}"
+    code, text = exit_code(error), reason(error, options)
     if code is None:
         kind = type(error).__name__
         return Exit.BUG, f"{kind}: {text}; this is a bug of {name}, please report it with what --debug prints"

@@ -23,6 +23,8 @@ OLD_SIZE = 511
 NO_OFFSET = (1 << 64) - 1
 LARGEST_DISK = 2040 << 30
 """What Windows takes."""
+LARGEST_AZURE = 32 << 40
+"""What Azure takes as a fixed disk, for data; the field for the size would hold more."""
 
 _SECTION = "VHD 1.0 footer"
 _CHECKSUM = 64

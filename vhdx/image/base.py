@@ -7,6 +7,7 @@ from enum import Enum, StrEnum
 from typing import Protocol
 from uuid import UUID
 
+from vhdx.arguments import whole
 from vhdx.errors import FormatError
 from vhdx.extents import Extent, Presence, Range
 from vhdx.storage.base import Storage
@@ -93,7 +94,7 @@ class CreateOptions:
 
     *fixed* allocates the whole disk. A *block_size* of None leaves the choice to the format: 32 MiB for VHDX, 2 MiB
     with a parent and for VHD. A *logical_sector_size* of None is that of the source or parent, else 512. *azure* makes
-    a VHD as Azure takes it: fixed, the size rounded up to whole MiB.
+    a VHD as Azure takes it: fixed, the size rounded up to whole MiB and 20 of them at least, up to 32 TiB.
     """
 
     format: ImageFormat = ImageFormat.VHDX
@@ -104,6 +105,13 @@ class CreateOptions:
     physical_sector_size: int = 4096
     log_length: int = MIB
     creator: str = "python-vhdx"
+
+    def __post_init__(self) -> None:
+        """Raises TypeError for a size that is no whole number."""
+        for name in ("block_size", "logical_sector_size", "physical_sector_size", "log_length"):
+            value = getattr(self, name)
+            if value is not None:
+                object.__setattr__(self, name, whole(name, value))
 
 
 class Image(Protocol):

@@ -6,16 +6,14 @@ from vhdx.errors import Error
 from vhdx.image import vhd_create, vhdx_create
 from vhdx.image.base import CreateOptions, Image, ImageFormat, NewId, ParentLink
 from vhdx.image.raw import create_raw
-from vhdx.image.vhd_create import create_vhd
+from vhdx.image.vhd_create import azure_size, create_vhd
 from vhdx.image.vhdx_create import create_vhdx
 from vhdx.storage.base import Storage
 
-_MIB = 1 << 20
-
 
 def whole_size(size: int, options: CreateOptions) -> int:
-    """The size that a disk of *size* bytes gets: Azure takes whole MiB only."""
-    return -(-size // _MIB) * _MIB if options.azure else size
+    """The size that a disk of *size* bytes gets: Azure takes whole MiB only, and 20 of them at least."""
+    return azure_size(size) if options.azure else size
 
 
 def refuse_shape(name: str, size: int, options: CreateOptions, *, has_parent: bool) -> None:

@@ -4,8 +4,9 @@ Bytes that are not recognised are an error, never "probably raw": a guest can wr
 same reason a file that carries the marks of two formats is opened only when the caller says which of them it is.
 """
 
-from vhdx.errors import Unrecognised
+from vhdx.errors import AnotherFormat, Unrecognised
 from vhdx.image.base import Image, ImageFormat, NewId
+from vhdx.image.foreign import foreign
 from vhdx.image.marks import is_vhd, is_vhdx
 from vhdx.storage.base import Storage
 
@@ -37,12 +38,19 @@ def open_image(storage: Storage, *, new_id: NewId, format: ImageFormat | None = 
 
 
 def recognise(storage: Storage) -> ImageFormat:
-    """The format whose marks the file carries; never raw. Raises Unrecognised for none or two."""
+    """The format whose marks the file carries; never raw. Raises Unrecognised for none or two.
+
+    AnotherFormat, where the file is known for something else, says what to do with it.
+    """
     marks = [is_vhdx(storage), is_vhd(storage)]
     if all(marks):
         reason = "it carries the marks of a VHDX and of a VHD, of which a guest may have written one; say which it is"
         raise Unrecognised("file", None, reason, file=storage.name)
     if not any(marks):
+        found = foreign(storage)
+        if found is not None:
+            reason = f"neither a VHDX nor a VHD: it is {found.name}; {found.remedy}"
+            raise AnotherFormat("file identifier", 0, reason, "2.2.1", file=storage.name)
         reason = "neither a VHDX nor a VHD; if it is a raw disk, say so"
         raise Unrecognised("file identifier", 0, reason, "2.2.1", file=storage.name)
     return ImageFormat.VHDX if marks[0] else ImageFormat.VHD

@@ -10,7 +10,7 @@ from vhdx.errors import Error
 from vhdx.extents import Range
 from vhdx.format import vhd_footer, vhd_header
 from vhdx.format.vhd_bat import VhdLayout
-from vhdx.format.vhd_footer import NO_OFFSET, SIZE, Footer, VhdType
+from vhdx.format.vhd_footer import LARGEST_AZURE, LARGEST_DISK, NO_OFFSET, SIZE, Footer, VhdType
 from vhdx.format.vhd_header import HEADER, HOME, DynamicHeader
 from vhdx.format.vhd_locator import ABSOLUTE, RELATIVE
 from vhdx.image.base import CreateOptions, NewId, ParentLink
@@ -28,6 +28,8 @@ from vhdx.storage.base import Storage
 
 MIB = 1 << 20
 _BLOCK = 2 * MIB
+_AZURE_LEAST = 20
+"""MiB of the smallest disk that Azure takes."""
 _TABLE = HOME + HEADER.size
 _FIRST_LOCATOR = 4096
 _ROOMS = {ABSOLUTE: 4096, RELATIVE: 65536}
@@ -52,7 +54,7 @@ def create_vhd(
     options = options or CreateOptions()
     fixed = options.fixed or options.azure
     if options.azure:
-        size = -(-size // MIB) * MIB
+        size = azure_size(size)
     reason = fault(size, options, has_parent=parent is not None)
     if reason:
         raise Error(f"{storage.name}: {reason}")
@@ -67,14 +69,24 @@ def create_vhd(
     return _lay_out(storage, footer, VhdLayout(size, options.block_size or _BLOCK, parent is not None), parent)
 
 
+def azure_size(size: int) -> int:
+    """The size that a disk of *size* bytes gets for Azure, which takes whole MiB, and 20 of them at least."""
+    return max(-(-size // MIB), _AZURE_LEAST) * MIB if size > 0 else size
+
+
 def fault(size: int, options: CreateOptions, *, has_parent: bool) -> str:
     """Why there cannot be such an image; empty when there can."""
     block_size = _BLOCK if options.block_size is None else options.block_size
+    if options.azure and options.logical_sector_size not in (None, 512):
+        return f"Azure takes disks with sectors of 512 bytes, not of {options.logical_sector_size}"
+    if options.azure and size > LARGEST_AZURE:
+        return f"a disk of {size} bytes is larger than the {LARGEST_AZURE} bytes that Azure takes"
     if options.logical_sector_size not in (None, 512):
         return f"a VHD has sectors of 512 bytes, not of {options.logical_sector_size}; use VHDX"
     if options.fixed or options.azure:
-        return size_fault(size, None) or ("a fixed image cannot have a parent" if has_parent else "")
-    return size_fault(size, block_size) or vhd_header.block_size_fault(block_size)
+        largest = LARGEST_AZURE if options.azure else LARGEST_DISK
+        return size_fault(size, None, largest=largest) or ("a fixed image cannot have a parent" if has_parent else "")
+    return vhd_header.block_size_fault(block_size) or size_fault(size, block_size)
 
 
 def _lay_out(storage: Storage, footer: Footer, layout: VhdLayout, parent: ParentLink | None) -> VhdImage:

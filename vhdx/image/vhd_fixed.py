@@ -14,7 +14,7 @@ from vhdx.errors import Error, OutOfSpace, Poisoned, ReadOnly
 from vhdx.extents import Extent, Presence, Range, coalesce
 from vhdx.format import vhd_footer
 from vhdx.format.vhd_bat import SECTOR
-from vhdx.format.vhd_footer import SIZE, Footer
+from vhdx.format.vhd_footer import LARGEST_AZURE, LARGEST_DISK, SIZE, Footer
 from vhdx.image.base import ALLOCATE_LIMIT, DiskType, ImageInfo, ParentLink, Progress
 from vhdx.image.vhd import check_range, describe
 from vhdx.image.vhd_resizing import resized, size_fault
@@ -154,7 +154,9 @@ class VhdFixedImage:
 
         Raises Error for a size that cannot be; OutOfSpace, growing, with the old size in force as before the call.
         """
-        reason = size_fault(size, None)
+        # Larger than Windows takes is what was made for Azure, and it stays so.
+        largest = LARGEST_AZURE if self.virtual_size > LARGEST_DISK else LARGEST_DISK
+        reason = size_fault(size, None, largest=largest)
         if reason:
             raise Error(f"{self._storage.name}: {reason}")
         if size == self.virtual_size:

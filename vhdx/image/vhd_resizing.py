@@ -30,12 +30,16 @@ from vhdx.storage.base import Move
 _PIECE = 1 << 20
 
 
-def size_fault(size: int, block_size: int | None) -> str:
-    """What is wrong with a disk of *size* bytes; empty when nothing is. *block_size* is None for a fixed one."""
+def size_fault(size: int, block_size: int | None, *, largest: int = LARGEST_DISK) -> str:
+    """What is wrong with a disk of *size* bytes; empty when nothing is. *block_size* is None for a fixed one.
+
+    Up to *largest* bytes are taken: more than Windows takes only for Azure.
+    """
     if size <= 0 or size % SECTOR:
         return f"a disk of {size} bytes is not whole sectors of {SECTOR}"
-    if size > LARGEST_DISK:
-        return f"a disk of {size} bytes is larger than the {LARGEST_DISK} bytes of a VHD; use VHDX"
+    if size > largest:
+        advice = "; use VHDX" if largest == LARGEST_DISK else ""
+        return f"a disk of {size} bytes is larger than the {largest} bytes of a VHD{advice}"
     if block_size is not None and -(-size // block_size) > MOST_BLOCKS:
         return f"a disk of {size} bytes has too many blocks of {block_size}; make them larger"
     return ""

@@ -22,6 +22,7 @@ from vhdx.storage.undo import (
     HEADER_CHECKSUM,
     HEADER_SIZE,
     IN_FLIGHT,
+    MARK,
     PIECE,
     RECORD,
     RECORD_CHECKSUM,
@@ -35,6 +36,8 @@ from vhdx.storage.undo import (
     fingerprint,
 )
 
+LARGEST = (1 << 63) - 1
+"""Bytes of a file that any system takes."""
 _SECTOR = 512
 _BATCH = 16
 
@@ -67,11 +70,14 @@ class Undo:
         head = pread(storage, 0, min(size, HEADER_SIZE))
         if not head.strip(b"\0") and size <= HEADER_SIZE:
             return None
-        if size < HEADER_SIZE or head[:8] != b"vhdxundo" or not checksum.is_sealed(head, field=HEADER_CHECKSUM):
+        if size < HEADER_SIZE or not head.startswith(MARK) or not checksum.is_sealed(head, field=HEADER_CHECKSUM):
             raise FormatError(HEADER.structure, 0, "this is not an undo file, or it is damaged", file=storage.name)
         header = HEADER.parse(head, 0)
         if header.version != VERSION:
             reason = f"version {header.version} is not known; use newer software"
+            raise FormatError(HEADER.structure, 0, reason, file=storage.name)
+        if header.original_size > LARGEST:
+            reason = f"no file has the {header.original_size} bytes that it was made for"
             raise FormatError(HEADER.structure, 0, reason, file=storage.name)
         found: dict[bytes, list[_Saved]] = {WAS: [], THEN: [], SIZE: []}
         for record, at in _whole_records(storage, size):
@@ -177,7 +183,7 @@ def _whole_records(storage: Storage, size: int) -> Iterator[tuple[UndoRecord, in
 
 def _verify_record(record: UndoRecord, at: int, original_size: int, name: str) -> None:
     """Raises FormatError for one that was never written like this: nobody may put back what it says."""
-    end = {WAS: original_size, THEN: HEAD}.get(record.kind)
-    if record.stored not in (0, record.length) or (end is not None and record.offset + record.length > end):
+    end = {WAS: original_size, THEN: HEAD}.get(record.kind, LARGEST)
+    if record.stored not in (0, record.length) or record.offset + record.length > end:
         reason = f"{record.length} bytes at {record.offset} cannot have been saved from a file of {original_size}"
         raise FormatError(RECORD.structure, at, reason, file=name)

@@ -18,7 +18,7 @@ from vhdx.repair.undo_file import Undo
 from vhdx.repair.vhd_front import find_vhd
 from vhdx.repair.vhdx_front import find_front
 from vhdx.repair.vhdx_table import find_table
-from vhdx.storage.base import Access, FileSystem, Storage
+from vhdx.storage.base import Access, FileStatus, FileSystem, Storage
 from vhdx.storage.undo import UndoStorage
 
 _MOST_FIXES = 64
@@ -68,7 +68,7 @@ def repair(
         if not _plan(storage, case):
             return []
         done = []
-        with _guarded(storage, files, undo) as guarded:
+        with _guarded(storage, files, undo, files.stat(path)) as guarded:
             for fix in _fixes(guarded, case):
                 done.append(fix)
                 if on_fix is not None:
@@ -90,9 +90,9 @@ def undo(files: FileSystem, path: str, undo: str) -> None:
 
 
 @contextmanager
-def _guarded(storage: Storage, files: FileSystem, undo: str) -> Iterator[UndoStorage]:
-    """*storage*, every change of which is saved in the new file *undo* first."""
-    with closing(files.create(undo)) as saved:
+def _guarded(storage: Storage, files: FileSystem, undo: str, like: FileStatus) -> Iterator[UndoStorage]:
+    """*storage*, every change of which is saved first in the new file *undo*, which nobody else may read either."""
+    with closing(files.create(undo, like=like)) as saved:
         try:
             guarded = UndoStorage(storage, saved)
             files.sync_directory(posixpath.dirname(undo))

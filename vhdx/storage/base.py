@@ -109,6 +109,8 @@ class FileStatus:
     size: int
     allocated: int
     modified: float  # seconds since 1970-01-01 UTC
+    mode: int | None = None  # permission bits; None where the file system has none that a program could set
+    owner: tuple[int, int] | None = None  # numbers of the user and the group
 
 
 class Space(NamedTuple):
@@ -124,8 +126,12 @@ class FileSystem(Protocol):
     def open(self, path: str, access: Access) -> Storage:
         """Open an existing regular file. Raises FileNotFoundError, PermissionError, InUse."""
 
-    def create(self, path: str) -> Storage:
-        """Make an empty file and open it with Access.WRITE. Raises FileExistsError."""
+    def create(self, path: str, *, like: FileStatus | None = None, exact: bool = False) -> Storage:
+        """Make an empty file and open it with Access.WRITE. Raises FileExistsError.
+
+        Nobody but its owner may do more with it, at any moment, than with the file *like*; with *exact*, where it is
+        to take the place of that file, it has the same permissions. On a share the server decides.
+        """
 
     def rename(self, source: str, target: str, *, replace: bool) -> None:
         """Give a file another name in one atomic step. Raises FileExistsError when it may not replace, InUse."""

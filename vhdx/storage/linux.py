@@ -39,7 +39,7 @@ _CANNOT = frozenset({errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS, errno.EINVAL
 
 def punch_hole(fd: int, offset: int, length: int) -> None:
     """Make a range read as zeros and give its space back; the file's size stays. Raises Unsupported."""
-    _call(_FALLOCATE, fd, _KEEP_SIZE | _PUNCH_HOLE, ctypes.c_int64(offset), ctypes.c_int64(length))
+    _call(_FALLOCATE, fd, _KEEP_SIZE | _PUNCH_HOLE, *_range(offset, length))
 
 
 def allocate(fd: int, offset: int, length: int) -> None:
@@ -47,7 +47,13 @@ def allocate(fd: int, offset: int, length: int) -> None:
 
     Not posix_fallocate: where the file system cannot, the C library would imitate it by writing to every block.
     """
-    _call(_FALLOCATE, fd, 0, ctypes.c_int64(offset), ctypes.c_int64(length))
+    _call(_FALLOCATE, fd, 0, *_range(offset, length))
+
+
+def _range(offset: int, length: int) -> tuple[ctypes.c_int64, ctypes.c_int64]:
+    if offset + length >= 1 << 63:
+        raise OverflowError(f"no file has a byte at {offset + length}")
+    return ctypes.c_int64(offset), ctypes.c_int64(length)
 
 
 def rename_no_replace(source: Path, target: Path) -> None:

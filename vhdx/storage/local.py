@@ -10,15 +10,17 @@ import errno
 import os
 import stat
 import sys
+import threading
 import time
 import weakref
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 
 from vhdx.errors import Error, FormatError, OutOfSpace, ReadOnly
 from vhdx.extents import Range
-from vhdx.storage import linux, locking, ownership
+from vhdx.storage import linux, locking, ntfs, ownership, permissions
 from vhdx.storage.base import Access, Buffer, FileStatus, Move, Space, Storage, Unsupported
 
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
@@ -46,17 +48,22 @@ def _failures(name: str) -> Iterator[None]:
         yield
     except OSError as error:
         raise _failure(error, name) from error
+    except OverflowError as error:
+        raise _failure(OSError(errno.EFBIG, os.strerror(errno.EFBIG)), name) from error
 
 
 class LocalStorage:
     """One open file of this machine, for the process that opened it; closed by itself when it is dropped."""
 
-    def __init__(self, fd: int, name: str, *, writable: bool) -> None:
+    def __init__(self, fd: int, name: str, *, writable: bool, solid: bool = False) -> None:
+        """*solid*: the file must not get holes, since its file system marks files that have some."""
         self._fd = fd
         self._name = name
         self._writable = writable
         self._opener = os.getpid()
         self._unclosed = ownership.unless_closed(self, name, partial(_give_back, fd), waits=False)
+        self._solid = solid
+        self._growing: contextlib.AbstractContextManager[object] = threading.Lock() if solid else nullcontext()
 
     @property
     def name(self) -> str:
@@ -105,16 +112,36 @@ class LocalStorage:
     def write(self, pieces: Sequence[tuple[int, Buffer]]) -> None:
         self._check_writable()
         try:
+            if self._solid:
+                self._write_solid(pieces)
+                return
             for offset, buffers in _runs(pieces):
                 self._write_run(offset, buffers)
         except OSError as error:
             raise self._failed(error) from error
+
+    def _write_solid(self, pieces: Sequence[tuple[int, Buffer]]) -> None:
+        with self._growing:
+            for offset, buffers in _runs(pieces):
+                self._fill_up_to(offset)
+                self._write_run(offset, buffers)
 
     def _write_run(self, offset: int, buffers: list[memoryview]) -> None:
         while buffers:
             done = os.pwritev(self._fd, buffers, offset)
             offset += done
             buffers = _rest(buffers, done)
+
+    def _fill_up_to(self, offset: int) -> None:
+        """Where there must be no holes, nothing is put behind the end of the file before zeros lead there."""
+        size = os.fstat(self._fd).st_size if self._solid else offset
+        if offset > size:
+            try:
+                ntfs.fill(self._fd, size, offset)
+            except OSError:
+                with contextlib.suppress(OSError):
+                    os.ftruncate(self._fd, size)
+                raise
 
     def copy(self, source: Storage, moves: Sequence[Move]) -> None:
         self._check_writable()
@@ -123,13 +150,18 @@ class LocalStorage:
             raise Unsupported("only files of this machine are copied inside the kernel")
         origin._check_open()
         try:
-            for move in moves:
-                self._copy_move(origin, move)
+            with self._growing:
+                for move in moves:
+                    if move.length:
+                        self._fill_up_to(move.target_offset)
+                    self._copy_move(origin, move)
         except OSError as error:
             origin._check_open()
             if error.errno in _NO_COPY:
                 raise Unsupported(error.strerror) from error
             raise self._failed(error) from error
+        except OverflowError as error:  # what no file has is told by who reads or writes it
+            raise Unsupported(str(error)) from error
 
     def _copy_move(self, origin: "LocalStorage", move: Move) -> None:
         start, target, length = move
@@ -144,6 +176,7 @@ class LocalStorage:
 
     def zero(self, ranges: Sequence[tuple[int, int]]) -> None:
         self._check_writable()
+        self._check_may_have_holes()
         with self._working():
             for offset, length in ranges:
                 if length:
@@ -151,6 +184,7 @@ class LocalStorage:
 
     def reserve(self, ranges: Sequence[tuple[int, int]]) -> None:
         self._check_writable()
+        self._check_may_have_holes()
         with self._working():
             for offset, length in ranges:
                 if length:
@@ -176,6 +210,8 @@ class LocalStorage:
     def _seek(self, offset: int, whence: int) -> int | None:
         try:
             place = os.lseek(self._fd, offset, whence)
+        except OverflowError:
+            return None
         except OSError as error:
             self._check_open()
             if error.errno == errno.ENXIO:
@@ -196,7 +232,8 @@ class LocalStorage:
 
     def truncate(self, size: int) -> None:
         self._check_writable()
-        with self._working():
+        with self._working(), self._growing:
+            self._fill_up_to(size)
             os.ftruncate(self._fd, size)
 
     def close(self) -> None:
@@ -211,6 +248,10 @@ class LocalStorage:
     def _check_open(self) -> None:
         if self._opener != os.getpid():
             raise ownership.refusal(self._name, self._opener)
+
+    def _check_may_have_holes(self) -> None:
+        if self._solid:
+            raise Unsupported(f"{self._name}: only zeros that are written leave no hole")
 
     def _check_writable(self) -> None:
         if self._opener != os.getpid():
@@ -299,21 +340,24 @@ class LocalFileSystem:
             fd = _claimed(place, access)
             with _closed_on_error(fd):
                 if access is Access.INSPECT or _still_named(fd, place):
-                    return LocalStorage(fd, str(place), writable=access is Access.WRITE)
+                    return _storage(fd, str(place), writable=access is Access.WRITE)
             # Another file took the name between opening and locking; what we locked is no longer *path*.
             _give_back(fd)
         raise locking.in_use(str(place))
 
-    def create(self, path: str) -> Storage:
+    def create(self, path: str, *, like: FileStatus | None = None, exact: bool = False) -> Storage:
         place = self._place(path)
         with _failures(str(place)):
-            fd = os.open(place, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+            mode = permissions.first_mode(like, place.parent.stat(), exact=exact)
+            fd = os.open(place, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
         with _closed_on_error(fd):
+            if like is not None and exact:
+                permissions.take_over(fd, like)
             _claim(fd, Access.WRITE, place)
             # Whoever saw the name before the lock was there may have taken it away again.
             if not _still_named(fd, place):
                 raise locking.in_use(str(place))
-        return LocalStorage(fd, str(place), writable=True)
+            return _storage(fd, str(place), writable=True)
 
     def rename(self, source: str, target: str, *, replace: bool) -> None:
         old, new = self._place(source), self._place(target)
@@ -338,7 +382,14 @@ class LocalFileSystem:
         with _failures(str(place)):
             status = place.stat()
         _check_regular(status, str(place))
-        return FileStatus((status.st_dev, status.st_ino), status.st_size, status.st_blocks * 512, status.st_mtime)
+        return FileStatus(
+            (status.st_dev, status.st_ino),
+            status.st_size,
+            status.st_blocks * 512,
+            status.st_mtime,
+            stat.S_IMODE(status.st_mode),
+            (status.st_uid, status.st_gid),
+        )
 
     def list(self, directory: str) -> list[str]:
         place = self._place(directory)
@@ -373,6 +424,15 @@ class LocalFileSystem:
         if b"\0" in encoded:
             raise Error(f"{path!r}: no file can have this name, it contains a NUL")
         return self._root / path
+
+
+def _storage(fd: int, name: str, *, writable: bool) -> LocalStorage:
+    """The file as a storage; on NTFS one for writing has no holes from here on."""
+    solid = writable and ntfs.has_marks(fd)
+    if solid:
+        with _failures(name):
+            ntfs.mend(fd)
+    return LocalStorage(fd, name, writable=writable, solid=solid)
 
 
 @contextlib.contextmanager

@@ -23,6 +23,7 @@ from vhdx.storage import transfer
 from vhdx.storage.base import Buffer, Move, Storage
 from vhdx.storage.transfer import pread, preads
 
+MARK = b"vhdxundo"
 HEADER_SIZE = 512
 VERSION = 1
 _NAME_SIZE = 256
@@ -49,7 +50,7 @@ class UndoHeader:
 HEADER: Record[UndoHeader] = Record(
     UndoHeader,
     Struct(
-        "signature" / Const(b"vhdxundo"),
+        "signature" / Const(MARK),
         "checksum" / Padding(4),
         "version" / Int32ul,
         "original_size" / Int64ul,

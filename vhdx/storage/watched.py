@@ -101,9 +101,9 @@ class WatchedFileSystem:
         self._tell("open", path)
         return WatchedStorage(self._inner.open(path, access), self._watch)
 
-    def create(self, path: str) -> Storage:
+    def create(self, path: str, *, like: FileStatus | None = None, exact: bool = False) -> Storage:
         self._tell("create", path)
-        return WatchedStorage(self._inner.create(path), self._watch)
+        return WatchedStorage(self._inner.create(path, like=like, exact=exact), self._watch)
 
     def rename(self, source: str, target: str, *, replace: bool) -> None:
         self._tell("rename", source)

@@ -17,9 +17,12 @@ from vhdx.cli.printing import print_json, print_line, print_warning
 from vhdx.cli.progress import Meter, quiet_option
 from vhdx.cli.reach import Reach
 from vhdx.errors import FormatError, ParentMismatch, ParentNotFound, Unrecognised
+from vhdx.format.vhd_footer import LARGEST_AZURE, LARGEST_DISK
 from vhdx.image.base import ImageFormat
 from vhdx.location import Place
 
+AZURE_SIZES = "Azure takes whole MiB, and 20 of them at least"
+_LARGEST_SYSTEM = 4095 << 30
 _EXTENSIONS = {".vhd": "vhd", ".vhdx": "vhdx", ".raw": "raw", ".img": "raw"}
 
 
@@ -37,7 +40,7 @@ _EXTENSIONS = {".vhd": "vhd", ".vhdx": "vhdx", ".raw": "raw", ".img": "raw"}
 @type_option
 @block_size_option
 @sector_size_option
-@click.option("--azure", is_flag=True, help="A VHD as Azure takes it: fixed, its size rounded up to whole MiB.")
+@click.option("--azure", is_flag=True, help="A VHD as Azure takes it: fixed, rounded up to whole MiB, 20 at least.")
 @click.option(
     "--scan-zeros",
     is_flag=True,
@@ -110,6 +113,8 @@ def command(
                 )
         else:
             with _naming_salvage(other):
+                if azure and not as_json:
+                    _print_azure_notes(engine.info(one.files, one.path, format=format).virtual_size)
                 engine.convert(
                     one.files,
                     one.path,
@@ -140,7 +145,7 @@ def command(
     else:
         print_line(f"{name}: {info.format.value}, {info.type.value}, {exact_size(info.virtual_size)}")
         if size != info.virtual_size:
-            print_line(f"{size_text(info.virtual_size - size)} of zeros were added: Azure takes whole MiB")
+            print_line(f"{size_text(info.virtual_size - size)} of zeros were added: {AZURE_SIZES}")
         for line in () if report is None else salvage_lines(origin, report):
             print_line(line)
     if report is not None:
@@ -172,3 +177,18 @@ def _naming_salvage(target: Place) -> Iterator[None]:
         if not helps or code is None:
             raise
         raise Stop(code, f"{reason(error)}; vhdx-img convert --salvage takes what can be read") from error
+
+
+def _print_azure_notes(size: int) -> None:
+    for note in azure_notes(size):
+        print_line(note)
+
+
+def azure_notes(size: int) -> Iterator[str]:
+    """What is to be known before a disk of *size* bytes goes to Azure; nothing of one that it does not take."""
+    if size > LARGEST_AZURE:
+        return
+    if size > LARGEST_DISK:
+        yield f"the disk is larger than {LARGEST_DISK >> 30:,} GiB: Azure takes such a VHD, Hyper-V cannot open it"
+    if size > _LARGEST_SYSTEM:
+        yield f"the disk is larger than {_LARGEST_SYSTEM >> 30:,} GiB: Azure takes it for data, not for a system"

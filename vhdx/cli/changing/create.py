@@ -68,7 +68,7 @@ def command(
     """
     with reach.place(path) as place, Meter("create"):
         if parent is not None:
-            if kind or block_size or sector_size:
+            if kind or block_size is not None or sector_size is not None:
                 raise click.UsageError("an image over a parent has the parent's shape: leave out -t and the sizes")
             below = _Parent(parent, image_format(parent_format))
             _create_child(reach, place, below, size, format_name, any_size=any_size, force=force)

@@ -4,6 +4,7 @@ from typing import Any
 
 import click
 
+from vhdx.building import suffixed
 from vhdx.cli.kinds import file_names, image_format
 from vhdx.cli.options import format_option, json_option, subcommand
 from vhdx.cli.printing import print_json, print_line
@@ -45,7 +46,7 @@ def command(
         engine = reach.engine(place)
         format = image_format(format_name)
         name = place.files.describe(place.path)
-        kept = reach.beside(place, undo_file) if undo_file else f"{place.path}.undo"
+        kept = reach.beside(place, undo_file) if undo_file else suffixed(place.path, ".undo")
         if undo:
             engine.undo_repair(place.files, place.path, kept)
             print_line(f"{name}: is again what it was before the repair")

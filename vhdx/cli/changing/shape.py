@@ -22,9 +22,9 @@ def shape(
     format: ImageFormat, kind: str | None, block_size: int | None, sector_size: int | None, *, azure: bool = False
 ) -> CreateOptions:
     """The options as the engine takes them. Raises UsageError for such as contradict each other."""
-    if format is ImageFormat.RAW and (kind or block_size or sector_size):
+    if format is ImageFormat.RAW and (kind or block_size is not None or sector_size is not None):
         raise click.UsageError("a raw disk has no shape: leave out -t and the sizes")
-    if (azure or kind == "fixed") and block_size and format is ImageFormat.VHD:
+    if (azure or kind == "fixed") and block_size is not None and format is ImageFormat.VHD:
         raise click.UsageError("a fixed VHD has no blocks: leave out --block-size")
     return CreateOptions(
         format=format,

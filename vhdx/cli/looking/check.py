@@ -43,7 +43,7 @@ def command(
             name = place.files.describe(place.path)
             found = engine.check(place.files, place.path, chain=chain, deep=deep, format=format)
             code = _print_json(name, list(found)) if as_json else _print(name, found)
-    except Cancelled:
+    except (Cancelled, BrokenPipeError):  # it is stopped, or nobody reads what it says
         raise
     except (Error, OSError) as error:
         raise Stop(COULD_NOT_FINISH, reason(error)) from error

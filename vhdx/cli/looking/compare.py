@@ -52,7 +52,7 @@ def command(
             warn_of_shared(right)
             found = _found(left, right, quiet=quiet)
             sizes = (left.size, right.size)
-    except Cancelled:
+    except (Cancelled, BrokenPipeError):  # it is stopped, or nobody reads what it says
         raise
     except (Error, OSError) as error:
         raise Stop(COULD_NOT, reason(error)) from error

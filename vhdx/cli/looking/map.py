@@ -4,7 +4,7 @@ import os
 import shutil
 import sys
 from collections.abc import Iterator
-from pathlib import Path
+from contextlib import ExitStack
 from typing import Any, NamedTuple
 from uuid import uuid4
 
@@ -13,8 +13,9 @@ import click
 from vhdx.chain import Chain
 from vhdx.cli.content import warn_of_shared
 from vhdx.cli.kinds import file_names, image_format
-from vhdx.cli.options import force_option, format_option, image_argument, json_option, subcommand
-from vhdx.cli.plain import escaped, size_text
+from vhdx.cli.options import format_option, image_argument, json_option, replace_option, subcommand
+from vhdx.cli.output import Output
+from vhdx.cli.plain import size_text
 from vhdx.cli.printing import print_line, print_list
 from vhdx.cli.reach import Reach
 from vhdx.extents import Extent, Presence
@@ -53,7 +54,7 @@ class Mapped(NamedTuple):
 @click.option("--svg", metavar="FILE", shell_complete=file_names, help="Draw the layers into FILE.")
 @click.option("--png", metavar="FILE", shell_complete=file_names, help="The same as PNG; needs the extra vhdx[png].")
 @click.option("--heat", is_flag=True, help="Draw the layers on the terminal.")
-@force_option
+@replace_option
 @format_option
 @json_option
 def command(
@@ -73,11 +74,26 @@ def command(
     The JSON has the shape of qemu-img map --output=json: depth counts the layers from IMAGE (0) down, offset is the
     place in the file of that layer. Pictures show every layer.
     """
-    with reach.place(image) as place, _opened(reach, place, image_format(format_name), alone=layer) as chain:
+    if svg is not None and svg == png:
+        raise click.UsageError("--svg and --png name one file: give each its own")
+    format = image_format(format_name)
+    with ExitStack() as stack:
+        place = stack.enter_context(reach.place(image))
+
+        def output(name: str | None) -> Output | None:
+            if name is None:
+                return None
+            target = stack.enter_context(reach.place(name))
+            made = Output(target, place, reach.policy(place), format, force)
+            made.refuse()
+            return made
+
+        out = output(svg), output(png)
+        chain = stack.enter_context(_opened(reach, place, format, alone=layer))
         warn_of_shared(chain)
         names = [place.files.describe(one.path) for one in chain.layers]
         if svg or png or heat:
-            _draw(chain, names, svg, png, heat=heat, force=force)
+            _draw(chain, names, *out, heat=heat)
             return
         found = joined(mapped(chain))
         if as_json:
@@ -153,14 +169,14 @@ def _print(found: Iterator[Mapped], names: list[str]) -> None:
         print_line(f"{one.start:#16x} {one.length:#16x}  {size_text(one.length):<10} {where:>5}  {what}")
 
 
-def _draw(chain: Chain, names: list[str], svg: str | None, png: str | None, *, heat: bool, force: bool) -> None:
+def _draw(chain: Chain, names: list[str], svg: Output | None, png: Output | None, *, heat: bool) -> None:
     from vhdx.cli import pictures  # noqa: PLC0415  a map without pictures needs nothing of it
 
     found = pictures.survey(chain, names)
     if svg:
-        _save(svg, pictures.svg(found).encode(), force=force)
+        _save(svg, pictures.svg(found).encode())
     if png:
-        _save(png, pictures.png(found), force=force)
+        _save(png, pictures.png(found))
     if heat:
         width = min(shutil.get_terminal_size().columns, 200)
         color = sys.stdout.isatty() and "NO_COLOR" not in os.environ
@@ -169,7 +185,6 @@ def _draw(chain: Chain, names: list[str], svg: str | None, png: str | None, *, h
             click.echo(text)
 
 
-def _save(name: str, content: bytes, *, force: bool) -> None:
-    with Path(name).open("wb" if force else "xb") as file:
-        file.write(content)
-    print_line(f"{escaped(name)}: {size_text(len(content))} written")
+def _save(output: Output, content: bytes) -> None:
+    output.save(content)
+    print_line(f"{output.name}: {size_text(len(content))} written")

@@ -34,7 +34,8 @@ def command(
 ) -> None:
     """Show LENGTH bytes at OFFSET of the disk in IMAGE, read through its parents.
 
-    Lines that repeat the one before are left out, with a * in their place.
+    Both are bytes, plain, in hexadecimal after 0x, or with K, M, G, T. Lines that repeat the one before are left out,
+    with a * in their place.
     """
     if raw and sys.stdout.isatty():
         raise Stop(Exit.USAGE, "read --raw: the bytes would go to the terminal; send them to a file or a program")
@@ -72,5 +73,5 @@ def hex_lines(pieces: Iterator[tuple[int, bytes]], end: int) -> Iterator[str]:
                 continue
             before, repeated = row, False
             left, right = row[:8].hex(" "), row[8:].hex(" ")
-            yield f"{start + at:012x}  {left:<23}  {right:<23}  |{row.translate(_LETTERS).decode()}|"
-    yield f"{end:012x}"
+            yield f"{start + at:#014x}  {left:<23}  {right:<23}  |{row.translate(_LETTERS).decode()}|"
+    yield f"{end:#014x}"

@@ -1,6 +1,5 @@
 """The report on one image: everything that can be learnt of it, with the reason in place of what cannot."""
 
-from collections.abc import Hashable
 from contextlib import closing
 from dataclasses import dataclass, field
 
@@ -54,11 +53,6 @@ class Subject:
     @property
     def name(self) -> str:
         return self.files.describe(self.path)
-
-    @property
-    def identities(self) -> set[Hashable]:
-        """Of the files that the page is about, which it must not replace."""
-        return {self.files.stat(self.path).identity, *(member.status.identity for member in self.members)}
 
 
 def page(subject: Subject, *, made: str, version: str) -> Page:

@@ -72,8 +72,14 @@ class SmbFileSystem:
         wanted, share = _MODES[access]
         return _storage(self._handle(path, access=wanted, share=share), access)
 
-    def create(self, path: str) -> SmbStorage:
-        """Make a file; see `FileSystem.create`."""
+    def create(
+        self,
+        path: str,
+        *,
+        like: FileStatus | None = None,  # noqa: ARG002  the server decides
+        exact: bool = False,  # noqa: ARG002
+    ) -> SmbStorage:
+        """Make a file with the permissions that its directory hands on; see `FileSystem.create`."""
         wanted, share = _MODES[Access.WRITE]
         return _storage(self._handle(path, access=wanted, share=share, disposition=h.CREATE), Access.WRITE)
 

@@ -1,0 +1,13 @@
+"""What callers pass, looked at before anything is done with it."""
+
+from operator import index
+from typing import SupportsIndex
+
+
+def whole(name: str, value: SupportsIndex) -> int:
+    """The whole number that an argument called *name* is. Raises TypeError for a float, a str, None."""
+    try:
+        return index(value)
+    except TypeError:
+        kind = type(value).__name__
+        raise TypeError(f"{name} is {value!r}, a {kind}: give a whole number of bytes as an int") from None
