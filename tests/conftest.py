@@ -13,7 +13,7 @@ import pytest
 from hypothesis import is_hypothesis_test, settings
 
 from tests.support.smbd import Smbd, unavailable
-from tests.support.telling import Memory, Told
+from tests.support.telling import Memory, Told, give_back
 from vhdx.storage.smb import Credentials, SmbFileSystem, SmbPool, SmbSettings
 
 SETTINGS = SmbSettings(timeout=6)
@@ -44,10 +44,12 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_teardown(item: pytest.Item) -> Iterator[None]:
-    """Look how far the process has grown."""
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> Iterator[None]:
+    """Look how far the process has grown, and give back what a file's tests needed."""
     yield
     item.config.stash[_MEMORY].note(item.nodeid)
+    if nextitem is None or nextitem.path != item.path:
+        give_back()
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
