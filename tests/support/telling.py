@@ -84,7 +84,7 @@ def give_back() -> None:
 def whole(config: pytest.Config) -> bool:
     """Whether the run is one of all tests, or of all that ``-m`` leaves."""
     chosen = config.option.keyword or getattr(config.option, "deselect", None) or getattr(config.option, "lf", False)
-    return not chosen and config.args_source is not pytest.Config.ArgsSource.ARGS
+    return not chosen and config.args_source is pytest.Config.ArgsSource.TESTPATHS
 
 
 def _peak() -> int:
