@@ -5,6 +5,7 @@ The suite can run in several processes (pytest-xdist), see `tests.support.schedu
 
 import itertools
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ import pytest
 from hypothesis import is_hypothesis_test, settings
 
 from tests.support.smbd import Smbd, unavailable
-from tests.support.telling import Memory, Told
+from tests.support.telling import Memory, Told, give_back, whole
 from vhdx.storage.smb import Credentials, SmbFileSystem, SmbPool, SmbSettings
 
 SETTINGS = SmbSettings(timeout=6)
@@ -44,10 +45,12 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_teardown(item: pytest.Item) -> Iterator[None]:
-    """Look how far the process has grown."""
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> Iterator[None]:
+    """Look how far the process has grown, and give back what a file's tests needed."""
     yield
     item.config.stash[_MEMORY].note(item.nodeid)
+    if nextitem is None or nextitem.path != item.path:
+        give_back()
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
@@ -91,11 +94,24 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     items[:] = longest_first(items)
 
 
+def unlisted_files(terminalreporter: pytest.TerminalReporter) -> list[str]:
+    """Long files that are not known to be long, of a whole run."""
+    from tests.support.schedule import unlisted
+
+    if not whole(terminalreporter.config):
+        return []
+    seconds: Counter[str] = Counter()
+    for report in itertools.chain.from_iterable(terminalreporter.stats.values()):
+        if isinstance(report, pytest.TestReport):
+            seconds[report.nodeid.partition("::")[0]] += report.duration
+    return unlisted(seconds)
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
     """The figures, a line each, and what is wrong with the whole."""
     if config.option.collectonly:
         return
-    for line in config.stash[_TOLD].summary():
+    for line in (*config.stash[_TOLD].summary(), *unlisted_files(terminalreporter)):
         terminalreporter.write_line(line)
     for line in config.stash[_TOLD].wrong(config):
         terminalreporter.write_line(f"FAILED: {line}", red=True, bold=True)

@@ -62,7 +62,7 @@ class Ready:
         process = int(self._channel.recv(_MOST))
         try:
             streams = _exchange(write, stdin, [read_out, read_err], time.monotonic() + seconds)
-        except subprocess.TimeoutExpired:
+        except BaseException:
             os.kill(process, signal.SIGKILL)
             raise
         finally:

@@ -1,7 +1,10 @@
 """What a run tells when it is over, summed over its processes, and what makes a whole run fail."""
 
+import ctypes
+import gc
 import resource
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -71,10 +74,17 @@ class Memory:
         self.peak = max(peak, self.peak)
 
 
+def give_back() -> None:
+    """Have what is free of this process's memory be free for others: the C library would keep it."""
+    gc.collect()
+    with suppress(AttributeError):  # one that is not glibc
+        ctypes.CDLL(None).malloc_trim(0)
+
+
 def whole(config: pytest.Config) -> bool:
     """Whether the run is one of all tests, or of all that ``-m`` leaves."""
     chosen = config.option.keyword or getattr(config.option, "deselect", None) or getattr(config.option, "lf", False)
-    return not chosen and config.args_source is not pytest.Config.ArgsSource.ARGS
+    return not chosen and config.args_source is pytest.Config.ArgsSource.TESTPATHS
 
 
 def _peak() -> int:

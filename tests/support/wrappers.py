@@ -30,4 +30,5 @@ class Fault:
         number, self.seen = self.seen, self.seen + 1
         if number == self.at or (self.lasting and number > self.at):
             self.fired = True
-            raise self.error
+            # One error is raised many times; with its traceback it would keep all that was on the way each time.
+            raise self.error.with_traceback(None)
