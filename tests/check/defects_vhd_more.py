@@ -91,6 +91,12 @@ def vhd_map_of_an_unknown_version(image: Forge) -> None:
     image.write(MAP + 20, struct.pack(">I", 0x10003))
 
 
+@defect("vhd-batmap-full", W, "batmap", BITS, start=mapped)
+def vhd_full_block_that_has_no_place(image: Forge) -> None:
+    image.write(MAP + 24, (~0xE0 & 0xFFFFFFFF).to_bytes(4, "big"))
+    image.write(BITS, b"\xe0")
+
+
 @defect("vhd-batmap-place", W, "batmap", MAP, start=mapped)
 def vhd_map_behind_the_end(image: Forge) -> None:
     image.write(MAP + 8, struct.pack(">Q", 1 << 40))

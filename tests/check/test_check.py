@@ -215,10 +215,13 @@ def test_what_looks_like_a_map_in_files_that_have_none(place: int, data: bytes) 
     assert check(files) == []
 
 
-def test_full_blocks_that_have_no_place_are_no_matter() -> None:
+def test_full_blocks_that_have_no_place_are_told_once_each() -> None:
+    """vhd-util refuses such a file."""
     files = good(vhd_images.mapped)
     Forge(files).write(1536, b"\xff\xff\xff\xff")
-    assert codes(check(files)) == ["space-unused"]
+    found = codes(check(files))
+    assert found.count("vhd-batmap-full") == 2
+    assert set(found) == {"vhd-batmap-full", "space-unused"}
 
 
 def test_what_aligns_blocks_is_not_unused() -> None:

@@ -26,7 +26,7 @@ COMMANDS = {
     "vhdx-inspect": {"info", "chain", "map", "check", "dump", "hash", "compare", "read", "report"},
 }
 NEW, FOUND = "new.vhdx", "found.vhdx"
-ELSEWHERE = ("Open it with the program that wrote it", "Run vhd-util again", "Check that file by itself")
+ELSEWHERE = ("Open it with the program that wrote it", "Run vhd-util again", "Let vhd-update", "Check that file by itself")
 """Remedies that are not this package's to carry out."""
 
 

@@ -159,7 +159,7 @@ WHOLE: dict[str, Callable[[FileSystem], object]] = {
     "convert to a VHD": convert(format=ImageFormat.VHD),
     "compact": lambda files: engine().compact(files, DISK),
     "compact without a scan": lambda files: engine().compact(files, DISK, scan=False),
-    "shrink": lambda files: engine().resize(files, DISK, MIB, shrink=Shrink.UNUSED),
+    "shrink": lambda files: engine().resize(files, DISK, MIB, shrink=Shrink.UNUSED, any_size=True),
     "merge down": merge(Direction.DOWN),
     "merge up": merge(Direction.UP),
     "load": load,

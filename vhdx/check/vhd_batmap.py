@@ -53,7 +53,7 @@ def find_batmap(
             yield found("vhd-batmap-missing", at if inside else None, message)
         return None
     bits = Range(offset, sectors * SECTOR)
-    needed = -(-layout.blocks // 8)
+    needed = max(layout.blocks // 8, 1)  # its maker rounds down to whole bytes
     if bits.end > end or bits.length < needed or bits.length > 2 * PIECE + needed:
         message = f"{sectors} sectors at {offset} cannot hold the bits of {layout.blocks} blocks"
         yield found("vhd-batmap-place", at, message)
@@ -83,6 +83,11 @@ class FullBlocks:
         self._layout = layout
         self._page = (-1, b"")
         self._waiting: list[tuple[int, int]] = []
+        self._placed = bytearray(-(-layout.blocks // 8))
+
+    def note(self, block: int) -> None:
+        """The block has a place."""
+        self._placed[block // 8] |= 0x80 >> block % 8
 
     def look(self, block: int, place: int) -> Iterator[Finding]:
         """Note a block that lies at byte *place*; what is found of those noted so far comes now and then."""
@@ -100,8 +105,23 @@ class FullBlocks:
                 message = f"block {block} is called full, though its sector bitmap at {place} is not all ones"
                 yield found("vhd-batmap-full", self._map.offset + block // 8, message)
 
+    def unplaced(self) -> Iterator[Finding]:
+        """What is called full of the blocks that were not noted: they have no place."""
+        for at, data in pieces(self._storage, Range(self._map.offset, min(self._map.length, len(self._placed)))):
+            first = at - self._map.offset
+            placed = self._placed[first : first + len(data)]
+            if not int.from_bytes(data, "big") & ~int.from_bytes(placed, "big"):
+                continue
+            for byte, (claimed, held) in enumerate(zip(data, placed, strict=True), first):
+                for block in range(8 * byte, min(8 * byte + 8, self._layout.blocks)):
+                    if claimed & ~held & 0x80 >> block % 8:
+                        message = f"block {block} is called full, though it has no place"
+                        yield found("vhd-batmap-full", self._map.offset + byte, message)
+
     def calls_full(self, block: int) -> bool:
         """Whether the map does; to be asked for blocks in ascending order."""
+        if block // 8 >= self._map.length:
+            return False
         number, within = divmod(block // 8, PIECE)
         if number != self._page[0]:
             start = number * PIECE

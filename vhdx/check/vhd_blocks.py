@@ -99,6 +99,8 @@ def _content(
     bits = None if layout.has_parent else ClearedBits(storage, layout, deep=deep)
     zeros = 0
     for block, start in entries(storage, disk.table):
+        if full is not None:
+            full.note(block)
         if _is_in(shared, start) or _place(disk, block, start, clear) is not None:
             continue
         place = start * SECTOR
@@ -119,6 +121,7 @@ def _content(
         yield found("blocks-all-zero", disk.table_offset, message)
     if full is not None:
         yield from full.findings()
+        yield from full.unplaced()
     if bits is not None:
         yield from bits.findings()
 
