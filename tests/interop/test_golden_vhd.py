@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -55,6 +56,12 @@ def own_content(files: LocalFileSystem, path: str) -> str:
     return digest.hexdigest()
 
 
+def hash_of(file: Path) -> str:
+    """That of all its bytes; some files are large."""
+    with file.open("rb") as opened_file:
+        return hashlib.file_digest(opened_file, "sha256").hexdigest()
+
+
 @pytest.mark.parametrize("name", IMAGES)
 def test_what_an_image_says_of_itself(name: str, tmp_path: Path) -> None:
     files, path = unpacked(name, tmp_path)
@@ -73,10 +80,10 @@ def test_what_an_image_says_of_itself(name: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", [name for name in IMAGES if name != EMPTY])
 def test_reading(name: str, tmp_path: Path) -> None:
     files, path = unpacked(name, tmp_path)
-    before = file_bytes(files, path)
+    before = hash_of(tmp_path / path)
     expected = KNOWN[name]["guest_sha256"] or KNOWN[name]["readers"]["qemu"]["sha256"]
     assert own_content(files, path) == expected
-    assert file_bytes(files, path) == before
+    assert hash_of(tmp_path / path) == before
 
 
 @pytest.mark.skipif(EMPTY not in KNOWN, reason="that image is not there")
@@ -113,8 +120,10 @@ def test_writing_on(name: str, tmp_path: Path) -> None:
         assert chain.read(0, 1024) == rest
         for offset, data in places.items():
             assert chain.read(offset, len(data)) == data
-    ends = file_bytes(files, path)
-    assert ends[:512] == ends[-512:]
+    with (tmp_path / path).open("rb") as file:
+        first = file.read(512)
+        file.seek(-512, os.SEEK_END)
+        assert file.read(512) == first
 
 
 @pytest.mark.parametrize("name", [name for name in WRONG_CHECKSUM if name in KNOWN])
