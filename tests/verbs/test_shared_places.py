@@ -166,8 +166,12 @@ WHOLE: dict[str, Callable[[FileSystem], object]] = {
 }
 
 
+REFUSED_ANYHOW = {("vhd_child", "load"), ("vhdx_child", "load"), ("vhd_child", "shrink")}
+"""A child is no volume, and a VHD has the size of its parent."""
+
+
 @pytest.mark.parametrize(
-    ("kind", "verb"), [(kind, verb) for kind in ENDLESS for verb in WHOLE if (verb, kind[-5:]) != ("load", "child")]
+    ("kind", "verb"), [(kind, verb) for kind in ENDLESS for verb in WHOLE if (kind, verb) not in REFUSED_ANYHOW]
 )
 def test_a_tiny_image_means_little_work(kind: str, verb: str) -> None:
     files = ENDLESS[kind]()
