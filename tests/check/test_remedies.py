@@ -26,8 +26,13 @@ COMMANDS = {
     "vhdx-inspect": {"info", "chain", "map", "check", "dump", "hash", "compare", "read", "report"},
 }
 NEW, FOUND = "new.vhdx", "found.vhdx"
+<<<<<<< HEAD
 ELSEWHERE = ("Open it with the program that wrote it", "Run vhd-util again", "Let vhd-update", "Check that file by itself")
 """Remedies that are not this package's to carry out."""
+=======
+ELSEWHERE = ("Open it with the program that wrote it", "Run vhd-util again", "Let vhd-update")
+"""Remedies that other programs carry out: what is not known here is not guessed at."""
+>>>>>>> salvage
 
 
 @pytest.mark.parametrize("code", CODES)
@@ -180,9 +185,10 @@ def test_damage_never_leads_to_a_dead_end(defect: Defect) -> None:
     if any(cured_by(defect, code) for code in said):
         return
     texts = [REMEDIES[code] for code in said]
-    if any(text.startswith(ELSEWHERE) for text in texts):
+    if any(text.startswith("Check that file by itself") for text in texts):
         return
-    assert any("only a backup helps" in text or "Only a backup helps" in text for text in texts), texts
+    honest = [text for text in texts if text.startswith(ELSEWHERE) or "nly a backup helps" in text]
+    assert honest, texts
     for without in (False, True):
         tried = patient(defect, defect.code)
         with pytest.raises(Error):

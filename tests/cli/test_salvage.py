@@ -57,8 +57,8 @@ def test_an_ordinary_convert_as_json(cut: Programs) -> None:
         "target": f"{cut.here}/b.vhd",
         "format": "vhd",
         "type": "fixed",
-        "virtual_size": 8 * MIB,
-        "added": 0,
+        "virtual_size": 20 * MIB,
+        "added": 12 * MIB,
         "salvage": None,
     }
 

@@ -368,7 +368,8 @@ def test_into_every_kind(options: CreateOptions) -> None:
     engine().salvage(files, PATH, files, TARGET, options=options)
     with engine().open_chain(files, TARGET, format=options.format) as chain:
         made = chain.read(0, chain.size)
-    assert made == case.content[: 2 * MIB] + bytes(MIB) + case.content[3 * MIB :]
+    kept = case.content[: 2 * MIB] + bytes(MIB) + case.content[3 * MIB :]
+    assert made == kept.ljust(len(made), b"\0"), "Azure takes 20 MiB at least"
 
 
 # --- bounds ----------------------------------------------------------------------------------------------------------

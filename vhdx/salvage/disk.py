@@ -5,7 +5,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import NamedTuple, Self
 
-from vhdx.errors import Error, FormatError, InUse, ParentMismatch, ParentNotFound
+from vhdx.errors import Error, FormatError, InUse, ParentMismatch, ParentNotFound, UnsupportedFeature
 from vhdx.extents import Presence
 from vhdx.image.base import DiskType, ImageFormat, ImageInfo, LogState, NewId
 from vhdx.image.open import open_image, recognise
@@ -162,12 +162,17 @@ def _open(
 def _compare_with_strict(
     files: FileSystem, path: str, format: ImageFormat, notes: list[SalvageNote], new_id: NewId
 ) -> None:
-    """Whoever reads by the rules may refuse what was opened here: that is noted, whatever the reason."""
+    """Whoever reads by the rules may refuse what was opened here: that is noted, whatever rule is broken.
+
+    Raises UnsupportedFeature where none is, and the file has something that is not known here.
+    """
     name = files.describe(path)
     if any(note.on_trust and note.file == name for note in notes):
         return
     try:
         open_image(files.open(path, Access.INSPECT), new_id=new_id, format=format).close()
+    except UnsupportedFeature:
+        raise
     except Error as error:
         notes.append(SalvageNote(name, "file", None, f"read by the rules it is refused ({error})", on_trust=True))
     except OSError as error:

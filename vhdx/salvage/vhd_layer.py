@@ -1,12 +1,11 @@
 """A damaged VHD as far as it can be read."""
 
-import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
-from vhdx.errors import FormatError
+from vhdx.errors import FormatError, UnsupportedFeature
 from vhdx.extents import Presence, Range, bit_runs
-from vhdx.format import vhd_checksum, vhd_header
+from vhdx.format import vhd_batmap, vhd_checksum, vhd_footer, vhd_header
 from vhdx.format.vhd_bat import ENTRY_SIZE, SECTOR, VhdLayout, reverse_bits
 from vhdx.format.vhd_footer import SIZE, VhdType
 from vhdx.format.vhd_header import HEADER, HOME, NO_PARENT, DynamicHeader
@@ -23,9 +22,6 @@ from vhdx.salvage.vhd_front import Found, find_footer
 from vhdx.storage.base import Storage
 
 _COOKIE = b"cxsparse"
-_BATMAP = struct.Struct(">8sQI")
-_BATMAP_COOKIE = b"tdbatmap"
-_MAPPING = b"tap"
 _CHECKSUM = 36
 _BITMAP_LOST = "the sector bitmap of its block cannot be read"
 
@@ -54,6 +50,8 @@ def _with_blocks(medium: Medium, found: Found, noting: Noting) -> "VhdLayer":
     differencing = footer.disk_type == VhdType.DIFFERENCING
     if not found.sealed and sealed and head.parent_id != NO_PARENT:
         differencing = True
+    if vhd_footer.has_old_bitmaps(replace(footer, disk_type=VhdType.DIFFERENCING if differencing else VhdType.DYNAMIC)):
+        raise UnsupportedFeature(f"{noting.file}: its sector bitmaps are those of tapdisk 0.1, which are unknown")
     layout = VhdLayout(footer.current_size, head.block_size, differencing)
     table = Range(head.table_offset, layout.blocks * ENTRY_SIZE)
     fixed = [Range(0, SIZE), Range(offset, HEADER.size)]
@@ -71,7 +69,7 @@ def _with_blocks(medium: Medium, found: Found, noting: Noting) -> "VhdLayer":
     kind = DiskType.DIFFERENCING if differencing else DiskType.DYNAMIC
     info = replace(_described(found, kind), virtual_size=footer.current_size, block_size=head.block_size, parent=link)
     taken = [*fixed, table, *locators]
-    if footer.creator.startswith(_MAPPING):
+    if vhd_batmap.is_possible(footer):
         taken += _batmap(medium, head)
     return VhdLayer(medium, info, layout, table, taken, noting, doubtful=not sealed)
 
@@ -124,12 +122,12 @@ def _link(medium: Medium, head: DynamicHeader, noting: Noting) -> tuple[ParentLi
 
 def _batmap(medium: Medium, head: DynamicHeader) -> list[Range]:
     """What blktap keeps behind the table, in a file of its own making."""
-    at = head.table_offset + -(-head.max_entries * ENTRY_SIZE // SECTOR) * SECTOR
+    at = vhd_batmap.header_place(head.table_offset, head.max_entries)
     data = medium.whole(at, SECTOR)
-    if data is None:
+    if data is None or not data.startswith(vhd_batmap.COOKIE):
         return []
-    cookie, offset, sectors = _BATMAP.unpack_from(data)
-    return [Range(at, SECTOR), Range(offset, sectors * SECTOR)] if cookie == _BATMAP_COOKIE else []
+    found = vhd_batmap.HEADER.parse(data, at)
+    return [Range(at, SECTOR), Range(found.offset, found.sectors * SECTOR)]
 
 
 @dataclass(slots=True)

@@ -18,8 +18,9 @@ from vhdx.cli.progress import Meter, quiet_option
 from vhdx.cli.reach import Reach
 from vhdx.errors import FormatError, ParentMismatch, ParentNotFound, Unrecognised
 from vhdx.format.vhd_footer import LARGEST_AZURE, LARGEST_DISK
-from vhdx.image.base import ImageFormat
+from vhdx.image.base import ImageFormat, ImageInfo
 from vhdx.location import Place
+from vhdx.salvage.report import Salvaged
 
 AZURE_SIZES = "Azure takes whole MiB, and 20 of them at least"
 _LARGEST_SYSTEM = 4095 << 30
@@ -130,26 +131,35 @@ def command(
         info = engine.info(other.files, other.path, format=ImageFormat(named))
         name, origin = other.files.describe(other.path), one.files.describe(one.path)
         size = report.size if report is not None else engine.info(one.files, one.path, format=format).virtual_size
+    added = info.virtual_size - size
     if as_json:
-        print_json(
-            {
-                "source": origin,
-                "target": name,
-                "format": info.format.value,
-                "type": info.type.value,
-                "virtual_size": info.virtual_size,
-                "added": info.virtual_size - size,
-                "salvage": None if report is None else salvage_json(report),
-            }
-        )
+        _print_json(origin, name, info, added, report)
     else:
-        print_line(f"{name}: {info.format.value}, {info.type.value}, {exact_size(info.virtual_size)}")
-        if size != info.virtual_size:
-            print_line(f"{size_text(info.virtual_size - size)} of zeros were added: {AZURE_SIZES}")
-        for line in () if report is None else salvage_lines(origin, report):
-            print_line(line)
+        _print_lines(origin, name, info, added, report)
     if report is not None:
         end_salvage(origin, report)
+
+
+def _print_json(source: str, target: str, info: ImageInfo, added: int, report: Salvaged | None) -> None:
+    print_json(
+        {
+            "source": source,
+            "target": target,
+            "format": info.format.value,
+            "type": info.type.value,
+            "virtual_size": info.virtual_size,
+            "added": added,
+            "salvage": None if report is None else salvage_json(report),
+        }
+    )
+
+
+def _print_lines(source: str, target: str, info: ImageInfo, added: int, report: Salvaged | None) -> None:
+    print_line(f"{target}: {info.format.value}, {info.type.value}, {exact_size(info.virtual_size)}")
+    if added:
+        print_line(f"{size_text(added)} of zeros were added: {AZURE_SIZES}")
+    for line in () if report is None else salvage_lines(source, report):
+        print_line(line)
 
 
 @contextmanager
