@@ -87,6 +87,7 @@ def hold(program: Program, words: Sequence[str]) -> int:
     assert "Traceback" not in said, told
     assert harmless(printed), told
     assert harmless(said), told
+    said = re.sub(r"^warning: [^\n]+\n", "", said, flags=re.MULTILINE)
     if said:
         assert re.fullmatch(rf"{program.name}: [^\n]+\n", said), told
     assert said or code == 0 or code in ANSWERS.get(words[0], ()), told
