@@ -26,13 +26,8 @@ COMMANDS = {
     "vhdx-inspect": {"info", "chain", "map", "check", "dump", "hash", "compare", "read", "report"},
 }
 NEW, FOUND = "new.vhdx", "found.vhdx"
-<<<<<<< HEAD
-ELSEWHERE = ("Open it with the program that wrote it", "Run vhd-util again", "Let vhd-update", "Check that file by itself")
-"""Remedies that are not this package's to carry out."""
-=======
 ELSEWHERE = ("Open it with the program that wrote it", "Run vhd-util again", "Let vhd-update")
 """Remedies that other programs carry out: what is not known here is not guessed at."""
->>>>>>> salvage
 
 
 @pytest.mark.parametrize("code", CODES)
