@@ -107,7 +107,7 @@ def a_merge_that_was_stopped(image: Forge) -> None:
 @defect("chain-forced", W, "chain", None, start=child, chain="disk.vhdx")
 def a_parent_that_was_forced(image: Forge) -> None:
     became = (Forge(image.files, "base.vhdx").data_write_guid,)
-    forced = Forced(ParentLink(UUID(int=1)), became, ("its id is another",))
+    forced = Forced(ParentLink(UUID(int=1), None, {"relative_path": ".\\base.vhdx"}), became, ("its id is another",))
     write(image.files, "disk.vhdx", [forced], token="00000000")
 
 
