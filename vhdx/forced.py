@@ -90,7 +90,8 @@ def write(files: FileSystem, path: str, notes: Sequence[Forced], *, token: str) 
     """Make the note of the image at *path* say this, durably and in one step."""
     document = {"version": _VERSION, "forced": [asdict(forced) for forced in notes]}
     data = json.dumps(document, indent=1, default=str).encode() + b"\n"
-    with building(files, note_of(path), token=token, replace=True) as storage, closing(storage):
+    sources = [files.stat(path)]
+    with building(files, note_of(path), token=token, replace=True, sources=sources) as storage, closing(storage):
         pwrite(storage, 0, data)
         storage.flush()
 
