@@ -43,8 +43,10 @@ class Engine(Protocol):
     def plan_merge(self, files: FileSystem, top: str, target: str, *, format: ImageFormat) -> MergePlan:
         """What `merge` would do."""
 
-    def relink(self, files: FileSystem, child: str, parent: str, *, format: ImageFormat) -> None:
-        """Record *parent* as the parent of *child*."""
+    def relink(
+        self, files: FileSystem, child: str, parent: str, *, merged: bool = False, format: ImageFormat
+    ) -> None:
+        """Record *parent* as the parent of *child*; *merged*: what the child records was merged into it."""
 
     def convert(
         self,

@@ -76,6 +76,16 @@ class Shelf:
             with contextlib.suppress(FileNotFoundError):
                 self.site.files.open(path, access).close()
 
+    def check_single(self, path: str) -> None:
+        """Raise Error now, while nothing has begun, for a file that has more names (hard links) than this one.
+
+        All of them would show what is merged into it, and the merge would be refused half-way through a plan.
+        """
+        links = self.site.files.stat(path).links
+        if links > 1:
+            where = self.site.files.describe(path)
+            raise Error(f"{where}: has {links} names (hard links), which would all show the change; remove the others")
+
     @contextlib.contextmanager
     def operation(self, name: str) -> Iterator[tuple[Operation, State]]:
         """Hold a volume that is there, for a change. Raises as `find`, `journal.operation` and `state` do."""

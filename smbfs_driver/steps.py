@@ -99,7 +99,7 @@ class Relink:
 
     def run(self, names: VolumeNames, site: Site) -> None:
         """Atomic; doing it again changes nothing."""
-        site.engine.relink(site.files, self.child, self.parent, format=names.format.image)
+        site.engine.relink(site.files, self.child, self.parent, merged=True, format=names.format.image)
 
 
 @dataclass(frozen=True, slots=True)

@@ -186,6 +186,7 @@ class Volumes:
             file = state.file_of(snapshot_id)
             place = state.chain.index(file)
             self.shelf.check_idle(state.chain[max(place - 1, 0) : place + 2], Access.WRITE)
+            self.shelf.check_single(state.parent_of(file))
             shrink = self._shrinking(state.names, file, state.parent_of(file))
             held.run(plans.delete_snapshot(state, snapshot_id, shrink))
 

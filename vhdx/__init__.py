@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         FormatError,
         HasChildren,
         InUse,
+        LeadsOutside,
         OutOfSpace,
         ParentMismatch,
         ParentNotFound,
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
         Unrecognised,
         UnsupportedFeature,
         WouldLoseData,
+        WrongParent,
     )
     from vhdx.extents import Presence
     from vhdx.image.base import CreateOptions, DiskType, ImageFormat, ImageInfo, LogState, ParentLink
@@ -56,6 +58,7 @@ _HOMES = {
         "FormatError",
         "HasChildren",
         "InUse",
+        "LeadsOutside",
         "OutOfSpace",
         "ParentMismatch",
         "ParentNotFound",
@@ -65,6 +68,7 @@ _HOMES = {
         "Unrecognised",
         "UnsupportedFeature",
         "WouldLoseData",
+        "WrongParent",
     ],
     "vhdx.extents": ["Presence"],
     "vhdx.image.base": ["CreateOptions", "DiskType", "ImageFormat", "ImageInfo", "LogState", "ParentLink"],
@@ -103,6 +107,7 @@ __all__ = [
     "ImageFormat",
     "ImageInfo",
     "InUse",
+    "LeadsOutside",
     "LocalFileSystem",
     "LogState",
     "LostRange",
@@ -126,6 +131,7 @@ __all__ = [
     "Unrecognised",
     "UnsupportedFeature",
     "WouldLoseData",
+    "WrongParent",
     "create",
     "open",
 ]

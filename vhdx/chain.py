@@ -5,6 +5,7 @@ whatever lies further down.
 """
 
 import os
+import posixpath
 import threading
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack
@@ -77,16 +78,18 @@ class Chain:
     ) -> Self:
         """Open *path* and everything under it; the first *writable* layers for writing, the rest with *access*.
 
-        *format* says what *path* is instead of its content; parents are always of the child's format. Raises
-        ParentNotFound, ParentMismatch, InUse, FormatError (also for a cycle or too many layers).
+        *format* says what *path* is instead of its content; parents are always of the child's format. Where *path* is
+        a symbolic link, parents are those of the file that it leads to. Raises ParentNotFound, ParentMismatch, InUse,
+        FormatError (also for a cycle or too many layers).
         """
+        path = files.resolve(path)
         with ExitStack() as stack:
             layers: list[Layer] = []
             seen: set[Hashable] = set()
 
             def admit(layer: Layer) -> None:
                 stack.callback(layer.image.close)
-                identity = files.stat(layer.path).identity
+                identity = layer.image.storage.status().identity
                 if identity in seen:
                     raise FormatError("chain", None, "the parents form a circle", file=files.describe(path))
                 if len(layers) == policy.most_layers:
@@ -98,7 +101,9 @@ class Chain:
             def mode() -> Access:
                 return Access.WRITE if len(layers) < writable else access
 
-            admit(Layer(path, open_image(files.open(path, mode()), new_id=new_id, format=format)))
+            # Beneath its directory: a link that takes its place now would have relatives elsewhere.
+            storage = files.open(path, mode(), beneath=posixpath.dirname(path))
+            admit(Layer(path, open_image(storage, new_id=new_id, format=format)))
             while (info := layers[-1].image.info).parent is not None:
                 admit(find_parent(files, layers[-1].path, info, policy, access=mode(), new_id=new_id))
             stack.pop_all()

@@ -10,11 +10,12 @@ from uuid import uuid4
 from vhdx.arguments import whole
 from vhdx.building import building, temporary_name
 from vhdx.chain import Chain
-from vhdx.check import Finding, check_chain, check_storage
+from vhdx.check import Finding, check_chain, check_forced, check_storage
 from vhdx.compact import compact
 from vhdx.convert import convert
 from vhdx.equal_sizes import refuse_unequal
 from vhdx.errors import Error, HasChildren, OutOfSpace
+from vhdx.forced import forget
 from vhdx.image.base import CreateOptions, Image, ImageFormat, ImageInfo, LogState, NewId, ParentLink, Progress
 from vhdx.image.create import create_image, refuse_shape, whole_size
 from vhdx.image.open import open_image
@@ -23,6 +24,7 @@ from vhdx.merge import is_merged, merge, pull
 from vhdx.merge_plan import Cost, Direction, MergePlan, cost_down, cost_up, cut_off
 from vhdx.parents import DEFAULT_POLICY, Layer, ParentPolicy, path_between
 from vhdx.relatives import children, formats_of, namers
+from vhdx.relink import hand_over, link_to, relink, undo_relink
 from vhdx.repair.fix import Fix
 from vhdx.repair.verb import plan_repair, repair
 from vhdx.repair.verb import undo as put_back
@@ -78,6 +80,7 @@ class NativeEngine:
     ) -> None:
         """Make an empty differencing image; see `Engine.create_child`."""
         size = None if size is None else whole("size", size)
+        parent = files.resolve(parent)
         path_between(path, parent, self.policy)
         # The claim on the parent keeps writers from changing it before the child is there.
         with closing(open_image(files.open(parent, Access.READ), new_id=self.new_id, format=parent_format)) as image:
@@ -86,7 +89,7 @@ class NativeEngine:
                 layers = self.layers(files, parent, format=below.format)
                 said = parent_format is not None
                 self._refuse_replacing(files, path, below.format, files, layers, said=said)
-            link = _link_to(files, path, parent, below, self.policy)
+            link = link_to(files, path, parent, below, self.policy)
             assert below.disk_id is not None
             size = below.virtual_size if size is None else size
             options = CreateOptions(
@@ -108,6 +111,8 @@ class NativeEngine:
                     options=options,
                     parent=link,
                 ).close()
+        # What was forced on an image of this name says nothing of the one that took its place.
+        forget(files, path)
 
     def _refuse_replacing(
         self,
@@ -132,7 +137,8 @@ class NativeEngine:
         kinds = formats_of(files, path, format, new_id=self.new_id)
         if said and format in kinds:
             kinds = [format]
-        if bereaved := [child for kind in kinds for child in self.children(files, path, format=kind)]:
+        # Who needs the name finds it beside that name, also where it is a link.
+        if bereaved := [child for kind in kinds for child in self._children_beside(files, path, kind)]:
             raise _bereaved(files, path, bereaved)
 
     def info(self, files: FileSystem, path: str, *, format: ImageFormat | None = None) -> ImageInfo:
@@ -147,6 +153,9 @@ class NativeEngine:
 
     def children(self, files: FileSystem, path: str, *, format: ImageFormat | None = None) -> list[str]:
         """The images beside *path* whose parent it is; see `Engine.children`."""
+        return self._children_beside(files, files.resolve(path), format)
+
+    def _children_beside(self, files: FileSystem, path: str, format: ImageFormat | None) -> list[str]:
         info = self.info(files, path, format=format)
         if info.linkage is None:
             return []
@@ -196,18 +205,21 @@ class NativeEngine:
         with self.open_chain(files, top, writable=1 if up else count, orphan=True, format=format) as chain:
             format = chain.leaf.info.format
             # Looked at again under the claim on the files: until here somebody else may have been at work.
-            if _place_of(files, target, [layer.path for layer in chain.layers]) != count - 1:
+            if _place_of(files, target, chain) != count - 1:
                 raise Error(f"{files.describe(top)}: its layers were changed meanwhile; look at them and ask again")
             cost = Cost(plan.moved, plan.needed)
             plan = self._plan(files, chain, count, plan.direction, cost)
             if plan.orphaned and not orphan:
                 raise _bereaved(files, target, plan.orphaned)
+            if plan.links > 1 and not orphan:
+                raise _shared(files, target, plan.links)
             if remove or not up:
                 refuse_cut(files.describe(target), plan, shrink)
             for image in chain.images[: 1 if up else count]:
                 image.verify()
             if up:
                 under = _link_under(files, chain, count, self.policy)
+                hand_over(files, chain, count, under, token=self._token())
                 pull(chain.images[:count], parent=under, on_progress=on_progress)
             elif not plan.done:
                 below = _size_under(chain, count - 1)
@@ -227,7 +239,7 @@ class NativeEngine:
     ) -> MergePlan:
         """What a merge would do; see `Engine.plan_merge`."""
         with self.open_chain(files, top, format=format) as chain:
-            count = _place_of(files, target, [layer.path for layer in chain.layers]) + 1
+            count = _place_of(files, target, chain) + 1
             run = chain.images[:count]
             for fault in filter(None, (image.shared() for image in run)):
                 raise fault
@@ -244,7 +256,8 @@ class NativeEngine:
         paths = [layer.path for layer in chain.layers[:count]]
         down = direction is Direction.DOWN
         beside = [self._children(files, layer.path, layer.image.info) for layer in chain.layers[:count] if down]
-        own = {files.stat(path).identity for path in paths}
+        status = [layer.image.storage.status() for layer in chain.layers[:count]]
+        own = {of_file.identity for of_file in status}
         others = [child for found in beside[1:] for child in found if files.stat(child).identity not in own]
         # Children of the result that was merged into already were relinked to it; they lose nothing.
         done = bool(others) and is_merged(chain, count)
@@ -261,6 +274,7 @@ class NativeEngine:
             done=done,
             cut=cut,
             lost=lost,
+            links=status[-1].links if down and not done else 1,
         )
 
     def _children(self, files: FileSystem, path: str, info: ImageInfo) -> list[str]:
@@ -279,7 +293,7 @@ class NativeEngine:
         goes first, since it opens and would show what never was; those above it do not open without it.
         """
         for child in plan.relinked:
-            self.relink(files, child, plan.result, format=format)
+            self.relink(files, child, plan.result, merged=True, format=format)
         unneeded: list[str] = []
         with suppress(PermissionError):
             for path in plan.merged:
@@ -287,7 +301,7 @@ class NativeEngine:
                     break
                 unneeded.append(path)
             if plan.direction is Direction.DOWN and len(unneeded) > 1:
-                self.relink(files, unneeded[0], plan.result, format=format)
+                self.relink(files, unneeded[0], plan.result, merged=True, format=format)
                 order = [*reversed(unneeded[1:]), unneeded[0]]
             else:
                 order = unneeded[::-1]
@@ -307,25 +321,36 @@ class NativeEngine:
             files.rename(aside, path, replace=False)
             return
         files.remove(aside)
+        forget(files, path)
         files.sync_directory(posixpath.dirname(path))
 
-    def relink(self, files: FileSystem, child: str, parent: str, *, format: ImageFormat | None = None) -> None:
+    def relink(
+        self,
+        files: FileSystem,
+        child: str,
+        parent: str,
+        *,
+        force: bool = False,
+        merged: bool = False,
+        format: ImageFormat | None = None,
+    ) -> None:
         """Record *parent* as the parent of *child*; see `Engine.relink`."""
-        identity = files.stat(child).identity
         with self.open_chain(files, parent, format=format) as chain:
-            if any(files.stat(layer.path).identity == identity for layer in chain.layers):
-                raise Error(f"{files.describe(child)}: would become its own ancestor")
-            below = chain.leaf.info
-            link = _link_to(files, child, parent, below, self.policy)
-            storage = files.open(child, Access.WRITE)
-            with closing(open_image(storage, new_id=self.new_id, format=format)) as image:
-                if image.info.format is not below.format:
-                    formats = f"a {image.info.format} cannot have a {below.format} as its parent"
-                    raise Error(f"{files.describe(child)}: {formats}")
-                if image.info.logical_sector_size != below.logical_sector_size:
-                    raise Error(f"{files.describe(child)}: its sectors are not those of {files.describe(parent)}")
-                if not _records(image.info.parent, link):
-                    image.set_parent(link)
+            relink(
+                files,
+                child,
+                chain,
+                new_id=self.new_id,
+                policy=self.policy,
+                token=self._token(),
+                force=force,
+                merged=merged,
+                format=format,
+            )
+
+    def undo_relink(self, files: FileSystem, child: str, *, format: ImageFormat | None = None) -> None:
+        """Record again what was recorded before a parent was forced; see `Engine.undo_relink`."""
+        undo_relink(files, child, new_id=self.new_id, token=self._token(), format=format)
 
     def convert(
         self,
@@ -447,6 +472,7 @@ class NativeEngine:
             return
         with closing(files.open(path, Access.READ)) as storage:
             yield from check_storage(storage, deep=deep, format=format)
+        yield from check_forced(files, path, new_id=self.new_id, format=format)
 
     def plan_repair(
         self, files: FileSystem, path: str, *, format: ImageFormat | None = None, reclaim: bool = False
@@ -494,17 +520,22 @@ class NativeEngine:
     ) -> Chain:
         """The disk of *path* through all its layers, the first *writable* of them open for writing.
 
-        Raises Error when something is open for writing and *path* has children, which a change of it would break,
-        unless *orphan* gives them up.
+        Raises HasChildren when something is open for writing and *path* has children, which a change of it would
+        break, or more names than this one (hard links), beside which nobody looks for children; unless *orphan* gives
+        them up. Where *path* is a symbolic link, children are those of the file that it leads to.
         """
         chain = Chain.open(
             files, path, new_id=self.new_id, writable=writable, access=access, policy=self.policy, format=format
         )
         if writable and not orphan:
             try:
-                bereaved = self._children(files, path, chain.leaf.info)
+                leaf = chain.layers[0]
+                bereaved = self._children(files, leaf.path, leaf.image.info)
                 if bereaved:
-                    raise _bereaved(files, path, bereaved)
+                    raise _bereaved(files, leaf.path, bereaved)
+                links = leaf.image.storage.status().links
+                if links > 1:
+                    raise _shared(files, leaf.path, links)
             except BaseException:
                 chain.close()
                 raise
@@ -531,12 +562,20 @@ def _bereaved(files: FileSystem, path: str, bereaved: Sequence[str]) -> HasChild
     )
 
 
-def _place_of(files: FileSystem, target: str, paths: list[str]) -> int:
+def _shared(files: FileSystem, path: str, links: int) -> HasChildren:
+    return HasChildren(
+        f"{files.describe(path)}: has {links} names (hard links), all of which would show the change, and an image "
+        f"beside another of them may have it as its parent. Work on a copy, or say that these are given up"
+    )
+
+
+def _place_of(files: FileSystem, target: str, chain: Chain) -> int:
     identity = files.stat(target).identity
-    for place, path in enumerate(paths[1:], 1):
-        if files.stat(path).identity == identity:
+    for place, layer in enumerate(chain.layers[1:], 1):
+        if layer.image.storage.status().identity == identity:
             return place
-    raise Error(f"{files.describe(target)} is not under {files.describe(paths[0])}, so they cannot be merged")
+    top = chain.layers[0].path
+    raise Error(f"{files.describe(target)} is not under {files.describe(top)}, so they cannot be merged")
 
 
 def _size_under(chain: Chain, place: int) -> int:
@@ -565,23 +604,9 @@ def _whole(size: int, options: CreateOptions) -> int:
     return -(-whole_size(size, options) // sector) * sector
 
 
-def _records(recorded: ParentLink | None, link: ParentLink) -> bool:
-    """Whether an image records just *link*; the name in the header of a VHD says no more than the paths do."""
-    if recorded is None:
-        return False
-    paths = {key: path for key, path in recorded.paths.items() if key != "parent_name"}
-    return replace(recorded, paths=paths) == link
-
-
 def _link_under(files: FileSystem, chain: Chain, count: int, policy: ParentPolicy) -> ParentLink | None:
     """What the first *count* layers of *chain* lie on, as a record for an image in place of them."""
     if count == len(chain.layers):
         return None
     under = chain.layers[count]
-    return _link_to(files, chain.layers[0].path, under.path, under.image.info, policy)
-
-
-def _link_to(files: FileSystem, child: str, parent: str, info: ImageInfo, policy: ParentPolicy) -> ParentLink:
-    if info.linkage is None:
-        raise Error(f"{files.describe(parent)}: a raw file has no id that a child could record, so it has no children")
-    return ParentLink(info.linkage, paths={"relative_path": path_between(child, parent, policy)})
+    return link_to(files, chain.layers[0].path, under.path, under.image.info, policy)

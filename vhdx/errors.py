@@ -57,6 +57,14 @@ class ParentMismatch(Error):
     """The file in the parent's place is not, or is no longer, what the child was made from."""
 
 
+class LeadsOutside(Error):
+    """A path leads out of the directory that it must stay in; the file that it leads to was not opened."""
+
+
+class WrongParent(Error):
+    """A file that an image was not made over was to be recorded as its parent; nothing was changed."""
+
+
 class Unrecognised(FormatError):
     """The file carries the marks of no format, or of two: the caller has to say which it is."""
 

@@ -30,6 +30,8 @@ class MergePlan:
     largest disk among *merged* and *result* is longer than the top's, whose size the result gets, and *lost* how much
     of what lies there is data, which no disk shows afterwards: the merge is refused unless the caller lets disks
     shrink. *done* says that a merge that was stopped had moved everything: only relinking and removing are left.
+    *links* is how many names the file has whose content changes: with more than one (hard links) the merge is refused
+    as it is for *orphaned*.
     """
 
     direction: Direction
@@ -43,6 +45,7 @@ class MergePlan:
     done: bool = False
     cut: int = 0
     lost: int = 0
+    links: int = 1
 
 
 def cut_off(layers: Sequence[Image]) -> tuple[int, int]:

@@ -1,10 +1,15 @@
 """Finding the file under a differencing image.
 
 A recorded path is a claim by whoever wrote the image. It is followed only inside the child's own directory, or inside
-directories that the caller names; a stale one is tried by its base name there; and only a file whose DataWriteGuid
-is the recorded one is accepted, before a byte of it is used.
+directories that the caller names, by what is really opened and not by its letters; a stale one is tried by its base
+name there; and only a file whose DataWriteGuid is the recorded one is accepted, before a byte of it is used. What is
+said of a file that is not the parent holds nothing that the author of the child could not know.
+
+*child* is everywhere the path of the file itself, as `FileSystem.resolve` gives it: what it is reached by does not
+count.
 """
 
+import errno
 import posixpath
 import re
 from collections.abc import Callable, Iterator
@@ -13,10 +18,12 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from vhdx.errors import Error, InUse, ParentMismatch, ParentNotFound
-from vhdx.image.base import Image, ImageInfo, NewId, ParentLink
+from vhdx.image.base import Image, ImageFormat, ImageInfo, NewId, ParentLink
 from vhdx.image.open import open_image
 from vhdx.storage.base import Access, FileSystem
+from vhdx.storage.beneath import names_below
 
+_NOWHERE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP})
 _FORBIDDEN = frozenset('<>:"|?*')
 _DEVICE = re.compile(r"(con|prn|aux|nul|com[1-9]|lpt[1-9])(\..*)?", re.IGNORECASE)
 """Names that are no files on Windows, whatever the directory."""
@@ -69,7 +76,7 @@ def path_between(child: str, parent: str, policy: ParentPolicy) -> str:
     home, target = posixpath.dirname(posixpath.normpath(child)), posixpath.normpath(parent)
     if posixpath.dirname(target) == home:
         return relative_path(posixpath.basename(target))
-    if not any(_lies_in(target, root) for root in policy.directories):
+    if not any(names_below(target, root) for root in policy.directories):
         raise Error(f"{child} and {parent} are not in one directory, and the policy allows no other for parents")
     names = posixpath.relpath(target, home or ".").split("/")
     for name in names:
@@ -83,38 +90,58 @@ def find_parent(
 ) -> Layer:
     """The open parent of *child*.
 
-    Raises ParentNotFound, ParentMismatch when there are images of that name and none is it, and whatever opening the
-    right file raises. A file that is not the parent is never opened for writing.
+    Raises ParentNotFound, ParentMismatch when there are images of that name and none is it, PermissionError when none
+    is it of those that may be read, and whatever opening the right file raises. A file that is not the parent is never
+    opened for writing.
     """
     link = info.parent
     assert link is not None
     tried: list[str] = []
     mismatches: list[str] = []
-    for path in candidates(files, child, link, policy):
-        name = files.describe(path)
+    denied: list[str] = []
+    for candidate in explained_candidates(files, child, link, policy):
+        name = files.describe(candidate.path)
         try:
-            found = _open_if_parent(files, path, info, access=access, new_id=new_id)
+            found = _open_if_parent(files, candidate, info, access=access, new_id=new_id)
             if not isinstance(found, str):
-                return Layer(path, found)
+                return Layer(candidate.path, found)
             mismatches.append(f"{name} {found}")
-        except FileNotFoundError:
-            tried.append(f"{name} does not exist")
+        except PermissionError:
+            denied.append(candidate.path)
         except InUse:
             raise
-        except Error as error:
-            tried.append(str(error))
+        except (Error, OSError) as error:
+            tried.append(why_not(error, name))
+    if denied:
+        raise may_not_be_read(files, child, denied[0])
     if mismatches:
         raise ParentMismatch(f"{files.describe(child)}: {'; '.join(mismatches + tried)}")
-    raise ParentNotFound(files.describe(child), [*tried, *unusable(child, link, policy)])
+    raise ParentNotFound(files.describe(child), [*tried, *unusable(files, child, link, policy)])
+
+
+def why_not(error: Error | OSError, name: str) -> str:
+    """Why a candidate, *name* in messages, is not the parent. Raises *error* where that says nothing of the file."""
+    if isinstance(error, Error):
+        return str(error)
+    if error.errno in _NOWHERE or isinstance(error, FileNotFoundError):
+        return f"{name} does not exist"
+    raise error
+
+
+def may_not_be_read(files: FileSystem, child: str, path: str) -> PermissionError:
+    """The error for a file that may be the parent of *child*, and that this user may not open."""
+    reason = f"may not be opened, and may be the parent of {files.describe(child)}"
+    return PermissionError(errno.EACCES, reason, files.describe(path))
 
 
 def _open_if_parent(
-    files: FileSystem, path: str, child: ImageInfo, *, access: Access, new_id: NewId
+    files: FileSystem, candidate: "Candidate", child: ImageInfo, *, access: Access, new_id: NewId
 ) -> Image | str:
-    """The image at *path* when it is the parent of *child*, else the reason why not."""
+    """The image when it is the parent of *child*, else the reason why not."""
     # Looked at first without a claim on the file; again afterwards, since another may have taken its name.
     for claim in (Access.INSPECT, access):
-        image = open_image(files.open(path, claim), new_id=new_id, format=child.format)
+        storage = files.open(candidate.path, claim, beneath=candidate.base)
+        image = open_image(storage, new_id=new_id, format=child.format)
         reason = refusal(child, image.info)
         if reason or claim is access:
             break
@@ -131,20 +158,46 @@ def refusal(child: ImageInfo, parent: ImageInfo) -> str:
     assert link is not None
     if not link.accepts(parent.linkage):
         return (
-            f"is not, or is no longer, what the image was made from (its id is {parent.linkage}, "
-            f"recorded is {link.linkage}); if it is known to be right, relink the image to it"
+            f"is not, or is no longer, what the image was made from (its id is not the recorded one, "
+            f"{link.linkage}); if it is known to be right, relink the image to it"
         )
     if child.logical_sector_size != parent.logical_sector_size:
         return f"has sectors of {parent.logical_sector_size} bytes, the image has {child.logical_sector_size}"
     return ""
 
 
+def differences(child: ImageInfo, parent: ImageInfo) -> list[str]:
+    """What of *parent* is not as *child* records it or has it; empty when the child may have been made over it.
+
+    A VHDX parent with the recorded id is the very state that the child was made over, so its size may be another: the
+    child was resized since. The id of a VHD says nothing of that, and a VHD has the size of its parent.
+    """
+    link = child.parent
+    recorded = link is not None and link.accepts(parent.linkage)
+    found = []
+    if not recorded:
+        found.append(f"its id is {parent.linkage}, recorded is {'none' if link is None else link.linkage}")
+    if child.format is ImageFormat.VHDX and child.disk_id != parent.disk_id:
+        found.append(f"its disk id is {parent.disk_id}, that of the image {child.disk_id}")
+    sure = recorded and child.format is ImageFormat.VHDX
+    if child.virtual_size != parent.virtual_size and not sure:
+        found.append(f"its disk has {parent.virtual_size} bytes, that of the image {child.virtual_size}")
+    if child.logical_sector_size != parent.logical_sector_size:
+        sizes = parent.logical_sector_size, child.logical_sector_size
+        found.append(f"its sectors have {sizes[0]} bytes, those of the image {sizes[1]}")
+    return found
+
+
 class Candidate(NamedTuple):
-    """A path to try, the key of the record that led to it, and whether only the record's base name did."""
+    """A file to try, the key of the record that led to it, and whether only the record's base name did.
+
+    *path* has no link in it below *base*, the directory that it is to be opened beneath.
+    """
 
     path: str
     key: str
     by_name: bool
+    base: str
 
 
 def candidates(files: FileSystem, child: str, link: ParentLink, policy: ParentPolicy) -> Iterator[str]:
@@ -155,25 +208,43 @@ def candidates(files: FileSystem, child: str, link: ParentLink, policy: ParentPo
 def explained_candidates(
     files: FileSystem, child: str, link: ParentLink, policy: ParentPolicy
 ) -> Iterator[Candidate]:
-    """The same with what led to each."""
+    """The same with what led to each, and with what each is to be opened beneath."""
     seen: set[str] = {posixpath.normpath(child)}
+    direct = followed(files, child, link, policy)
+    if direct is not None and direct.path not in seen:
+        seen.add(direct.path)
+        yield direct
     home = posixpath.dirname(child)
-    recorded = link.paths.get("relative_path")
-    direct = None if recorded is None else _inside(home, recorded, policy)
-    if direct is not None and direct not in seen:
-        seen.add(direct)
-        yield Candidate(direct, "relative_path", by_name=False)
     names = [(key, name) for key, path in link.paths.items() if (name := _base_name(path))]
     for directory in (home, *policy.directories):
         present: list[str] = []
-        with suppress(FileNotFoundError):
+        with suppress(FileNotFoundError, NotADirectoryError, PermissionError):
             present = files.list(directory)
         for key, name in names:
             for found in (entry for entry in present if entry.casefold() == name.casefold()):
                 path = posixpath.normpath(posixpath.join(directory, found))
-                if path not in seen:
-                    seen.add(path)
-                    yield Candidate(path, key, by_name=True)
+                candidate = _confined(files, path, key, home, policy, by_name=True)
+                if candidate is not None and candidate.path not in seen:
+                    seen.add(candidate.path)
+                    yield candidate
+
+
+def followed(files: FileSystem, child: str, link: ParentLink, policy: ParentPolicy) -> Candidate | None:
+    """Where the recorded relative path leads; None where there is none, or it is not followed."""
+    recorded = link.paths.get("relative_path")
+    home = posixpath.dirname(child)
+    direct = None if recorded is None else _inside(home, recorded, policy)
+    return None if direct is None else _confined(files, direct, "relative_path", home, policy, by_name=False)
+
+
+def _confined(
+    files: FileSystem, path: str, key: str, home: str, policy: ParentPolicy, *, by_name: bool
+) -> Candidate | None:
+    """*path* as a candidate, wherever its links lead where parents may lie; None where they lead elsewhere."""
+    for base in (home, *policy.directories):
+        with suppress(Error):
+            return Candidate(posixpath.normpath(files.resolve(path, beneath=base)), key, by_name, base)
+    return None
 
 
 def _parts(recorded: str) -> list[str] | None:
@@ -195,18 +266,7 @@ def _inside(home: str, recorded: str, policy: ParentPolicy) -> str | None:
     if not parts:
         return None
     path = posixpath.normpath(posixpath.join(home, *parts))
-    return path if any(_lies_in(path, root) for root in (home, *policy.directories)) else None
-
-
-def _lies_in(path: str, root: str) -> bool:
-    """Whether a normalised path lies under *root*, by the letters alone: no working directory comes into it."""
-    root = posixpath.normpath(root or ".")
-    if root == ".":
-        rest = "" if posixpath.isabs(path) else path
-    else:
-        start = root.rstrip("/") + "/"
-        rest = path.removeprefix(start) if path.startswith(start) else ""
-    return rest not in ("", ".", "..") and not rest.startswith("../")
+    return path if any(names_below(path, root) for root in (home, *policy.directories)) else None
 
 
 def _base_name(recorded: str) -> str | None:
@@ -214,11 +274,20 @@ def _base_name(recorded: str) -> str | None:
     return None if _parts(name) != [name] or name == ".." else name
 
 
-def unusable(child: str, link: ParentLink, policy: ParentPolicy) -> list[str]:
+def unusable(files: FileSystem, child: str, link: ParentLink, policy: ParentPolicy) -> list[str]:
     """Recorded paths that were not followed, and why."""
-    home = posixpath.dirname(child)
     reasons = []
+    home = posixpath.dirname(child)
     for key, recorded in link.paths.items():
-        if key != "relative_path" or _inside(home, recorded, policy) is None:
+        direct = _inside(home, recorded, policy) if key == "relative_path" or _base_name(recorded) == recorded else None
+        if direct is not None and _confined(files, direct, key, home, policy, by_name=False) is None:
+            reasons.append(f"{key} {recorded!r} leads out of the image's directory by a link and was not followed")
+        elif key == "relative_path" and direct is not None:
+            continue
+        elif _base_name(recorded) == recorded:
+            reasons.append(f"{key} {recorded!r}: no other file of that name lies where parents may lie")
+        elif _base_name(recorded) is None:
+            reasons.append(f"{key} {recorded!r} names no file that may be a parent")
+        else:
             reasons.append(f"{key} {recorded!r} leads out of the image's directory and was not followed")
     return reasons

@@ -11,14 +11,15 @@ neither hides a child nor makes one.
 import posixpath
 from collections.abc import Hashable, Iterator
 from contextlib import closing, suppress
+from typing import NamedTuple
 from uuid import UUID
 
 from vhdx.building import is_temporary
-from vhdx.errors import Error, FormatError
+from vhdx.errors import Error, FormatError, LeadsOutside
 from vhdx.image.base import ImageFormat, ImageInfo, NewId
 from vhdx.image.marks import carries
 from vhdx.image.open import open_image
-from vhdx.parents import ParentPolicy, candidates
+from vhdx.parents import ParentPolicy, candidates, explained_candidates, why_not
 from vhdx.storage.base import Access, FileSystem
 
 
@@ -27,13 +28,14 @@ def children(
 ) -> list[str]:
     """Paths of the images beside *path*, an image of *format*, whose parent it is, sorted.
 
-    An image counts when it records *linkage* and *path* is the first of its candidates that has it. Of files that
-    cannot be read nothing is known. Raises OSError when the directory cannot be listed.
+    *path* is that of the file itself, as `FileSystem.resolve` gives it. An image counts when it records *linkage* and
+    *path* is the first of its candidates that has it. Of files that cannot be read nothing is known. Raises OSError
+    when the directory cannot be listed.
     """
     found = []
     for beside, info in _beside(files, path, policy, new_id, format):
         if isinstance(info, ImageInfo) and info.parent is not None and info.parent.accepts(linkage):
-            first = _first_match(files, beside, info, policy, new_id)
+            first = _first_match(files, files.resolve(beside), info, policy, new_id)
             if first in (None, files.stat(path).identity):
                 found.append(beside)
     return found
@@ -54,7 +56,8 @@ def namers(
         if not isinstance(info, ImageInfo):
             found.append(beside)
         elif info.parent is not None:
-            named = [posixpath.normpath(candidate) for candidate in candidates(files, beside, info.parent, policy)]
+            child = files.resolve(beside)
+            named = [posixpath.normpath(candidate) for candidate in candidates(files, child, info.parent, policy)]
             if info.parent.accepts(linkage) or posixpath.normpath(path) in named:
                 found.append(beside)
     return found
@@ -70,22 +73,35 @@ def _beside(
         if is_temporary(name) or not policy.related(path, name):
             continue
         if posixpath.normpath(beside) != posixpath.normpath(path):
-            info = _look(files, beside, new_id, format)
-            if info is not None:
-                yield beside, info
+            seen = _look(files, beside, new_id, format, directory)
+            if seen is not None:
+                yield beside, seen if isinstance(seen, Exception) else seen.info
 
 
-def _look(files: FileSystem, path: str, new_id: NewId, format: ImageFormat) -> ImageInfo | Exception | None:
+class _Seen(NamedTuple):
+    """An image that was looked into."""
+
+    info: ImageInfo
+    identity: Hashable
+
+
+def _look(
+    files: FileSystem, path: str, new_id: NewId, format: ImageFormat, beneath: str
+) -> _Seen | Exception | None:
     """What the file says of itself as an image of *format*, or why it could not be looked into.
 
     None for one that is gone, that carries no mark of the format, or only as what a guest wrote into a disk of another.
     """
     try:
-        return _opened(files, path, new_id, format)
-    except FileNotFoundError:
+        return _opened(files, path, new_id, format, beneath)
+    except LeadsOutside:  # its relatives are beside the file itself, wherever that is
         return None
     except (Error, PermissionError) as error:
-        return None if isinstance(error, FormatError) and _is_another(files, path, new_id, format) else error
+        other = isinstance(error, FormatError) and _is_another(files, path, new_id, format, beneath)
+        return None if other else error
+    except OSError as error:
+        why_not(error, path)
+        return None
 
 
 def formats_of(files: FileSystem, path: str, format: ImageFormat, *, new_id: NewId) -> list[ImageFormat]:
@@ -109,8 +125,10 @@ def formats_of(files: FileSystem, path: str, format: ImageFormat, *, new_id: New
     return found
 
 
-def _opened(files: FileSystem, path: str, new_id: NewId, format: ImageFormat) -> ImageInfo | None:
-    storage = files.open(path, Access.INSPECT)
+def _opened(
+    files: FileSystem, path: str, new_id: NewId, format: ImageFormat, beneath: str | None = None
+) -> _Seen | None:
+    storage = files.open(path, Access.INSPECT, beneath=beneath)
     try:
         marked = carries(storage, format)
     except BaseException:
@@ -120,14 +138,14 @@ def _opened(files: FileSystem, path: str, new_id: NewId, format: ImageFormat) ->
         storage.close()
         return None
     with closing(open_image(storage, new_id=new_id, format=format)) as image:
-        return image.info
+        return _Seen(image.info, image.storage.status().identity)
 
 
-def _is_another(files: FileSystem, path: str, new_id: NewId, format: ImageFormat) -> bool:
+def _is_another(files: FileSystem, path: str, new_id: NewId, format: ImageFormat, beneath: str) -> bool:
     """Whether the file is an image of another format than *format*, sound as far as opening it tells."""
     for other in ImageFormat:
         with suppress(Error, OSError):
-            if other is not format and _opened(files, path, new_id, other) is not None:
+            if other is not format and _opened(files, path, new_id, other, beneath) is not None:
                 return True
     return False
 
@@ -137,8 +155,8 @@ def _first_match(
 ) -> Hashable | None:
     """The identity of the file that *child* takes for its parent; None when its records lead to none."""
     assert info.parent is not None
-    for candidate in candidates(files, child, info.parent, policy):
-        found = _look(files, candidate, new_id, info.format)
-        if isinstance(found, ImageInfo) and info.parent.accepts(found.linkage):
-            return files.stat(candidate).identity
+    for candidate in explained_candidates(files, child, info.parent, policy):
+        found = _look(files, candidate.path, new_id, info.format, candidate.base)
+        if isinstance(found, _Seen) and info.parent.accepts(found.info.linkage):
+            return found.identity
     return None

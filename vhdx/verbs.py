@@ -85,8 +85,8 @@ class Engine(Protocol):
         Only a fixed VHD cannot promise that: stopped while it grows it may be left without a footer at its end, which
         `repair` finds again, or with the old footer's 512 bytes in the grown part.
 
-        Refused for an image with children unless *orphan*, and for a differencing VHD that would have another size than
-        its parent, with UnequalSizes, unless *any_size*.
+        Refused for an image with children, or with more names than one (hard links), unless *orphan*, and for a
+        differencing VHD that would have another size than its parent, with UnequalSizes, unless *any_size*.
         """
 
     def merge(
@@ -109,11 +109,11 @@ class Engine(Protocol):
         the same call finishes, as long as *top* still lies over *target*; when it does not, everything was moved. A
         stop while files are removed may leave files of the middle of the run, which are no disks of their own any more.
 
-        Refused, down, when *target* or a layer between has children outside the run, unless *orphan*; refused when
-        there is clearly no space for it, and with WouldLoseData when *target* or a layer between is larger than *top*
-        and *shrink* does not allow that its end goes (up, only what is removed loses anything). With *remove*, what
-        names *top* is relinked to the result, then those merged files are removed that nothing names any more; without,
-        both are left to the caller.
+        Refused, down, when *target* or a layer between has children outside the run, or *target* more names than one
+        (hard links), unless *orphan*; refused when there is clearly no space for it, and with WouldLoseData when
+        *target* or a layer between is larger than *top* and *shrink* does not allow that its end goes (up, only what is
+        removed loses anything). With *remove*, what names *top* is relinked to the result, then those merged files are
+        removed that nothing names any more; without, both are left to the caller.
         """
 
     def plan_merge(
@@ -127,10 +127,31 @@ class Engine(Protocol):
     ) -> MergePlan:
         """What `merge` with *remove* would do. Changes nothing."""
 
-    def relink(self, files: FileSystem, child: str, parent: str, *, format: ImageFormat | None = None) -> None:
+    def relink(
+        self,
+        files: FileSystem,
+        child: str,
+        parent: str,
+        *,
+        force: bool = False,
+        merged: bool = False,
+        format: ImageFormat | None = None,
+    ) -> None:
         """Record *parent* and its present linkage as the parent of *child*; directories are as for `create_child`.
 
-        Atomic and durable on return; doing it again changes nothing. The caller vouches that the content fits.
+        Atomic and durable on return; doing it again changes nothing. Raises WrongParent, naming all that differs, for
+        a parent with another linkage, disk id or size than *child* records or has. With *force* it is recorded all the
+        same; a note beside *child* (`vhdx.forced`) keeps what was recorded before,
+        `undo_relink` puts it back, and until then whoever looks at the chain is told. Sectors of another size cannot be
+        forced.
+
+        *merged*: the caller has merged what *child* records into *parent*, so the content is known to fit.
+        """
+
+    def undo_relink(self, files: FileSystem, child: str, *, format: ImageFormat | None = None) -> None:
+        """Record again what *child* recorded before *force*; whether that file is there does not matter.
+
+        Atomic and durable on return. Raises Error when no parent was forced on it that it still records.
         """
 
     def convert(

@@ -11,6 +11,8 @@ from tests.format.raw import MIB, locator
 from tests.image import forge
 from tests.image.forge import Forge, writer
 from vhdx.extents import Range
+from vhdx.forced import Forced, write
+from vhdx.image.base import ParentLink
 
 
 def link(image: Forge, *, parent: UUID | None = None, second: UUID | None = None, path: str = ".\\base.vhdx") -> None:
@@ -100,6 +102,13 @@ def a_parent_that_was_not_closed(image: Forge) -> None:
 @defect("chain-linkage2", INFO, "chain", None, start=child, chain="disk.vhdx")
 def a_merge_that_was_stopped(image: Forge) -> None:
     link(image, parent=UUID(int=1), second=Forge(image.files, "base.vhdx").data_write_guid)
+
+
+@defect("chain-forced", W, "chain", None, start=child, chain="disk.vhdx")
+def a_parent_that_was_forced(image: Forge) -> None:
+    became = (Forge(image.files, "base.vhdx").data_write_guid,)
+    forced = Forced(ParentLink(UUID(int=1), None, {"relative_path": ".\\base.vhdx"}), became, ("its id is another",))
+    write(image.files, "disk.vhdx", [forced], token="00000000")
 
 
 @defect("chain-stale-path", W, "chain", None, start=child, chain="disk.vhdx")

@@ -381,3 +381,11 @@ def test_what_a_finding_looks_like() -> None:
         "memory:/disk.vhdx: error: BAT entry at offset 3145768: block 5 (entry 5, 0x0000000000400005): state 5 does "
         "not exist, though drafts of the format called it unmapped (MS-VHDX 2.5.1.1) [bat-state]"
     )
+
+
+def test_a_child_that_records_no_path_is_said_to() -> None:
+    files = vhd_images.chained()
+    vhd_images.change_header(Forge(files, "disk.vhdx"), 64, bytes(512 + 192))
+    findings = check_chain(files, "disk.vhdx", new_id=counting_ids())
+    (message,) = (one.message for one in findings if one.code == "chain-parent-missing")
+    assert message.startswith("no path to it is recorded;")

@@ -114,11 +114,14 @@ class Patient:
         self.engine.salvage(self.files, self.path, self.files, NEW, source_format=format, without_parent=without)
 
     def relink(self) -> None:
-        """To the parent that was found."""
+        """To the parent that was found, which only whoever says so knows to be it; or back."""
+        if "relink --undo" in REMEDIES[self.finding.code]:
+            self.engine.undo_relink(self.files, self.child)
+            return
         info = self.engine.info(self.files, self.child)
         options = CreateOptions(format=info.format, logical_sector_size=info.logical_sector_size)
         self.engine.create(self.files, FOUND, info.virtual_size, options)
-        self.engine.relink(self.files, self.child, FOUND)
+        self.engine.relink(self.files, self.child, FOUND, force=True)
 
 
 WAYS: dict[str, Callable[[Patient], None]] = {

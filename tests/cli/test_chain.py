@@ -10,7 +10,8 @@ from tests.cli.conftest import Golden, general
 from tests.cli.running import Programs
 from tests.cli.test_info import KEYS, MORE
 
-LINK_KEYS = ["recorded", "found", "linkage_ok", "verdict", "key", "by_name", "problems", "renamed", "siblings"]
+LINK_KEYS = ["recorded", "found", "linkage_ok", "verdict", "key", "by_name", "problems", "renamed"]
+LINK_KEYS += ["forced", "siblings"]
 
 
 @pytest.mark.parametrize("name", ["leaf.vhdx", "child.vhd", "dynamic.vhdx"])

@@ -187,3 +187,20 @@ def test_twice(programs: Programs) -> None:
     assert programs.bench.digest("0.vhdx") == wanted
 
 
+
+
+def test_other_names_of_a_file_are_not_changed_unsaid(programs: Programs) -> None:
+    """By a symbolic link the children beside the file count; hard links count themselves."""
+    *_, wanted = chain(programs, 2)
+    (programs.here / "elsewhere").mkdir()
+    (programs.here / "elsewhere/link.vhdx").symlink_to("../0.vhdx")
+    assert "1.vhdx" in programs.refused("write", "elsewhere/link.vhdx", "0", stdin=b"x")
+    (programs.here / "elsewhere/hard.vhdx").hardlink_to(programs.here / "0.vhdx")
+    for words in (["write", "elsewhere/hard.vhdx", "0"], ["resize", "elsewhere/hard.vhdx", "+1M"], ["merge", "1.vhdx"]):
+        said = programs.refused(*words, stdin=b"x")
+        assert "2 names" in said
+        assert "--orphan" in said
+    ended = programs.run("vhdx-img", "merge", "1.vhdx", "--dry-run", code=4)
+    assert "2 names" in ended.err
+    programs.img("merge", "1.vhdx", "--orphan")
+    assert programs.bench.digest("0.vhdx") == wanted

@@ -27,12 +27,36 @@ def test_a_parent_with_another_name(moved: Programs) -> None:
 
 
 def test_a_parent_that_was_changed(moved: Programs) -> None:
-    """The user is told that nobody can check this, and it is done."""
+    """It is done when it is asked for by name, told of from then on, and taken back."""
     moved.img("relink", "child.vhdx", "moved.vhdx")
     moved.bench.write("moved.vhdx", 0, b"other")
     moved.inspect("hash", "child.vhdx", code=2)
-    moved.img("relink", "child.vhdx", "moved.vhdx")
+    refused = moved.refused("relink", "child.vhdx", "moved.vhdx", code=4)
+    assert "its id is" in refused
+    assert "--force" in refused
+    forced = moved.img("relink", "child.vhdx", "moved.vhdx", "--force").out
+    assert "FORCED although its id is" in forced
+    assert "FORCED" in moved.inspect("chain", "child.vhdx").out
+    assert moved.inspect("chain", "child.vhdx", "--json").json["layers"][0]["parent"]["forced"]
+    assert "[chain-forced]" in moved.inspect("check", "child.vhdx", "--chain", code=3).out
     assert moved.inspect("read", "child.vhdx", "0", "5", "--raw").out == "other"
+    moved.img("relink", "child.vhdx", "--undo")
+    assert "mismatch" in moved.inspect("chain", "child.vhdx", "--json", code=2).out
+    moved.refused("relink", "child.vhdx", "--undo", code=4)
+    assert not (moved.here / "child.vhdx.forced").exists()
+
+
+def test_no_option_is_named_that_the_command_lacks(moved: Programs) -> None:
+    (moved.here / "plain.raw").write_bytes(bytes(MIB))
+    assert "-f raw" not in moved.refused("relink", "plain.raw", "moved.vhdx", code=2)
+    assert "-f raw" in moved.inspect("hash", "plain.raw", code=2).err
+
+
+@pytest.mark.parametrize(
+    "words", ["relink child.vhdx", "relink child.vhdx moved.vhdx --undo", "relink child.vhdx --undo --force"]
+)
+def test_usage(words: str, moved: Programs) -> None:
+    moved.refused(*words.split(), code=64)
 
 
 def test_a_parent_elsewhere(moved: Programs) -> None:

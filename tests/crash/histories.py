@@ -301,7 +301,9 @@ class History:
     def relink(self, child: str, parent: str) -> None:
         """The parent of *child* recorded anew."""
         self.perform(
-            "relink", lambda engine, files: engine.relink(files, child, parent), {child: self.contents[child]}
+            "relink",
+            lambda engine, files: engine.relink(files, child, parent, merged=True),
+            {child: self.contents[child]},
         )
 
     def remove(self, paths: list[str]) -> None:

@@ -148,7 +148,16 @@ class FakeEngine:
                     if _load(storage, ImageFormat.VHDX).parent == target:
                         raise Error(f"{files.describe(target)}: {file} depends on it")
 
-    def relink(self, files: FileSystem, child: str, parent: str, *, format: ImageFormat) -> None:
+    def relink(
+        self,
+        files: FileSystem,
+        child: str,
+        parent: str,
+        *,
+        format: ImageFormat,
+        force: bool = False,
+        merged: bool = False,
+    ) -> None:
         with self._chain(files, parent, format) as below, closing(files.open(child, Access.WRITE)) as storage:
             body = _load(storage, format)
             if (body.parent, body.linkage) != (parent, below[0].body.id):

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from contextlib import closing
+from dataclasses import replace
 
 import pytest
 
@@ -274,3 +275,15 @@ def test_a_copy_is_dropped_when_the_snapshot_went_meanwhile(layered: Bench) -> N
         Volumes(files, layered.kit.engine, telling_ids(1 << 16)).create_from_snapshot(OTHER, VOLUME, A, SIZE)
     assert not layered.strays()
     assert f"{OTHER}.vhdx" not in layered.files.list("")
+
+
+def test_a_snapshot_is_not_merged_into_a_file_that_has_other_names(
+    layered: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A backup made of hard links would change; said before anything has begun, so nothing is left to recover."""
+    stat, before = layered.files.stat, layered.picture()
+    monkeypatch.setattr(layered.files, "stat", lambda path: replace(stat(path), links=1 + (path == BASE)))
+    with pytest.raises(Error, match="2 names"):
+        layered.volumes.delete_snapshot(VOLUME, A)
+    assert layered.picture() == before
+    assert not layered.strays()

@@ -119,7 +119,7 @@ def _child(files: FileSystem, paths: Sequence[str]) -> None:
 
 
 def _relink(place: int) -> Callable[[FileSystem, Sequence[str]], None]:
-    return lambda files, paths: engine().relink(files, paths[0], paths[place])
+    return lambda files, paths: engine().relink(files, paths[0], paths[place], force=place > 1)
 
 
 def _relinked_lower(before: Contents, paths: Sequence[str]) -> Contents:

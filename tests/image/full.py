@@ -15,8 +15,11 @@ class FullFileSystem:
         self.inner = inner
         self.left = room
 
-    def open(self, path: str, access: Access) -> "FullStorage":
-        return FullStorage(self, self.inner.open(path, access))
+    def open(self, path: str, access: Access, *, beneath: str | None = None) -> "FullStorage":
+        return FullStorage(self, self.inner.open(path, access, beneath=beneath))
+
+    def resolve(self, path: str, *, beneath: str | None = None) -> str:
+        return self.inner.resolve(path, beneath=beneath)
 
     def create(self, path: str, *, like: FileStatus | None = None, exact: bool = False) -> "FullStorage":
         return FullStorage(self, self.inner.create(path, like=like, exact=exact))
@@ -76,6 +79,9 @@ class FullStorage:
 
     def copy(self, source: Storage, moves: Sequence[Move]) -> None:
         raise Unsupported("every byte is to be counted")
+
+    def status(self) -> FileStatus:
+        return self._inner.status()
 
     def innermost(self) -> Storage:
         return self

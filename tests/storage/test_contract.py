@@ -1,6 +1,7 @@
 """The storage contract, one promise after the other, against every transport."""
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from itertools import pairwise
 from pathlib import Path
 from typing import cast
@@ -13,7 +14,7 @@ from tests.support.choice import examples
 from tests.support.memory import MemoryFileSystem
 from tests.support.recording import RecordingFileSystem
 from tests.support.wrappers import Tally, WatchedFileSystem
-from vhdx.errors import FormatError, InUse, ReadOnly
+from vhdx.errors import FormatError, InUse, LeadsOutside, ReadOnly
 from vhdx.storage import transfer
 from vhdx.storage.base import Access, FileSystem, Move, Storage, Unsupported
 from vhdx.storage.local import LocalFileSystem
@@ -564,3 +565,34 @@ def test_any_operations_agree_with_a_bytearray(
     finally:
         storage.close()
         files.remove("file")
+
+
+# --- staying beneath a directory -------------------------------------------------------------------------------------
+
+
+def test_a_file_beneath_a_directory(files: FileSystem) -> None:
+    put(files, "file", b"content")
+    for beneath, path in (("", "file"), (".", "file")):
+        with closing(files.open(path, Access.READ, beneath=beneath)) as storage:
+            assert pread(storage, 0, 7) == b"content"
+        assert files.resolve(path, beneath=beneath) == path
+    assert files.resolve("file") == "file"
+
+
+def test_a_file_that_is_not_beneath_the_directory(files: FileSystem) -> None:
+    put(files, "file", b"content")
+    for beneath, path in (("sub", "file"), ("fil", "file"), ("file", "file"), ("sub", "subway")):
+        with pytest.raises(LeadsOutside):
+            files.open(path, Access.READ, beneath=beneath)
+        with pytest.raises(LeadsOutside):
+            files.resolve(path, beneath=beneath)
+
+
+def test_an_open_file_is_known_whatever_its_name_stands_for(files: FileSystem) -> None:
+    put(files, "file", b"content")
+    with closing(files.open("file", Access.INSPECT)) as storage:
+        status = files.stat("file")
+        assert (storage.status().identity, storage.status().size) == (status.identity, 7)
+        assert status.links == storage.status().links == 1
+        put(files, "other", b"")
+        assert files.stat("other").identity != storage.status().identity

@@ -103,7 +103,7 @@ class Disk:
         self.close()
         self.engine.merge(self.files, self.paths[top], self.paths[target], shrink=Shrink.FORCE)
         if top:
-            self.engine.relink(self.files, self.paths[top - 1], self.paths[target])
+            self.engine.relink(self.files, self.paths[top - 1], self.paths[target], merged=True)
         for path in self.paths[top:target]:
             self.files.remove(path)
         self.paths[top:target] = []

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from vhdx.errors import Error, FormatError, InUse, ReadOnly
 from vhdx.extents import Range, spans
 from vhdx.storage.base import Access, Buffer, FileStatus, Move, Space, Storage, Unsupported
+from vhdx.storage.beneath import names_below, outside
 
 PAGE = 4096
 _ZEROS = bytes(PAGE)
@@ -166,6 +167,10 @@ class MemoryFile:
         self.modified = 0.0
         self.lock = threading.Lock()
 
+    def status(self) -> FileStatus:
+        """What the file system knows of it."""
+        return FileStatus(self.identity, self.pages.size, self.pages.used(), self.modified)
+
     def admits(self, access: Access) -> bool:
         """Whether it may be opened so beside those who hold it."""
         if access is Access.INSPECT:
@@ -216,6 +221,10 @@ class MemoryStorage:
             data = bytearray(move.length)
             source.read([(move.source_offset, memoryview(data))])
             self.write([(move.target_offset, data)])
+
+    def status(self) -> FileStatus:
+        self._usable()
+        return self._file.status()
 
     def innermost(self) -> Storage:
         return self
@@ -314,7 +323,17 @@ class MemoryFileSystem:
         """Every file, sorted."""
         return sorted(self._files)
 
-    def open(self, path: str, access: Access) -> MemoryStorage:
+    def resolve(self, path: str, *, beneath: str | None = None) -> str:
+        """There are no links in memory."""
+        if beneath is None:
+            return path
+        names = names_below(posixpath.normpath(path), beneath)
+        if names is None:
+            raise outside(path, beneath)
+        return posixpath.normpath(posixpath.join(beneath, *names))
+
+    def open(self, path: str, access: Access, *, beneath: str | None = None) -> MemoryStorage:
+        self.resolve(path, beneath=beneath)
         file = self._find(path)
         if not file.admits(access):
             raise InUse(f"{self.describe(path)}: in use")
@@ -341,8 +360,7 @@ class MemoryFileSystem:
         del self._files[normal(path)]
 
     def stat(self, path: str) -> FileStatus:
-        file = self._find(path)
-        return FileStatus(file.identity, file.pages.size, file.pages.used(), file.modified)
+        return self._find(path).status()
 
     def list(self, directory: str) -> list[str]:
         inside = normal(directory) if directory else ""

@@ -122,8 +122,12 @@ class RecordingFileSystem:
         with self._lock:
             self.events.append(Mark(label))
 
-    def open(self, path: str, access: Access) -> "RecordingStorage":
-        return RecordingStorage(self.files.open(path, access), self._identity(path), self.events, self._lock)
+    def open(self, path: str, access: Access, *, beneath: str | None = None) -> "RecordingStorage":
+        inner = self.files.open(path, access, beneath=beneath)
+        return RecordingStorage(inner, self._identity(path), self.events, self._lock)
+
+    def resolve(self, path: str, *, beneath: str | None = None) -> str:
+        return self.files.resolve(path, beneath=beneath)
 
     def create(self, path: str, *, like: FileStatus | None = None, exact: bool = False) -> "RecordingStorage":
         with self._lock:
@@ -189,6 +193,9 @@ class RecordingStorage:
 
     def copy(self, source: Storage, moves: Sequence[Move]) -> None:
         raise Unsupported("every byte is to be seen as a write")
+
+    def status(self) -> FileStatus:
+        return self._inner.status()
 
     def innermost(self) -> Storage:
         return self

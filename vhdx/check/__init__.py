@@ -3,10 +3,10 @@
 Nothing here writes, and bad bytes are findings, never exceptions; a transport that fails is an OSError.
 """
 
-from vhdx.check.chain import check_chain
+from vhdx.check.chain import check_chain, check_forced
 from vhdx.check.file import check_storage
 from vhdx.check.finding import Finding
 from vhdx.check.rule import Rule, Severity
 from vhdx.check.rules import CODES
 
-__all__ = ["CODES", "Finding", "Rule", "Severity", "check_chain", "check_storage"]
+__all__ = ["CODES", "Finding", "Rule", "Severity", "check_chain", "check_forced", "check_storage"]

@@ -2,19 +2,29 @@
 
 import posixpath
 import time
-from collections.abc import Generator, Hashable, Iterator
-from contextlib import closing
+from collections.abc import Generator, Hashable, Iterator, Sequence
+from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 
 from vhdx.check.file import check_storage
 from vhdx.check.finding import Finding, found
 from vhdx.errors import Error, InUse
+from vhdx.forced import has_note, standing
 from vhdx.image.base import ImageFormat, ImageInfo, LogState, NewId, ParentLink
 from vhdx.image.marks import carries
 from vhdx.image.open import open_image
-from vhdx.parents import DEFAULT_POLICY, Candidate, ParentPolicy, candidates, explained_candidates
+from vhdx.parents import (
+    DEFAULT_POLICY,
+    Candidate,
+    ParentPolicy,
+    explained_candidates,
+    followed,
+    may_not_be_read,
+    unusable,
+    why_not,
+)
 from vhdx.relatives import children
-from vhdx.storage.base import Access, FileSystem
+from vhdx.storage.base import Access, FileSystem, Storage
 
 _UNSEEN = "the end of the parent is not seen, and a merge would cut it off, which it refuses unless told to shrink"
 
@@ -37,23 +47,45 @@ def check_chain(
     UTC, without it that of this machine. Raises InUse when somebody writes to one of the files, FileNotFoundError when
     *path* does not exist, and whatever else the transport raises.
     """
+    path = files.resolve(path)
     moment = time.time() if now is None else now
     walk = _Walk(files, policy, new_id, access)
     seen: set[Hashable] = set()
     child: _Layer | None = None
-    following: Candidate | None = Candidate(path, "", by_name=False)
+    following: Candidate | None = Candidate(path, "", by_name=False, base=posixpath.dirname(path))
     while following is not None:
-        fault = walk.admit(following.path, child, seen)
-        if fault is not None:
-            yield fault
+        try:
+            opened = files.open(following.path, access, beneath=following.base)
+        except Error as error:
+            if child is None or isinstance(error, InUse):
+                raise
+            yield walk.found(child.path, "chain-unreadable", f"its parent cannot be opened ({error})")
             return
-        layer = yield from walk.look(following.path, deep=deep, format=format, now=moment)
+        with closing(opened) as storage:
+            fault = walk.admit(following.path, storage.status().identity, child, seen)
+            if fault is not None:
+                yield fault
+                return
+            layer = yield from walk.look(following.path, storage, deep=deep, format=format, now=moment)
         if layer is None:
             return
         if child is not None:
             yield from walk.link(child, layer, following)
         child, format = layer, layer.info.format
         following = None if layer.info.parent is None else (yield from walk.parent(layer, layer.info.parent))
+
+
+def check_forced(
+    files: FileSystem, path: str, *, new_id: NewId, format: ImageFormat | None = None
+) -> Iterator[Finding]:
+    """Whether the parent of *path* was forced on it; no parent is looked for. Raises OSError."""
+    path = files.resolve(path)
+    if not has_note(files, path):
+        return
+    with suppress(Error), closing(open_image(files.open(path, Access.INSPECT), new_id=new_id, format=format)) as image:
+        if image.info.parent is not None:
+            walk = _Walk(files, DEFAULT_POLICY, new_id, Access.INSPECT)
+            yield from walk.forced(_Layer(path, image.info), image.info.parent)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,9 +113,8 @@ class _Walk:
             return replace(finding, section="VHD 1.0 parent locator")
         return finding
 
-    def admit(self, path: str, child: _Layer | None, seen: set[Hashable]) -> Finding | None:
+    def admit(self, path: str, identity: Hashable, child: _Layer | None, seen: set[Hashable]) -> Finding | None:
         """Why the walk ends before *path*, or None; *seen* takes it."""
-        identity = self.files.stat(path).identity
         if identity in seen:
             child_path = path if child is None else child.path
             message = f"its parent {self.files.describe(path)} stands above it in the chain: the parents form a circle"
@@ -95,17 +126,16 @@ class _Walk:
         return None
 
     def look(
-        self, path: str, *, deep: bool, format: ImageFormat | None, now: float
+        self, path: str, storage: Storage, *, deep: bool, format: ImageFormat | None, now: float
     ) -> Generator[Finding, None, _Layer | None]:
         """The findings of one file; what it says of itself, when it can be opened."""
-        with closing(self.files.open(path, self.access)) as storage:
-            yield from check_storage(storage, deep=deep, format=format, now=now)
-            try:
-                with closing(open_image(storage, new_id=self.new_id, format=format)) as image:
-                    return _Layer(path, image.info)
-            except Error as error:
-                yield self.found(path, "chain-unreadable", f"the image cannot be opened ({error})")
-                return None
+        yield from check_storage(storage, deep=deep, format=format, now=now)
+        try:
+            with closing(open_image(storage, new_id=self.new_id, format=format)) as image:
+                return _Layer(path, image.info)
+        except Error as error:
+            yield self.found(path, "chain-unreadable", f"the image cannot be opened ({error})")
+            return None
 
     def parent(self, child: _Layer, link: ParentLink) -> Generator[Finding, None, Candidate | None]:
         """The file to go on with: the parent, else one in its place."""
@@ -117,9 +147,12 @@ class _Walk:
             if direct == posixpath.normpath(child.path):
                 yield self.of(child, "chain-circle", f"it records itself, {recorded!r}, as its parent")
                 return None
-            if direct not in candidates(self.files, child.path, _only(link, recorded), self.policy):
+            leads = followed(self.files, child.path, link, self.policy)
+            if leads is None:
                 message = f"the recorded relative path {recorded!r} leads out of the directory and was not followed"
                 yield self.of(child, "chain-path-escapes", message)
+            else:
+                direct = leads.path
         chosen = yield from self._choose(child, link)
         if chosen is not None and direct is not None and posixpath.normpath(chosen.path) != direct:
             name = self.files.describe(chosen.path)
@@ -128,28 +161,32 @@ class _Walk:
         return chosen
 
     def _choose(self, child: _Layer, link: ParentLink) -> Generator[Finding, None, Candidate | None]:
-        mismatched, unreadable, tried, other_format = [], [], [], []
+        mismatched, unreadable, tried, other_format, denied = [], [], [], [], []
         for candidate in explained_candidates(self.files, child.path, link, self.policy):
             name = self.files.describe(candidate.path)
             try:
-                with closing(self.files.open(candidate.path, self.access)) as storage:
+                with closing(self.files.open(candidate.path, self.access, beneath=candidate.base)) as storage:
                     format = child.info.format
                     if not carries(storage, format) and any(carries(storage, other) for other in ImageFormat):
                         other_format.append(name)
                         continue
                     with closing(open_image(storage, new_id=self.new_id, format=format)) as image:
                         linkage = image.info.linkage
-            except FileNotFoundError:
-                tried.append(f"{name} does not exist")
+            except PermissionError:
+                denied.append(candidate.path)
             except InUse:
                 raise
             except Error as error:
                 unreadable.append(candidate)
                 tried.append(str(error))
+            except OSError as error:
+                tried.append(why_not(error, name))
             else:
                 if link.accepts(linkage):
                     return candidate
-                mismatched.append((candidate, f"{name} has the id {linkage}"))
+                mismatched.append((candidate, f"{name} has another id"))
+        if denied:
+            raise may_not_be_read(self.files, child.path, denied[0])
         if mismatched:
             ids = ", ".join(str(guid) for guid in (link.linkage, link.linkage2) if guid is not None)
             message = (
@@ -164,10 +201,14 @@ class _Walk:
             return None
         if unreadable:
             return unreadable[0]
-        paths = "; ".join(f"{key} {path!r}" for key, path in link.paths.items())
-        message = f"recorded are {paths}; {'; '.join(tried) or 'none of them may be followed'}"
-        yield self.of(child, "chain-parent-missing", f"{message}; bring the parent there or relink the child")
+        yield self._missing(child, link, tried)
         return None
+
+    def _missing(self, child: _Layer, link: ParentLink, tried: Sequence[str]) -> Finding:
+        paths = "; ".join(f"{key} {path!r}" for key, path in link.paths.items())
+        reasons = [*tried, *unusable(self.files, child.path, link, self.policy)]
+        message = f"recorded are {paths}; {'; '.join(reasons)}" if paths else "no path to it is recorded"
+        return self.of(child, "chain-parent-missing", f"{message}; bring the parent there or relink the child")
 
     def link(self, child: _Layer, parent: _Layer, found_by: Candidate) -> Iterator[Finding]:
         """How two files that were found to belong together fit."""
@@ -180,7 +221,9 @@ class _Walk:
             message = f"the log of {self.files.describe(parent.path)} is to be replayed, which opening for writing does"
             yield self.of(child, "chain-parent-log", message)
         if above.format is ImageFormat.VHDX and above.disk_id != below.disk_id:
-            message = f"the disk ids {above.disk_id} and, of the parent, {below.disk_id} are not the same"
+            message = "it has another disk id than its parent"
+            if above.parent.accepts(below.linkage):
+                message = f"the disk ids {above.disk_id} and, of the parent, {below.disk_id} are not the same"
             yield self.of(child, "chain-disk-id", message)
 
     def _identity(
@@ -194,6 +237,7 @@ class _Walk:
         if link.linkage != below.linkage:
             message = f"only the second recorded id is that of {name}: a merge may have been stopped; run it again"
             yield self.of(child, "chain-linkage2", message)
+        yield from self.forced(child, link)
         of_parent = children(
             self.files, parent.path, below.linkage, self.policy, new_id=self.new_id, format=below.format
         )
@@ -201,6 +245,17 @@ class _Walk:
         if others:
             message = f"{name} is also the parent of {', '.join(map(self.files.describe, others))}"
             yield self.of(child, "chain-siblings", message)
+
+    def forced(self, child: _Layer, link: ParentLink) -> Iterator[Finding]:
+        """Whether the parent was forced on *child*."""
+        try:
+            forced = standing(self.files, child.path, link)
+        except (Error, PermissionError) as error:
+            yield self.of(child, "chain-forced", f"whether its parent was forced on it is not known ({error})")
+            return
+        if forced is not None:
+            message = f"its parent was forced on it although {'; '.join(forced.differs)}"
+            yield self.of(child, "chain-forced", message)
 
     def _shape(self, child: _Layer, parent: _Layer) -> Iterator[Finding]:
         above, below = child.info, parent.info
@@ -220,7 +275,3 @@ class _Walk:
         if below.block_size is not None and above.block_size != below.block_size:
             message = f"blocks have {above.block_size} bytes and, in the parent, {below.block_size}"
             yield self.of(child, "chain-block-size", message)
-
-
-def _only(link: ParentLink, recorded: str) -> ParentLink:
-    return ParentLink(link.linkage, link.linkage2, {"relative_path": recorded})

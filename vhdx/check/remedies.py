@@ -229,7 +229,7 @@ _BY_CODE: dict[str, str] = {
     "chain-parent-missing": _MISSING,
     "chain-parent-mismatch": (
         "The parent was changed after the child was made, or it is another file: look for the right one, or restore it "
-        "from a backup. Only when you know that its content is right, vhdx-img relink CHILD PARENT accepts it."
+        "from a backup. Only when you know that its content is right, vhdx-img relink --force CHILD PARENT accepts it."
     ),
     "chain-format": _LINK,
     "chain-circle": _LINK,
@@ -245,6 +245,10 @@ _BY_CODE: dict[str, str] = {
     "chain-block-size": _NOTHING,
     "chain-disk-id": "Nothing has to be done, unless the file beside it was meant to be another disk's parent.",
     "chain-parent-log": "Run vhdx-img replay on the parent before the child is used by a program that cannot.",
+    "chain-forced": (
+        "The disk may be a mixture of two: compare it with a backup. vhdx-img relink --undo CHILD records again what "
+        "was recorded before."
+    ),
     "chain-linkage2": "A merge was stopped: run the same vhdx-img merge again.",
     "chain-stale-path": "Run vhdx-img repair: the path under which the parent was found is recorded.",
     "chain-path-escapes": "It is not followed; name the directory with --parents-in only if you trust the image.",

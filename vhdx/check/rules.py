@@ -165,6 +165,7 @@ _CHAIN = {
     "chain-block-size": Rule(_I, "chain", "", "Child and parent have blocks of different sizes."),
     "chain-disk-id": Rule(_I, "chain", "2.6.2.3", "Child and parent have different disk ids."),
     "chain-parent-log": Rule(_W, "chain", "2.3.3", "The log of a parent is to be replayed."),
+    "chain-forced": Rule(_W, "chain", "", "The parent was recorded by force."),
     "chain-linkage2": Rule(_I, "chain", "2.6.2.6.3", "Only the second recorded id is that of the parent."),
     "chain-stale-path": Rule(_W, "chain", "2.6.2.6.3", "The recorded relative path does not lead to the parent."),
     "chain-path-escapes": Rule(_W, "chain", "2.6.2.6.3", "A recorded path leads out of the directory."),

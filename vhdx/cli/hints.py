@@ -5,7 +5,15 @@ from typing import NamedTuple
 
 import click
 
-from vhdx.errors import AnotherFormat, ParentMismatch, ParentNotFound, UnequalSizes, Unrecognised, WouldLoseData
+from vhdx.errors import (
+    AnotherFormat,
+    ParentMismatch,
+    ParentNotFound,
+    UnequalSizes,
+    Unrecognised,
+    WouldLoseData,
+    WrongParent,
+)
 
 
 class Hint(NamedTuple):
@@ -28,12 +36,14 @@ HINTS = [
         "-f raw, -f vhd or -f vhdx says what FIRST is, -F raw, -F vhd or -F vhdx what SECOND is",
     ),
     _hint(Unrecognised, "-f raw", "-f raw, -f vhd or -f vhdx says which it is"),
+    _hint(Unrecognised, "-f vhd", "-f vhd or -f vhdx says which it is"),
     _hint(
         ParentNotFound,
         "--parents-in",
         "--parents-in DIR says where else to look, vhdx-img relink CHILD PARENT records another file",
     ),
-    _hint(ParentMismatch, "", "vhdx-img relink CHILD PARENT does that"),
+    _hint(ParentMismatch, "", "vhdx-img relink --force CHILD PARENT does that"),
+    _hint(WrongParent, "--force, --undo", "--force records it all the same, --undo takes that back"),
     _hint(
         WouldLoseData,
         "--shrink, --force",

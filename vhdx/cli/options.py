@@ -91,5 +91,8 @@ any_size_option = click.option(
 )
 replace_option = click.option("--force", is_flag=True, help="Replace a file of that name, unless it is an image.")
 orphan_option = click.option(
-    "--orphan", is_flag=True, help="Go on although other images have it as their parent. They become unreadable."
+    "--orphan",
+    is_flag=True,
+    help="Go on although other images have it as their parent, or it has other names (hard links) beside which some "
+    "may lie. They become unreadable.",
 )

@@ -14,7 +14,7 @@ from vhdx.errors import Error
 from vhdx.image.base import ImageFormat
 from vhdx.image.foreign import foreign, is_disk
 from vhdx.image.marks import is_vhd, is_vhdx
-from vhdx.lineage import look
+from vhdx.lineage import see
 from vhdx.location import Place
 from vhdx.parents import ParentPolicy, candidates
 from vhdx.storage.base import Access, FileStatus, Storage
@@ -68,7 +68,8 @@ class Output:
         """The identity of the image and of every file that may be a parent of it, sound or not."""
         files = self.subject.files
         found: set[Hashable] = set()
-        paths = [self.subject.path]
+        image = files.resolve(self.subject.path)
+        paths = [image]
         while paths and len(found) <= self.policy.most_layers:
             path = paths.pop()
             with suppress(Error, FileNotFoundError, PermissionError):
@@ -76,8 +77,8 @@ class Output:
                 if identity in found:
                     continue
                 found.add(identity)
-                format = self.format if path == self.subject.path else None
-                recorded = look(files, path, uuid4, format).parent
+                format = self.format if path == image else None
+                recorded = see(files, path, uuid4, format).info.parent
                 if recorded is not None:
                     paths += candidates(files, path, recorded, self.policy)
         return found

@@ -1,7 +1,6 @@
 """Where a differencing image says that its parent lies, when the parent is beside it under another name."""
 
 import posixpath
-from collections.abc import Iterator
 from contextlib import closing
 from enum import Enum
 from functools import partial
@@ -9,7 +8,7 @@ from functools import partial
 from vhdx.errors import Error
 from vhdx.image.base import ImageInfo, ParentLink
 from vhdx.image.open import open_image
-from vhdx.parents import candidates, relative_path
+from vhdx.parents import Candidate, explained_candidates, followed, relative_path, why_not
 from vhdx.repair.fix import Case, Fix
 from vhdx.storage.base import Access, Storage
 from vhdx.storage.overlay import OverlayStorage
@@ -28,8 +27,12 @@ def find_stale_path(storage: Storage, case: Case) -> Fix | None:
     if link is None or recorded is None:
         return None
     home = posixpath.dirname(posixpath.normpath(case.path))
-    direct = posixpath.normpath(posixpath.join(home, recorded.replace("\\", "/")))
-    tried = {posixpath.normpath(path): _is_parent(case, path, child) for path in _candidates(case, link)}
+    leads = followed(case.files, case.path, link, case.policy)
+    if leads is None:
+        return None
+    direct = leads.path
+    found = explained_candidates(case.files, case.path, link, case.policy)
+    tried = {candidate.path: _is_parent(case, candidate, child) for candidate in found}
     if tried.get(direct, _Parent.UNKNOWN) in (_Parent.YES, _Parent.UNKNOWN):
         return None
     beside = [path for path, verdict in tried.items() if verdict is _Parent.YES and posixpath.dirname(path) == home]
@@ -52,14 +55,13 @@ class _Parent(Enum):
     UNKNOWN = "unknown"  # it is there and cannot be read as an image
 
 
-def _candidates(case: Case, link: ParentLink) -> Iterator[str]:
-    return candidates(case.files, case.path, link, case.policy)
-
-
-def _is_parent(case: Case, path: str, child: ImageInfo) -> _Parent:
+def _is_parent(case: Case, candidate: Candidate, child: ImageInfo) -> _Parent:
     try:
-        storage = case.files.open(path, Access.INSPECT)
-    except FileNotFoundError:
+        storage = case.files.open(candidate.path, Access.INSPECT, beneath=candidate.base)
+    except (Error, PermissionError):
+        return _Parent.UNKNOWN
+    except OSError as error:
+        why_not(error, candidate.path)
         return _Parent.NO
     try:
         with closing(open_image(storage, new_id=case.new_id, format=case.format)) as image:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from vhdx.extents import Range
-from vhdx.storage.base import Buffer, Move, Storage, Unsupported
+from vhdx.storage.base import Buffer, FileStatus, Move, Storage, Unsupported
 from vhdx.storage.overlay import Change, OverlayStorage
 
 
@@ -42,6 +42,9 @@ class SketchStorage:
 
     def copy(self, source: Storage, moves: Sequence[Move]) -> None:  # noqa: ARG002
         raise Unsupported("a sketch has no place of its own")
+
+    def status(self) -> FileStatus:
+        return self._base.status()
 
     def innermost(self) -> Storage:
         return self

@@ -122,7 +122,7 @@ def _case(
             if error.structure == "file" or lost_footer(storage) is None:
                 raise
             kind = ImageFormat.VHD
-    return Case(files, path, kind, new_id, policy, format is not None, reclaim)
+    return Case(files, files.resolve(path), kind, new_id, policy, format is not None, reclaim)
 
 
 def _plan(storage: Storage, case: Case) -> list[Fix]:

@@ -1,5 +1,6 @@
 """The layers of a damaged disk as one."""
 
+import posixpath
 from collections.abc import Hashable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -10,7 +11,15 @@ from vhdx.extents import Presence
 from vhdx.image.base import DiskType, ImageFormat, ImageInfo, LogState, NewId
 from vhdx.image.open import open_image, recognise
 from vhdx.image.vhdx_file import naming
-from vhdx.parents import DEFAULT_POLICY, ParentPolicy, candidates, refusal, unusable
+from vhdx.parents import (
+    DEFAULT_POLICY,
+    ParentPolicy,
+    explained_candidates,
+    may_not_be_read,
+    refusal,
+    unusable,
+    why_not,
+)
 from vhdx.salvage.flat import FlatLayer
 from vhdx.salvage.layer import Layer, Piece
 from vhdx.salvage.medium import Medium, is_medium_error
@@ -97,6 +106,8 @@ def open_salvage(
     on where a parent is missing, is another, or is of no use. Raises FormatError when nothing describes the disk,
     ParentNotFound, ParentMismatch, UnsupportedFeature, InUse.
     """
+    path = files.resolve(path)
+    home = posixpath.dirname(path)
     with ExitStack() as stack:
         paths: list[str] = []
         layers: list[Layer] = []
@@ -115,7 +126,8 @@ def open_salvage(
             paths.append(where)
             layers.append(layer)
 
-        admit(path, _open(files, path, notes, format=format, told=format is not None, sector_size=sector_size))
+        told = format is not None
+        admit(path, _open(files, path, notes, beneath=home, format=format, told=told, sector_size=sector_size))
         while layers[-1].needs_parent:
             try:
                 admit(*_parent(files, paths[-1], layers[-1].info, notes, policy))
@@ -138,11 +150,12 @@ def _open(
     path: str,
     notes: list[SalvageNote],
     *,
+    beneath: str,
     format: ImageFormat | None,
     told: bool,
     sector_size: int | None = None,
 ) -> Layer:
-    storage = files.open(path, Access.READ)
+    storage = files.open(path, Access.READ, beneath=beneath)
     name = files.describe(path)
     noting = Noting(name, notes)
     try:
@@ -170,7 +183,8 @@ def _compare_with_strict(
     if any(note.on_trust and note.file == name for note in notes):
         return
     try:
-        open_image(files.open(path, Access.INSPECT), new_id=new_id, format=format).close()
+        storage = files.open(path, Access.INSPECT, beneath=posixpath.dirname(path))
+        open_image(storage, new_id=new_id, format=format).close()
     except UnsupportedFeature:
         raise
     except Error as error:
@@ -208,18 +222,20 @@ def _parent(
         raise ParentNotFound(files.describe(child), [_NO_RECORD])
     tried: list[str] = []
     mismatches: list[str] = []
-    for path in candidates(files, child, info.parent, policy):
+    denied: list[str] = []
+    for candidate in explained_candidates(files, child, info.parent, policy):
+        path = candidate.path
         name = files.describe(path)
         own: list[SalvageNote] = []
         try:
-            layer = _open(files, path, own, format=info.format, told=False)
-        except FileNotFoundError:
-            tried.append(f"{name} does not exist")
+            layer = _open(files, path, own, beneath=candidate.base, format=info.format, told=False)
+        except PermissionError:
+            denied.append(path)
             continue
         except InUse:
             raise
-        except Error as error:
-            tried.append(str(error))
+        except (Error, OSError) as error:
+            tried.append(why_not(error, name))
             continue
         reason = refusal(info, layer.info)
         if not reason:
@@ -230,6 +246,8 @@ def _parent(
             tried.append(f"{name}: its id is lost, so nothing tells whether it is the parent")
             continue
         mismatches.append(f"{name} {reason}")
+    if denied:
+        raise may_not_be_read(files, child, denied[0])
     if mismatches:
         raise ParentMismatch(f"{files.describe(child)}: {'; '.join(mismatches + tried)}")
-    raise ParentNotFound(files.describe(child), [*tried, *unusable(child, info.parent, policy)])
+    raise ParentNotFound(files.describe(child), [*tried, *unusable(files, child, info.parent, policy)])

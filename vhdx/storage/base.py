@@ -86,6 +86,9 @@ class Storage(Protocol):
     def size(self) -> int:
         """The file's length."""
 
+    def status(self) -> "FileStatus":
+        """What the file system knows of this open file, whatever its name stands for by now."""
+
     def truncate(self, size: int) -> None:
         """Set the file's length; a grown part reads as zeros."""
 
@@ -103,7 +106,10 @@ class Access(Enum):
 
 @dataclass(frozen=True, slots=True)
 class FileStatus:
-    """What a file system knows of a file; *identity* is equal for two names of one file."""
+    """What a file system knows of a file; *identity* is equal for two names of one file.
+
+    *links* is how many names (hard links) it has, 1 where the file system does not tell.
+    """
 
     identity: Hashable
     size: int
@@ -111,6 +117,7 @@ class FileStatus:
     modified: float  # seconds since 1970-01-01 UTC
     mode: int | None = None  # permission bits; None where the file system has none that a program could set
     owner: tuple[int, int] | None = None  # numbers of the user and the group
+    links: int = 1
 
 
 class Space(NamedTuple):
@@ -123,8 +130,20 @@ class Space(NamedTuple):
 class FileSystem(Protocol):
     """A tree of files. Paths are relative to its root, with ``/`` between names."""
 
-    def open(self, path: str, access: Access) -> Storage:
-        """Open an existing regular file. Raises FileNotFoundError, PermissionError, InUse."""
+    def open(self, path: str, access: Access, *, beneath: str | None = None) -> Storage:
+        """Open an existing regular file. Raises FileNotFoundError, PermissionError, InUse.
+
+        With *beneath*, a directory, what is opened lies in it or below it, whatever links say and whoever changes them
+        meanwhile: *beneath* itself may be a link, and links below it may lead to places below it. Raises LeadsOutside
+        otherwise. A server follows links in its own file system by itself; what it does there cannot be seen.
+        """
+
+    def resolve(self, path: str, *, beneath: str | None = None) -> str:
+        """The path of the file that *path* leads to, which is *path* where its last name is no symbolic link.
+
+        With *beneath*, a directory that *path* leads into: the path below it with no link in it. Raises LeadsOutside.
+        Nothing needs to be there; a link that leads in a circle is its own answer.
+        """
 
     def create(self, path: str, *, like: FileStatus | None = None, exact: bool = False) -> Storage:
         """Make an empty file and open it with Access.WRITE. Raises FileExistsError.

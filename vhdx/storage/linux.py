@@ -20,6 +20,9 @@ _PUNCH_HOLE = 0x02
 _AT_FDCWD = -100
 _NOREPLACE = 0x01
 
+_OPENAT2 = 437  # the number of the system call, for which C libraries have no function
+_RESOLVE = 0x04 | 0x08 | 0x02  # no symbolic link, nothing above the start, no magic link of /proc
+
 _FALLOCATE = ("fallocate64", "fallocate")  # one C library gives 64-bit offsets a name, another has no others
 _RENAME = ("renameat2",)
 _STATFS = ("fstatfs64", "fstatfs")
@@ -99,6 +102,24 @@ def _opening(process: Path, descriptor: str) -> Opening:
     writable = int(fields["flags"], 8) & os.O_ACCMODE != os.O_RDONLY
     program = (process / "comm").read_text(errors="replace").strip()
     return Opening(int(process.name), program, writable, int(fields["pos"]))
+
+
+def open_beneath(fd: int, path: str) -> int:
+    """A descriptor of the directory *path* below that of *fd*, with no link on the way. Raises OSError, Unsupported."""
+    if sys.platform != "linux":
+        raise Unsupported("there is no openat2")
+    call = ctypes.CDLL(None, use_errno=True).syscall
+    call.restype = ctypes.c_long
+    how = (ctypes.c_uint64 * 3)(os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC, 0, _RESOLVE)
+    size = ctypes.c_size_t(ctypes.sizeof(how))
+    while (found := call(ctypes.c_long(_OPENAT2), ctypes.c_long(fd), os.fsencode(path), ctypes.byref(how), size)) < 0:
+        code = ctypes.get_errno()
+        # A filter of system calls answers with EPERM, and a kernel that does not know the call with ENOSYS.
+        if code in _CANNOT or code in (errno.EPERM, errno.E2BIG, errno.EAGAIN):
+            raise Unsupported(f"openat2: {os.strerror(code)}")
+        if code != errno.EINTR:
+            raise OSError(code, os.strerror(code), path)
+    return int(found)
 
 
 def _call(names: Sequence[str], *arguments: object) -> None:

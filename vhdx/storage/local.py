@@ -20,8 +20,10 @@ from pathlib import Path
 
 from vhdx.errors import Error, FormatError, OutOfSpace, ReadOnly
 from vhdx.extents import Range
+from vhdx.storage import beneath as confined
 from vhdx.storage import linux, locking, ntfs, ownership, permissions
 from vhdx.storage.base import Access, Buffer, FileStatus, Move, Space, Storage, Unsupported
+from vhdx.storage.beneath import Way
 
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _NO_COPY = frozenset({errno.EXDEV, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS, errno.EINVAL})
@@ -230,6 +232,10 @@ class LocalStorage:
         with self._working():
             return os.fstat(self._fd).st_size
 
+    def status(self) -> FileStatus:
+        with self._working():
+            return _status(os.fstat(self._fd))
+
     def truncate(self, size: int) -> None:
         self._check_writable()
         with self._working(), self._growing:
@@ -334,16 +340,28 @@ class LocalFileSystem:
     def __init__(self, root: str | Path = ".") -> None:
         self._root = Path(root).absolute()
 
-    def open(self, path: str, access: Access) -> Storage:
+    def open(self, path: str, access: Access, *, beneath: str | None = None) -> Storage:
         place = self._place(path)
+        base = None if beneath is None else self._place(beneath)
         for _ in range(_RACES):
-            fd = _claimed(place, access)
-            with _closed_on_error(fd):
-                if access is Access.INSPECT or _still_named(fd, place):
-                    return _storage(fd, str(place), writable=access is Access.WRITE)
+            with _failures(str(place)), confined.way(place, base) as way:
+                fd = _claimed(place, access, way)
+                with _closed_on_error(fd):
+                    if access is Access.INSPECT or _still_named(fd, place, way):
+                        return _storage(fd, str(place), writable=access is Access.WRITE)
             # Another file took the name between opening and locking; what we locked is no longer *path*.
             _give_back(fd)
         raise locking.in_use(str(place))
+
+    def resolve(self, path: str, *, beneath: str | None = None) -> str:
+        place = self._place(path)
+        if beneath is None:
+            if not place.is_symlink():
+                return path
+            real = os.path.realpath(place)
+            names = confined.names_below(real, os.path.realpath(place.parent))
+            return real if names is None else str(Path(os.path.dirname(path), *names))  # noqa: PTH120  "" stays ""
+        return str(Path(beneath, *confined.real_names(place, self._place(beneath))))
 
     def create(self, path: str, *, like: FileStatus | None = None, exact: bool = False) -> Storage:
         place = self._place(path)
@@ -382,20 +400,13 @@ class LocalFileSystem:
         with _failures(str(place)):
             status = place.stat()
         _check_regular(status, str(place))
-        return FileStatus(
-            (status.st_dev, status.st_ino),
-            status.st_size,
-            status.st_blocks * 512,
-            status.st_mtime,
-            stat.S_IMODE(status.st_mode),
-            (status.st_uid, status.st_gid),
-        )
+        return _status(status)
 
     def list(self, directory: str) -> list[str]:
         place = self._place(directory)
         with _failures(str(place)), os.scandir(place) as entries:
             # A link to a regular file counts, because `open` follows it too.
-            return sorted(entry.name for entry in entries if entry.is_file())
+            return sorted(entry.name for entry in entries if _is_file(entry))
 
     def space(self) -> Space:
         with _failures(str(self._root)):
@@ -444,20 +455,20 @@ def _closed_on_error(fd: int) -> Iterator[None]:
         raise
 
 
-def _claimed(place: Path, access: Access) -> int:
+def _claimed(place: Path, access: Access, way: Way | None = None) -> int:
     """A descriptor of a regular file, held for *access*. Raises InUse."""
     if access is Access.WRITE:
-        _check_no_writer(place)
-    fd = _open_regular(place, os.O_RDWR if access is Access.WRITE else os.O_RDONLY)
+        _check_no_writer(place, way)
+    fd = _open_regular(place, os.O_RDWR if access is Access.WRITE else os.O_RDONLY, way)
     with _closed_on_error(fd):
         _claim(fd, access, place)
     return fd
 
 
-def _check_no_writer(place: Path) -> None:
+def _check_no_writer(place: Path, way: Way | None) -> None:
     """Raises InUse where somebody has the file open for writing, even one who locks nothing."""
     try:
-        fd = _open_regular(place, os.O_RDONLY)
+        fd = _open_regular(place, os.O_RDONLY, way)
     except PermissionError:  # writing may be allowed where reading is not
         return
     try:
@@ -471,11 +482,31 @@ def _claim(fd: int, access: Access, place: Path) -> None:
         locking.claim(fd, access, str(place))
 
 
-def _open_regular(place: Path, flags: int) -> int:
+def _is_file(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_file()
+    except OSError:  # a link that leads in a circle, or where nobody may look
+        return False
+
+
+def _status(status: os.stat_result) -> FileStatus:
+    return FileStatus(
+        (status.st_dev, status.st_ino),
+        status.st_size,
+        status.st_blocks * 512,
+        status.st_mtime,
+        stat.S_IMODE(status.st_mode),
+        (status.st_uid, status.st_gid),
+        status.st_nlink,
+    )
+
+
+def _open_regular(place: Path, flags: int, way: Way | None = None) -> int:
     """A descriptor of a regular file. Opening anything else could hang, or move a tape: it is not even tried."""
+    way = way or Way(str(place))
     with _failures(str(place)):
-        _check_regular(place.stat(), str(place))
-        fd = _open(place, flags | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+        _check_regular(way.stat(), str(place))
+        fd = _open(place, way, flags | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
         with _closed_on_error(fd):
             _check_regular(os.fstat(fd), str(place))
         return fd
@@ -486,18 +517,18 @@ def _check_regular(status: os.stat_result, name: str) -> None:
         raise Error(f"{name}: not a regular file; directories, devices and pipes cannot hold an image")
 
 
-def _open(place: Path, flags: int) -> int:
+def _open(place: Path, way: Way, flags: int) -> int:
     """Open a file without waiting for it; a lease on it, such as `locking.check_no_writer` takes, is soon let go."""
     for _ in range(_LEASED):
         with contextlib.suppress(BlockingIOError):
-            return os.open(place, flags)
+            return way.open(flags)
         time.sleep(_PAUSE)
     raise locking.in_use(str(place))
 
 
-def _still_named(fd: int, place: Path) -> bool:
+def _still_named(fd: int, place: Path, way: Way | None = None) -> bool:
     try:
-        return os.path.samestat(os.fstat(fd), place.stat())
+        return os.path.samestat(os.fstat(fd), place.stat() if way is None else way.stat())
     except FileNotFoundError:
         return False
 

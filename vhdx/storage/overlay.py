@@ -10,7 +10,7 @@ from typing import NamedTuple, NoReturn, Protocol, Self
 from vhdx.errors import FormatError, ReadOnly
 from vhdx.extents import Range
 from vhdx.storage import transfer
-from vhdx.storage.base import Buffer, Move, Storage
+from vhdx.storage.base import Buffer, FileStatus, Move, Storage
 
 
 class Later(Protocol):
@@ -123,6 +123,9 @@ class OverlayStorage:
         if offset + length > self._size and length:
             reason = f"the file ends before the {length} bytes that were to be read from here"
             raise FormatError("file", offset, reason, file=self.name)
+
+    def status(self) -> FileStatus:
+        return self._base.status()
 
     def innermost(self) -> Storage:
         """This storage: the base's bytes are not the ones to be copied."""

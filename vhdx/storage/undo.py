@@ -20,7 +20,7 @@ from vhdx.extents import Range, clip, gaps
 from vhdx.format import checksum
 from vhdx.format.record import Record
 from vhdx.storage import transfer
-from vhdx.storage.base import Buffer, Move, Storage
+from vhdx.storage.base import Buffer, FileStatus, Move, Storage
 from vhdx.storage.transfer import pread, preads
 
 MARK = b"vhdxundo"
@@ -164,6 +164,9 @@ class UndoStorage:
             if target < HEAD:
                 self._announce([(target, pread(source, place, min(length, HEAD - target)))])
         self._inner.copy(source.innermost(), moves)
+
+    def status(self) -> FileStatus:
+        return self._inner.status()
 
     def innermost(self) -> Storage:
         """The storage that is read; what is copied to this one is asked of this one."""

@@ -78,6 +78,9 @@ class WatchedStorage:
         self._tell("size")
         return self._inner.size()
 
+    def status(self) -> FileStatus:
+        return self._inner.status()
+
     def truncate(self, size: int) -> None:
         self._tell("truncate")
         self._inner.truncate(size)
@@ -97,9 +100,12 @@ class WatchedFileSystem:
     def _tell(self, kind: str, path: str) -> None:
         self._watch(Operation(kind, path))
 
-    def open(self, path: str, access: Access) -> Storage:
+    def open(self, path: str, access: Access, *, beneath: str | None = None) -> Storage:
         self._tell("open", path)
-        return WatchedStorage(self._inner.open(path, access), self._watch)
+        return WatchedStorage(self._inner.open(path, access, beneath=beneath), self._watch)
+
+    def resolve(self, path: str, *, beneath: str | None = None) -> str:
+        return self._inner.resolve(path, beneath=beneath)
 
     def create(self, path: str, *, like: FileStatus | None = None, exact: bool = False) -> Storage:
         self._tell("create", path)

@@ -103,7 +103,7 @@ def _create_child(
     any_size: bool,
     force: bool,
 ) -> None:
-    below = reach.beside(place, parent.name)
+    below = place.files.resolve(reach.beside(place, parent.name))
     engine = reach.engine(place, also=posixpath.dirname(below))
     try:
         info = engine.info(place.files, below, format=parent.said)

@@ -12,7 +12,7 @@ from vhdx.location import LocalAddress, Place
 def tell_of_elsewhere(reach: Reach, place: Place, parent: str, format: ImageFormat | None = None) -> None:
     """Say what reopening the image at *place* will need, and that nothing beside *parent* protects it."""
     elsewhere = posixpath.normpath(posixpath.dirname(parent))
-    if elsewhere == posixpath.normpath(posixpath.dirname(place.path)):
+    if elsewhere == posixpath.normpath(posixpath.dirname(place.files.resolve(place.path))):
         return
     print_line("nothing beside the parent tells that it has this child: never change the parent")
     try:

@@ -75,7 +75,7 @@ def command(
                 on_progress=meter.report,
             )
             for other in plan.relinked if keep else ():
-                engine.relink(place.files, other, plan.result, format=format)
+                engine.relink(place.files, other, plan.result, merged=True, format=format)
     removed = _gone(place.files, plan.merged)
     if as_json:
         print_json(plan_json(place.files, plan, [] if dry_run else removed, done=not dry_run))
@@ -83,6 +83,8 @@ def command(
         _print(place.files, plan, removed, dry_run=dry_run, keep=keep)
     if dry_run and plan.orphaned and not orphan:
         raise Stop(Exit.REFUSED, "it would be refused: other images would lose their parent (--orphan gives them up)")
+    if dry_run and plan.links > 1 and not orphan:
+        raise Stop(Exit.REFUSED, f"it would be refused: the result has {plan.links} names (--orphan gives them up)")
     if dry_run:
         refuse_cut(place.files.describe(target), plan, way)
 

@@ -10,22 +10,43 @@ from vhdx.cli.options import layers_format_option, subcommand
 from vhdx.cli.printing import print_line
 from vhdx.cli.progress import Meter
 from vhdx.cli.reach import Reach
+from vhdx.forced import note_of, standing
 
 
 @subcommand("relink")
 @click.argument("child", shell_complete=file_names)
-@click.argument("parent", shell_complete=file_names)
+@click.argument("parent", shell_complete=file_names, required=False)
+@click.option("--force", is_flag=True, help="Record PARENT although CHILD was not made over it as it is now.")
+@click.option("--undo", is_flag=True, help="Record again what was recorded before --force.")
 @layers_format_option
-def command(reach: Reach, *, child: str, parent: str, format_name: str | None) -> None:
-    """Record PARENT as the parent of CHILD, whatever was recorded before.
+def command(
+    reach: Reach, *, child: str, parent: str | None, force: bool, undo: bool, format_name: str | None
+) -> None:
+    """Record PARENT, the file that CHILD was made over, under the path that it has now.
 
-    Nobody can tell from the files whether PARENT holds what CHILD was made over: with any other content the disk of
-    CHILD is rubbish. The content of both files stays as it is, so relinking to the right parent makes it good again.
+    PARENT must have the id that CHILD records, and its disk id and, for a VHD, its size. With --force any image of the
+    format is recorded: with other content than CHILD was made over the disk is rubbish. What was recorded before is
+    kept in CHILD.forced, chain and check tell of it, and --undo takes it back. The content of both files stays as it
+    is.
     """
+    if undo == (parent is not None) or (undo and force):
+        raise click.UsageError("give a PARENT, or --undo alone")
     with reach.place(child) as place, Meter("relink"):
-        below = reach.beside(place, parent)
-        elsewhere = posixpath.dirname(below)
+        name = place.files.describe(place.path)
         format = image_format(format_name)
-        reach.engine(place, also=elsewhere).relink(place.files, place.path, below, format=format)
-        print_line(f"{place.files.describe(place.path)}: its parent is {place.files.describe(below)}")
+        if parent is None:
+            reach.engine(place).undo_relink(place.files, place.path, format=format)
+            print_line(f"{name}: records again what it recorded before a parent was forced on it")
+            return
+        below = place.files.resolve(reach.beside(place, parent))
+        elsewhere = posixpath.dirname(below)
+        engine = reach.engine(place, also=elsewhere)
+        engine.relink(place.files, place.path, below, force=force, format=format)
+        print_line(f"{name}: its parent is {place.files.describe(below)}")
+        path = place.files.resolve(place.path)
+        forced = standing(place.files, path, engine.info(place.files, path, format=format).parent)
+        if forced is not None:
+            for difference in forced.differs:
+                print_line(f"FORCED although {difference}")
+            print_line(f"{place.files.describe(note_of(path))}: what was recorded before; --undo takes it back")
         tell_of_elsewhere(reach, place, below, format)

@@ -18,6 +18,7 @@ BROKEN = {
     Verdict.MISSING: "the parent was not found",
     Verdict.LOOP: "the parent is this image or one above it",
     Verdict.TOO_DEEP: "there are more layers than any sound chain has",
+    Verdict.DENIED: "a file that may be the parent may not be opened by this user",
 }
 
 
@@ -29,7 +30,7 @@ def command(reach: Reach, *, image: str, format_name: str | None, as_json: bool)
     """Show every layer under IMAGE, the image first, and how each parent was found.
 
     Siblings are other images in the parent's directory that have the same parent: a change of the parent would make
-    them unreadable. Exit code 2 when a link is broken.
+    them unreadable. Exit code 2 when a link is broken, 7 when a parent may not be read.
     """
     with reach.place(image) as place:
         policy = reach.policy(place)
@@ -43,7 +44,8 @@ def command(reach: Reach, *, image: str, format_name: str | None, as_json: bool)
         link = members[-1].link
         if link is not None and link.verdict is not Verdict.FOUND:
             name = place.files.describe(members[-1].path)
-            raise Stop(Exit.DAMAGED, f"{escaped(name)}: {BROKEN[link.verdict]}")
+            code = Exit.NOT_ALLOWED if link.verdict is Verdict.DENIED else Exit.DAMAGED
+            raise Stop(code, f"{escaped(name)}: {BROKEN[link.verdict]}")
 
 
 def _member_json(files: FileSystem, member: Member) -> dict[str, Any]:
@@ -58,6 +60,7 @@ def _member_json(files: FileSystem, member: Member) -> dict[str, Any]:
             "by_name": member.link.by_name,
             "problems": list(member.link.problems),
             "renamed": [files.describe(path) for path in member.link.renamed],
+            "forced": list(member.link.forced),
             "siblings": None if siblings is None else [files.describe(path) for path in siblings],
         }
     return result
@@ -82,9 +85,12 @@ def _link(files: FileSystem, link: Link, member: Member) -> list[str]:
             f"vhdx-img relink records that"
             for path in link.renamed
         ]
-        return [f"BROKEN: {BROKEN[link.verdict]}", *(f"  {problem}" for problem in link.problems), *renamed]
+        state = "UNKNOWN" if link.verdict is Verdict.DENIED else "BROKEN"
+        return [f"{state}: {BROKEN[link.verdict]}", *(f"  {problem}" for problem in link.problems), *renamed]
     how = f"the file name in {link.key}" if link.by_name else link.key
     lines = [f"parent found by {how}, id as recorded"]
+    if link.forced:
+        lines.append(f"FORCED by vhdx-img relink --force, although {'; '.join(link.forced)}")
     if member.siblings is None:
         lines.append("siblings: the parent's directory cannot be listed")
     elif member.siblings:

@@ -9,7 +9,7 @@ from vhdx.cli.plain import exact_size, size_text
 from vhdx.cli.printing import print_json, print_line
 from vhdx.cli.reach import Reach
 from vhdx.image.base import ImageFormat, ImageInfo, LogState, ParentLink
-from vhdx.lineage import Link, Verdict, find_link, look
+from vhdx.lineage import Link, Verdict, find_link, see
 from vhdx.storage.base import FileStatus, FileSystem
 
 
@@ -23,9 +23,9 @@ def command(reach: Reach, *, image: str, format_name: str | None, as_json: bool)
     A child whose parent is missing is shown like any other. "On disk" is what the file system stores of the file.
     """
     with reach.place(image) as place:
-        info = look(place.files, place.path, uuid4, image_format(format_name))
-        status = place.files.stat(place.path)
-        link = find_link(place.files, place.path, info, policy=reach.policy(place), new_id=uuid4)
+        path = place.files.resolve(place.path)
+        info, status = see(place.files, path, uuid4, image_format(format_name))
+        link = find_link(place.files, path, info, policy=reach.policy(place), new_id=uuid4)
         name = place.files.describe(place.path)
         if as_json:
             print_json(info_json(place.files, name, info, status, link))
@@ -116,9 +116,12 @@ def _parent(files: FileSystem, link: Link) -> list[tuple[str, str]]:
     match link.verdict:
         case Verdict.FOUND:
             assert link.path is not None
-            return [*recorded, ("parent found", files.describe(link.path))]
+            forced = [("", f"FORCED although {difference}") for difference in link.forced]
+            return [*recorded, ("parent found", files.describe(link.path)), *forced]
         case Verdict.MISMATCH:
             heading = "another file is in its place"
+        case Verdict.DENIED:
+            heading = "a file that may not be opened is in its place"
         case _:
             heading = "no"
     return [*recorded, ("parent found", heading), *(("", problem) for problem in link.problems)]

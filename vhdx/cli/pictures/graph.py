@@ -26,6 +26,7 @@ BROKEN = {
     Verdict.MISSING: "the parent was not found",
     Verdict.LOOP: "the parent is this image or one above it",
     Verdict.TOO_DEEP: "there are more layers than any sound chain has",
+    Verdict.DENIED: "a file that may be the parent may not be opened by this user",
 }
 
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 
 from vhdx.errors import Error
 from vhdx.storage.base import Access, FileStatus, Space
+from vhdx.storage.beneath import names_below, outside
 from vhdx.storage.smb import handle as h
 from vhdx.storage.smb.connection import SmbConnection
 from vhdx.storage.smb.handle import Handle
@@ -23,11 +24,9 @@ from vhdx.storage.smb.status import (
 from vhdx.storage.smb.storage import SmbStorage
 
 _DIRECTORY_INFORMATION = 1
-_INTERNAL_INFORMATION = 6
 _RENAME_INFORMATION = 10
 _FULL_SIZE_INFORMATION = 7
 _IS_DIRECTORY = 0x10
-_NUMBER = struct.Struct("<Q")
 _FULL_SIZE = struct.Struct("<QQQII")  # total, free for the account, free, sectors in a unit, bytes in a sector
 _ENTRY = struct.Struct("<I52xII")  # next entry, index and times and sizes, attributes, length of the name
 
@@ -67,10 +66,66 @@ class SmbFileSystem:
             options=options | (0 if options & h.DIRECTORY else h.NOT_DIRECTORY),
         )
 
-    def open(self, path: str, access: Access) -> SmbStorage:
-        """Open a file; see `FileSystem.open`."""
+    def open(self, path: str, access: Access, *, beneath: str | None = None) -> SmbStorage:
+        """Open a file; see `FileSystem.open`.
+
+        With *beneath* no name on the way may be a link that the server shows: a Windows server shows them, and hands
+        symbolic links to the client to follow, which is never done. Samba follows those of its own disk by itself, as
+        far as its configuration lets it.
+        """
         wanted, share = _MODES[access]
-        return _storage(self._handle(path, access=wanted, share=share), access)
+        options = 0
+        if beneath is not None:
+            self._check_way(path, beneath)
+            options = h.OPEN_REPARSE_POINT
+        handle = self._handle(path, access=wanted, share=share, options=options)
+        try:
+            if handle.is_reparse_point and beneath is not None:
+                handle = self._behind(handle, path, wanted, share)
+            return SmbStorage(handle, access)
+        except BaseException:
+            handle.close()
+            raise
+
+    def _check_way(self, path: str, beneath: str) -> None:
+        """Raise LeadsOutside unless *path* stays below *beneath*, by its letters and without a link among them."""
+        names = names_below(posixpath.normpath(path), beneath)
+        if names is None:
+            raise outside(self.describe(path), self.describe(beneath))
+        for depth in range(1, len(names)):
+            directory = posixpath.join(beneath, *names[:depth])
+            handle = self._handle(directory, access=h.READ_ATTRIBUTES, options=h.DIRECTORY | h.OPEN_REPARSE_POINT)
+            try:
+                if handle.is_link():
+                    raise outside(self.describe(path), self.describe(beneath))
+            finally:
+                handle.close()
+
+    def _behind(self, shown: Handle, path: str, wanted: int, share: int) -> Handle:
+        """The same file as others read it, *shown* being one that has a reparse point. Raises LeadsOutside for a link.
+
+        A second handle keeps the number of the file from being another's while it is opened again.
+        """
+        refused = outside(self.describe(path), self.describe(posixpath.dirname(path)))
+        if shown.is_link():
+            raise refused
+        kept = self._handle(path, access=h.READ_ATTRIBUTES, options=h.OPEN_REPARSE_POINT)
+        try:
+            identity = shown.status().identity
+            shown.close()
+            handle = self._handle(path, access=wanted, share=share)
+            if {kept.status().identity, handle.status().identity} != {identity}:
+                handle.close()
+                raise refused
+            return handle
+        finally:
+            kept.close()
+
+    def resolve(self, path: str, *, beneath: str | None = None) -> str:
+        """*path*: which links there are on a server, and where they lead, only it knows; see `open`."""
+        if beneath is not None and names_below(posixpath.normpath(path), beneath) is None:
+            raise outside(self.describe(path), self.describe(beneath))
+        return path
 
     def create(
         self,
@@ -138,9 +193,7 @@ class SmbFileSystem:
         """Look at a file; see `FileSystem.stat`."""
         handle = self._handle(path, access=h.READ_ATTRIBUTES)
         try:
-            (number,) = handle.query(_INTERNAL_INFORMATION, _NUMBER)
-            identity = (handle.connection.server, handle.connection.port, handle.tree.share, number)
-            return FileStatus(identity, handle.size_at_opening, handle.allocated_at_opening, handle.modified_at_opening)
+            return handle.status()
         finally:
             handle.close()
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 
 from vhdx.storage import ownership
+from vhdx.storage.base import FileStatus
 from vhdx.storage.smb import messages
 from vhdx.storage.smb.connection import SmbConnection, Tree
 from vhdx.storage.smb.messages import Answer, Message
@@ -18,6 +19,13 @@ SHARE_NONE, SHARE_READ, SHARE_WRITE, SHARE_DELETE = 0x0, 0x1, 0x2, 0x4
 SHARE_ALL = SHARE_READ | SHARE_WRITE | SHARE_DELETE
 OPEN, CREATE = 1, 2
 DIRECTORY, NOT_DIRECTORY, DELETE_ON_CLOSE = 0x1, 0x40, 0x1000
+OPEN_REPARSE_POINT = 0x200000
+
+_REPARSE_POINT = 0x400
+_NAME_SURROGATE = 0x20000000
+"""The bit of a reparse tag that says that the file stands for another (MS-FSCC 2.1.2.1)."""
+_INTERNAL_INFORMATION = 6
+_ATTRIBUTE_TAG_INFORMATION = 35
 
 _STANDARD_INFORMATION = 5
 _PAGE_LENGTH = 64 << 10
@@ -55,6 +63,7 @@ class Handle:
         self.size_at_opening = created.size
         self.allocated_at_opening = created.allocated
         self.modified_at_opening = (created.modified - _EPOCH) / 10_000_000
+        self.is_reparse_point = bool(created.attributes & _REPARSE_POINT)
         give_back = partial(_close, connection, tree, created.file)
         self._unclosed = ownership.unless_closed(self, name, give_back, waits=True)
 
@@ -133,6 +142,21 @@ class Handle:
         """The file's length now."""
         return self.query(_STANDARD_INFORMATION, _STANDARD)[1]
 
+    def status(self) -> FileStatus:
+        """What the server says of the file; its size and time are those at its opening."""
+        (number,) = self.query(_INTERNAL_INFORMATION, _NUMBER)
+        links = self.query(_STANDARD_INFORMATION, _STANDARD)[2]
+        identity = (self.connection.server, self.connection.port, self.tree.share, number)
+        sizes = self.size_at_opening, self.allocated_at_opening
+        return FileStatus(identity, *sizes, self.modified_at_opening, links=links)
+
+    def is_link(self) -> bool:
+        """Whether this, opened with OPEN_REPARSE_POINT, is a symbolic link, a junction or the like.
+
+        Other reparse points are files like any other to who opens them without (deduplicated ones, say).
+        """
+        return self.is_reparse_point and bool(self.query(_ATTRIBUTE_TAG_INFORMATION, _TAG)[1] & _NAME_SURROGATE)
+
     def page(self, information: int, *, restart: bool) -> memoryview:
         """The next entries of a directory."""
         with self._talking():
@@ -163,3 +187,5 @@ def _close(connection: SmbConnection, tree: Tree, file: bytes) -> None:
 
 
 _STANDARD = struct.Struct("<QQII")  # allocated, length, links, flags
+_NUMBER = struct.Struct("<Q")
+_TAG = struct.Struct("<II")  # attributes, reparse tag

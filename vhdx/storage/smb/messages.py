@@ -74,6 +74,7 @@ class Created(NamedTuple):
     allocated: int
     size: int
     modified: int  # in units of 100 ns since 1601-01-01 UTC
+    attributes: int  # MS-FSCC 2.6
 
 
 class Connected(NamedTuple):
@@ -94,7 +95,7 @@ _QUERY_INFO = struct.Struct("<HBBIHHIII16s")
 _SET_INFO = struct.Struct("<HBBIH2xI16s")
 
 _CONNECTED = struct.Struct("<HB1xI")
-_CREATED = struct.Struct("<8x16xQ8xQQ8x16s")
+_CREATED = struct.Struct("<8x16xQ8xQQI4x16s")
 _WRITTEN = struct.Struct("<4xI")
 _CONTROLLED = struct.Struct("<32xII")
 _LOCATED = struct.Struct("<2xHI")
@@ -127,8 +128,8 @@ def create(path: str, *, access: int, share: int, disposition: int, options: int
 
 def created(answer: Answer) -> Created:
     """The answer to `create`."""
-    modified, allocated, size, file = _CREATED.unpack_from(answer.body)
-    return Created(file, allocated, size, modified)
+    modified, allocated, size, attributes, file = _CREATED.unpack_from(answer.body)
+    return Created(file, allocated, size, modified, attributes)
 
 
 def close(file: bytes) -> Message:

@@ -69,6 +69,7 @@ _WRONG = {
     0xC0000033: "not a name that the server allows",
     0xC000003B: "not a path that the server allows",
     0xC0000257: "it lies on another server (DFS); name that server's share",
+    0x8000002D: "a symbolic link on the server, which is not followed; name the file that it leads to",
 }
 SESSION_GONE = {0xC0000203: "the server has ended the session", 0xC000035C: "the session has expired"}
 _LOST = SESSION_GONE | {

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 
 from vhdx.errors import FormatError, ReadOnly
 from vhdx.extents import Range
-from vhdx.storage.base import Access, Buffer, Move, Storage, Unsupported
+from vhdx.storage.base import Access, Buffer, FileStatus, Move, Storage, Unsupported
 from vhdx.storage.smb import offload
 from vhdx.storage.smb.handle import Handle
 
@@ -81,6 +81,9 @@ class SmbStorage:
         size = origin.size()
         with self._growing(max((move.target_offset + move.length for move in moves if move.length), default=0)):
             offload.copy(origin.handle, self.handle, moves, source_size=size)
+
+    def status(self) -> FileStatus:
+        return self.handle.status()
 
     def innermost(self) -> Storage:
         return self
