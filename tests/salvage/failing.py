@@ -47,8 +47,8 @@ class FailingFileSystem(WatchedFileSystem):
         super().__init__(files, _ignore)
         self._failing = failing
 
-    def open(self, path: str, access: Access) -> Storage:
-        storage = super().open(path, access)
+    def open(self, path: str, access: Access, *, beneath: str | None = None) -> Storage:
+        storage = super().open(path, access, beneath=beneath)
         return FailingStorage(storage, self._failing) if path == self._failing.path else storage
 
 

@@ -3,6 +3,7 @@
 import errno
 import struct
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -33,6 +34,7 @@ from vhdx.extents import Range
 from vhdx.image.base import CreateOptions, ImageFormat
 from vhdx.salvage.report import Ledger, Salvaged
 from vhdx.storage.base import FileSystem
+from vhdx.storage.local import LocalFileSystem
 
 Start = Callable[[], MemoryFileSystem]
 PATH = "disk.vhdx"
@@ -243,6 +245,24 @@ def test_without_the_parent_of_the_parent() -> None:
     report = engine().salvage(files, "leaf.vhdx", files, TARGET, without_parent=True)
     hold(files, report, case.content)
     assert (report.lost_bytes, report.read) == (4 * MIB - 3072, 2 * MIB + 3072)
+
+
+def test_a_link_leads_to_no_parent_elsewhere(tmp_path: Path) -> None:
+    """What may not be opened as a parent is not read by a salvage either."""
+    out, home = tmp_path / "out", tmp_path / "home"
+    out.mkdir()
+    home.mkdir()
+    there, here = LocalFileSystem(out), LocalFileSystem(home)
+    engine().create(there, "base.vhdx", 4 * MIB, CreateOptions(block_size=MIB))
+    with engine().open_chain(there, "base.vhdx", writable=1) as chain:
+        chain.write(0, pattern(7, MIB))
+    engine().create_child(there, PATH, "base.vhdx")
+    (out / PATH).rename(home / PATH)
+    (home / "base.vhdx").symlink_to("../out/base.vhdx")
+    with pytest.raises(ParentNotFound):
+        engine().salvage(here, PATH, here, TARGET)
+    report = engine().salvage(here, PATH, here, TARGET, without_parent=True)
+    assert (report.read, report.lost_bytes) == (0, 4 * MIB)
 
 
 def test_damage_to_the_parent_is_lost_and_named() -> None:
