@@ -95,6 +95,7 @@ READERS: dict[str, Callable[[NativeEngine, Spy], object]] = {
     "resize": lambda engine, files: engine.resize(files, "home/leaf", 2 * SIZE),
     "compact": lambda engine, files: engine.compact(files, "home/leaf"),
     "convert": lambda engine, files: engine.convert(files, "home/leaf", files, "home/copy"),
+    "salvage": lambda engine, files: engine.salvage(files, "home/leaf", files, "home/copy"),
     "relink": lambda engine, files: engine.relink(files, "home/leaf", "home/child"),
     "layers": lambda engine, files: engine.layers(files, "home/leaf"),
 }
