@@ -12,7 +12,8 @@ import pytest
 
 from vhdx.errors import Error, InUse
 from vhdx.storage.base import Access
-from vhdx.storage.local import LocalFileSystem, LocalStorage
+from vhdx.storage.local import LocalFileSystem
+from vhdx.storage.local_file import LocalStorage
 from vhdx.storage.transfer import pread
 
 PAGE = 4096
