@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 from uuid import UUID
 
-from vhdx.building import building
+from vhdx.building import building, suffixed
 from vhdx.errors import Error, FormatError, InUse, LeadsOutside
 from vhdx.image.base import ParentLink
 from vhdx.parents import why_not
@@ -36,7 +36,7 @@ class Forced:
 
 def note_of(path: str) -> str:
     """The path of the note of the image at *path*."""
-    return f"{path}.forced"
+    return suffixed(path, ".forced")
 
 
 def has_note(files: FileSystem, path: str) -> bool:

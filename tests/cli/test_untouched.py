@@ -44,7 +44,8 @@ def everything(directory: Path) -> dict[str, tuple[str, int, int]]:
 def test_nothing_is_written(command: list[str], looking: Programs, before: dict[str, tuple[str, int, int]]) -> None:
     for name in KINDS:
         more = {"compare": ["base.vhdx"], "read": ["0", "64K"]}.get(command[0], [])
-        looking.inspect(command[0], name, *more, *command[1:], code=CODES)
+        warns = name == "damaged.vhdx" and command[0] in {"map", "hash", "compare"}  # of blocks on one place
+        looking.inspect(command[0], name, *more, *command[1:], code=CODES, warns=warns)
     assert everything(looking.here) == before
 
 

@@ -63,4 +63,5 @@ def test_the_verbs_by_path(smb_files: SmbFileSystem, format: ImageFormat) -> Non
         path = f"copy{number}"
         engine.convert(smb_files, base, smb_files, path, options=shape)
         with NativeEngine().open_chain(smb_files, path, format=shape.format) as chain:
-            assert chain.read(0, chain.size) == bytes(disk.contents[0])
+            size = 20 * MIB if shape.azure else 8 * MIB  # Azure takes no less
+            assert chain.read(0, chain.size) == bytes(disk.contents[0]).ljust(size, b"\0")

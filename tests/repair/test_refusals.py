@@ -83,7 +83,7 @@ VHDX: dict[str, tuple[Callable[[], Disk], Callable[[Forge], None]]] = {
     "no copy is valid": (dynamic, _no_header),
     "both copies are valid and not the same": (dynamic, _tables_differ),
     "region table at offset 196608: no copy is valid": (dynamic, _no_table),
-    "belongs to another block": (dynamic, _overlap),
+    "belongs to block 0": (dynamic, _overlap),
     "state 5 does not exist": (dynamic, _bad_state),
     "reserved bits are set": (dynamic, _reserved_bits),
     "reaches past the end of the file": (dynamic, _cut_off),

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from tests.support.memory import MemoryFileSystem, Pages
 from tests.support.wrappers import Operation, Tally, WatchedFileSystem, WatchedStorage
+from vhdx.errors import FormatError
 from vhdx.storage import transfer
 from vhdx.storage.base import Access, Move
 from vhdx.storage.transfer import pread
@@ -95,12 +96,17 @@ def test_zeros_are_written_in_bounded_batches_of_pieces() -> None:
     ]
 
 
-@pytest.mark.parametrize(("offset", "length"), [(0, 10), (3, 4), (3, 100), (10, 5), (50, 5)])
+@pytest.mark.parametrize(("offset", "length"), [(0, 10), (3, 4), (9, 1), (10, 0), (50, 0)])
 def test_all_of_the_file_may_be_data_where_the_storage_cannot_tell(offset: int, length: int) -> None:
     storage = plain(b"0123456789").open("file", Access.INSPECT)
-    ranges = list(transfer.allocated(storage, offset, length))
-    end = min(10, offset + length)
-    assert ranges == ([(offset, end - offset)] if offset < end else [])
+    assert list(transfer.allocated(storage, offset, length)) == ([(offset, length)] if length else [])
+
+
+@pytest.mark.parametrize(("offset", "length"), [(0, 11), (3, 100), (10, 5), (50, 5)])
+def test_what_is_behind_the_end_is_neither_data_nor_a_hole(offset: int, length: int) -> None:
+    for files in (plain(b"0123456789"), MemoryFileSystem({"file": Pages(b"0123456789")})):
+        with pytest.raises(FormatError, match="the file ends at 10"):
+            list(transfer.allocated(files.open("file", Access.INSPECT), offset, length))
 
 
 def test_nothing_to_do_asks_nothing_of_the_storage() -> None:
