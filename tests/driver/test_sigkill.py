@@ -127,7 +127,7 @@ def looking(address: Address, prepared: Prepared) -> Iterator[Callable[[], FileS
 
 
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("which", points(9))
+@pytest.mark.parametrize("which", points(15))
 @pytest.mark.parametrize("snapshot", [A, B], ids=["middle", "latest"])
 def test_killed_at_each_storage_operation(
     snapshot: str,
