@@ -264,7 +264,7 @@ def _decode(entry: object, names: VolumeNames, source: str) -> Step:
         return WriteInfo(info_file.check(fields["document"], names, source).document())
     if kind is Moving:
         return _decode_moving(fields, source)
-    if kind is Merge and fields["shrink"] not in {way.value for way in Shrink}:
+    if kind is Merge and fields["shrink"] not in [way.value for way in Shrink]:
         raise Error(f"{source}: a merge that may shrink {fields['shrink']!r}, which this version does not know")
     heir = fields.get("heir")
     if heir is not None and not _is_base_of(heir, names.volume):

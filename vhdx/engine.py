@@ -317,10 +317,18 @@ class NativeEngine:
         info = self.info(files, path, format=format)
         aside = temporary_name(path, self._token())
         files.rename(path, aside, replace=False)
-        if not self._is_unneeded(files, path, info, plan):
+        try:
+            unneeded = self._is_unneeded(files, path, info, plan)
+            if unneeded:
+                files.remove(aside)
+        except BaseException:
+            # Who names it needs it under its name.
+            with suppress(OSError, Error):
+                files.rename(aside, path, replace=False)
+            raise
+        if not unneeded:
             files.rename(aside, path, replace=False)
             return
-        files.remove(aside)
         forget(files, path)
         files.sync_directory(posixpath.dirname(path))
 

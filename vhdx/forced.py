@@ -108,9 +108,13 @@ def carry(files: FileSystem, path: str, old: ParentLink | None, new: ParentLink,
 
 
 def forget(files: FileSystem, path: str) -> None:
-    """Remove the note of an image that is not there any more; one that was never there is fine."""
+    """Remove the note of an image that is not there any more; one that was never there is fine.
+
+    What has the name and is no note is somebody else's and stays.
+    """
     with suppress(FileNotFoundError, Error):
-        files.remove(note_of(path))
+        if read(files, path):
+            files.remove(note_of(path))
 
 
 def _parse(entry: Any) -> Forced:

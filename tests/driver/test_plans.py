@@ -88,6 +88,7 @@ HOSTILE: dict[str, object] = {
     "a field too many": [{"step": "remove", "path": BASE, "force": True}],
     "a field too few": [{"step": "merge", "top": OF_A}],
     "a consent that nobody knows": [{"step": "merge", "top": OF_A, "target": BASE, "shrink": "perhaps"}],
+    "a consent that is no text": [{"step": "merge", "top": OF_A, "target": BASE, "shrink": ["refuse"]}],
     "another volume's file": [{"step": "remove", "path": f"{OTHER}.vhdx"}],
     "a path": [{"step": "remove", "path": f"../{BASE}"}],
     "the intent": [{"step": "remove", "path": NAMES.intent}],

@@ -187,6 +187,23 @@ def test_large_commits_are_cut_to_what_the_log_holds() -> None:
             assert chain.read(offset, 1024) == pattern(offset >> 30, 512) + bytes(512)
 
 
+def test_a_file_that_ends_inside_its_last_block_is_grown_to_hold_it() -> None:
+    """As qemu leaves them; without it, what a later growth of the disk gains would lie behind the end of the file."""
+    files = MemoryFileSystem()
+    size = MIB + 64 * 1024
+    made = forge.create(files, size)
+    image = writer(files)
+    put(image, 0, pattern(1, size))
+    image.close()
+    made.truncate(made.size - MIB + 64 * 1024)
+    page = made.read(made.bat, PAGE)
+    inject(made, (made.bat, page), last=made.size)
+    with disk(files, writable=1) as chain:
+        chain.leaf.resize(2 * MIB)
+        assert chain.read(0, 2 * MIB) == pattern(1, size).ljust(2 * MIB, b"\0")
+    assert content(files) == pattern(1, size).ljust(2 * MIB, b"\0")
+
+
 def test_a_log_in_use_without_a_sequence_is_refused() -> None:
     files = MemoryFileSystem()
     made, _ = dirty(files)

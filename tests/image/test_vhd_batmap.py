@@ -1,15 +1,17 @@
 """What blktap promises of its files holds whatever is done to them: a map of full blocks, metadata before blocks."""
 
 import random
+import struct
 
 import pytest
 
-from tests.image.tap_forge import Parsed, broken_rules, called_full, made_by_blktap
+from tests.check.vhd_images import sealed
+from tests.image.tap_forge import UNUSED, Parsed, broken_rules, called_full, made_by_blktap
 from tests.image.vhd_forge import SECTOR, VhdDisk, file_bytes, opened, patch
 from tests.support.disks import counting_ids, pattern
 from tests.support.memory import MemoryFileSystem
 from vhdx.engine import NativeEngine
-from vhdx.errors import UnsupportedFeature
+from vhdx.errors import FormatError, UnsupportedFeature
 from vhdx.storage.base import Access
 
 BLOCK = 16 << 10
@@ -205,6 +207,65 @@ def test_the_verbs_by_path(kind: str) -> None:
         settled(disk)
     found = [finding.code for finding in engine.check(files, disk.paths[0], deep=True)]
     assert not [code for code in found if "batmap" in code or "overlap" in code]
+
+
+def test_bits_that_others_put_elsewhere_come_home_only_where_nothing_is() -> None:
+    """They lie at the end of the file, and the first block where they would belong."""
+    disk = tap_disk()
+    data = file_bytes(disk.files, disk.paths[0])
+    found = Parsed(data)
+    block, place = min(
+        ((block, raw) for block, raw in enumerate(found.bat) if raw != UNUSED), key=lambda one: one[1]
+    )
+    home, span = found.batmap + SECTOR, found.bitmap + BLOCK
+    changed = bytearray(data[:-SECTOR])
+    changed[home : home + span] = data[place * SECTOR : place * SECTOR + span]
+    struct.pack_into(">I", changed, found.table + 4 * block, home // SECTOR)
+    struct.pack_into(">Q", changed, found.batmap + 8, len(changed))
+    storage = disk.files.open(disk.paths[0], Access.WRITE)
+    storage.write([(0, bytes(changed) + data[home : home + SECTOR] + data[-SECTOR:])])
+    storage.close()
+    assert broken_rules(file_bytes(disk.files, disk.paths[0]), at_rest=False) == []
+    disk.check()
+    disk.resize(7 * BLOCK + SECTOR)
+    disk.check()
+    assert broken_rules(file_bytes(disk.files, disk.paths[0]), at_rest=False) == []
+    disk.write(9 * SECTOR, pattern(8, 3 * BLOCK))
+    disk.check()
+
+
+@pytest.mark.parametrize("lie", ["footer", "header", "table"])
+def test_bits_on_another_structure_are_a_refusal(lie: str) -> None:
+    """To write to one would change the other, and to give one up the space of the other."""
+    disk = tap_disk()
+    before = file_bytes(disk.files, disk.paths[0])
+    found = Parsed(before)
+    at = {"footer": 0, "header": found.header_at, "table": found.table}[lie]
+    head = struct.pack(">QIII", at, 1, 0x00010002, ~sum(before[at : at + SECTOR]) & 0xFFFFFFFF)
+    patch(disk.files, disk.paths[0], found.batmap + 8, head)
+    before = file_bytes(disk.files, disk.paths[0])
+    with pytest.raises(FormatError, match="belongs to something else"):
+        disk.write(0, bytes(SECTOR))
+    disk.open.leaf.abandon()
+    assert file_bytes(disk.files, disk.paths[0]) == before
+
+
+@pytest.mark.parametrize("lie", ["footer", "header", "table"])
+def test_a_locator_without_a_byte_gives_up_nothing(lie: str) -> None:
+    disk = tap_disk("differencing")
+    found = Parsed(file_bytes(disk.files, disk.paths[0]))
+    at = {"footer": 0, "header": found.header_at, "table": found.table}[lie]
+    entry = struct.pack(">4sIIIQ", b"MacX", SECTOR, 0, 0, at)
+    header = bytearray(found.header)
+    header[576 + 7 * 24 : 576 + 8 * 24] = entry
+    patch(disk.files, disk.paths[0], found.header_at, sealed(bytes(header), 36))
+    leaf = disk.open.leaf
+    link = leaf.info.parent
+    for _ in range(3):
+        leaf.set_parent(link)
+    disk.write(11 * BLOCK + SECTOR, pattern(20, SECTOR))
+    assert file_bytes(disk.files, disk.paths[0])[:SECTOR] == found.footer
+    settled(disk)
 
 
 def test_looking_changes_nothing() -> None:

@@ -193,3 +193,25 @@ def test_a_target_that_goes_on_changing_gets_another_id_each_time() -> None:
     disk.engine.merge(files, top, middle, orphan=True)
     with pytest.raises(Error, match="no longer"):
         content(files, "child.vhdx")
+
+
+@pytest.mark.parametrize("kind", ["list", "remove"])
+@pytest.mark.parametrize("format", FORMATS)
+def test_a_merged_file_keeps_its_name_where_nobody_can_tell_who_needs_it(format: ImageFormat, kind: str) -> None:
+    files = MemoryFileSystem()
+    disk = family(files, format, 0)
+    top, middle, base = disk.paths
+    aside = False
+
+    def watch(operation: Operation) -> None:
+        nonlocal aside
+        if aside and operation.kind == kind:
+            raise OSError(errno.EIO, "stopped")
+        aside = aside or operation.kind == "rename"
+
+    disk.engine.merge(files, top, base)
+    with pytest.raises(OSError, match="stopped"):
+        disk.engine.merge(WatchedFileSystem(files, watch), top, base, remove=True)
+    assert aside
+    assert sorted(files.list("")) == sorted([base, middle, top])
+    assert content(files, top) == bytes(disk.contents[0])

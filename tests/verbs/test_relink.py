@@ -1,6 +1,7 @@
 """Relinking: only to what a child was made over, unless it is forced, and that is told of and can be taken back."""
 
 from collections.abc import Callable
+from pathlib import Path
 from uuid import uuid4
 
 import pytest
@@ -16,6 +17,7 @@ from vhdx.image.base import CreateOptions, ImageFormat, ParentLink
 from vhdx.lineage import ancestry
 from vhdx.parents import ParentPolicy
 from vhdx.storage.base import Access
+from vhdx.storage.local import LocalFileSystem
 from vhdx.storage.transfer import pwrite
 
 SIZE = 4 * MIB
@@ -175,6 +177,29 @@ def test_a_new_image_of_the_name_is_not_marked(files: MemoryFileSystem) -> None:
     engine.relink(files, "child", "other", force=True)
     engine.create_child(files, "child", "other", replace=True)
     assert told(files) == (False, False)
+
+
+def test_what_only_has_the_name_of_a_note_stays(files: MemoryFileSystem) -> None:
+    """A new image forgets what was forced on the one before it, and merged ones go with their notes."""
+    engine = NativeEngine()
+    for name in ("child", "other", "leaf"):
+        storage = files.create(note_of(name))
+        pwrite(storage, 0, b"somebody's only copy")
+        storage.close()
+    engine.create_child(files, "leaf", "child")
+    engine.create_child(files, "leaf", "child", replace=True)
+    engine.merge(files, "leaf", "child", remove=True)
+    assert sorted(files.list("")) == ["base", "child", "child.forced", "leaf.forced", "other", "other.forced"]
+
+
+def test_a_name_too_long_for_a_note_is_none_for_an_image(tmp_path: Path) -> None:
+    engine, files = NativeEngine(), LocalFileSystem(tmp_path)
+    engine.create(files, "base", 1 << 20)
+    name = "n" * 252
+    engine.create_child(files, name, "base")
+    assert engine.layers(files, name) == [name, "base"]
+    engine.merge(files, name, "base", remove=True)
+    assert files.list("") == ["base"]
 
 
 @pytest.mark.parametrize("content", [b"", b"{}", b"[1, 2]", b'{"version": 2, "forced": []}', b"\xff" * 100])

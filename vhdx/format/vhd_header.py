@@ -41,6 +41,11 @@ class DynamicHeader:
         """The parent locators in use."""
         return vhd_locator.parse_entries(self.locators)
 
+    @property
+    def locator_places(self) -> list[int]:
+        """Where those begin that take space in the file. The offset of one without a byte says nothing."""
+        return [entry.data_offset for entry in self.entries if entry.data_length]
+
 
 HEADER: Record[DynamicHeader] = Record(
     DynamicHeader,

@@ -40,6 +40,11 @@ class Batmap:
         """Where the bits belong: right behind the header."""
         return Range(self.header_at + SECTOR, len(self.bits))
 
+    @property
+    def structures(self) -> list[tuple[str, Range]]:
+        """What of it is in the file, and where."""
+        return [("header of the batmap", Range(self.header_at, SECTOR)), ("batmap", self.place)]
+
     def calls_full(self, block: int) -> bool:
         return block // 8 < len(self.bits) and bool(self.bits[block // 8] << block % 8 & 0x80)
 

@@ -91,13 +91,15 @@ class VhdFile:
         """What lies where, looked at once. Raises FormatError when two structures lie on each other."""
         if self.space is None:
             end = self.footers.end
-            self.space = survey(self.storage, self.table, self.header, self.footer.data_offset, end)
             limit = self.storage.size() if end is None else end
-            self.batmap = find_batmap(self.storage, self.footer, self.header, limit)
+            batmap = find_batmap(self.storage, self.footer, self.header, limit)
+            own = [] if batmap is None else batmap.structures
+            self.space = survey(self.storage, self.table, self.header, self.footer.data_offset, end, own)
+            self.batmap = batmap
         return self.space
 
     def _bring_batmap_home(self, batmap: Batmap, space: Space) -> None:
-        """A stop may have left the bits elsewhere."""
+        """The bits go from elsewhere, where a commit or a stop has left them, to where nothing else is."""
         away = batmap.place
         if space.claim(batmap.home):
             self.grow()
@@ -142,8 +144,10 @@ class VhdFile:
                 self.not_full(block)
             self.storage.write(self.bitmaps.staged_new())
             spare = None if self.batmap is None else self.batmap.spare
-            if self.batmap is not None and spare is not None:
+            if self.batmap is not None and self.space is not None and spare is not None:
+                before = self.batmap.place
                 self.batmap.go(self.storage, spare)
+                self.space.drop(before.offset)
             late = self.table.staged() + self.bitmaps.staged_changed()
             if late and self.order is CommitOrder.PAYLOAD_TABLE and not self.building:
                 self.storage.flush()
@@ -151,11 +155,9 @@ class VhdFile:
             self.storage.flush()
             self.table.settle()
             self.bitmaps.settle()
-            if self.batmap is not None and spare is not None:
-                self.batmap.go(self.storage, self.batmap.home)
+            if self.batmap is not None and self.space is not None and spare is not None:
                 self.batmap.spare = None
-                if self.space is not None:
-                    self.space.drop(spare.offset)
+                self._bring_batmap_home(self.batmap, self.space)
         if self.space is not None:
             self.space.settle()
             self._reclaim()

@@ -154,7 +154,7 @@ def _put(file: VhdFile, place: Range) -> None:
         transfer.copy(file.storage, file.storage, [Move(old.offset, place.offset, used)])
         file.storage.write([(place.offset + used, b"\xff" * (room - used)), *writes, *data])
     header = replace(file.header, table_offset=place.offset, locators=vhd_locator.build_entries(locators))
-    former = file.header.entries
+    former = file.header.locator_places
     restate(file, header, file.footer)
     file.batmap = after
     file.table = BlockTable(file.storage, old.layout, place.offset, file.fixed_places)
@@ -164,8 +164,8 @@ def _put(file: VhdFile, place: Range) -> None:
     for part in parts:
         file.space.fence(part)
     drop_table(file, old.offset, before)
-    for entry in former:
-        file.space.drop(entry.data_offset)
+    for offset in former:
+        file.space.drop(offset)
 
 
 def _locators(file: VhdFile, at: int) -> tuple[list[LocatorEntry], list[tuple[int, Buffer]]]:

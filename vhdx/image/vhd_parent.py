@@ -104,7 +104,7 @@ def set_parent(file: VhdFile, link: ParentLink) -> None:
     for code, data in wanted.data.items():
         room = -(-len(data) // SECTOR) * SECTOR
         places[code] = Range(file.take_bytes(room).offset, room)
-    old = [entry.data_offset for entry in file.header.entries]
+    old = file.header.locator_places
     with file.poisoning():
         file.storage.write(
             [(places[code].offset, data.ljust(places[code].length, b"\0")) for code, data in wanted.data.items()]
@@ -137,7 +137,7 @@ def detach(file: VhdFile) -> None:
             parent_name=bytes(vhd_locator.NAME_SIZE),
             locators=bytes(vhd_locator.TABLE_SIZE),
         )
-        old = [entry.data_offset for entry in file.header.entries]
+        old = file.header.locator_places
         restate(file, blank, replace(file.footer, disk_type=VhdType.DYNAMIC))
         for offset in old:
             space.drop(offset)

@@ -4,7 +4,7 @@ Two structures on one place are a refusal, since writing to one would change the
 """
 
 from array import array
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import islice, pairwise
 from operator import sub
 
@@ -26,9 +26,17 @@ _SECTION = "VHD 1.0"
 
 
 def survey(
-    storage: Storage, table: BlockTable, header: DynamicHeader, header_offset: int, footer_at: int | None
+    storage: Storage,
+    table: BlockTable,
+    header: DynamicHeader,
+    header_offset: int,
+    footer_at: int | None,
+    own: Sequence[tuple[str, Range]] = (),
 ) -> Space:
-    """Everything in the file but the footer at *footer_at*. Raises FormatError, UnsupportedFeature."""
+    """Everything in the file but the footer at *footer_at*; *own* is what its creator has besides.
+
+    Raises FormatError, UnsupportedFeature.
+    """
     layout = table.layout
     if layout.blocks > MOST_BLOCKS:
         raise UnsupportedFeature(f"{layout.blocks} blocks are more than can be written to; convert it to larger blocks")
@@ -38,6 +46,7 @@ def survey(
         ("copy of the footer", Range(0, SIZE)),
         ("dynamic header", Range(header_offset, vhd_header.HEADER.size)),
         ("block table", Range(table.offset, layout.table_size)),
+        *own,
     ]
     locators = header.entries
     structures += [

@@ -130,8 +130,11 @@ def _replay(storage: Storage, view: VhdxFile, entries: list[Entry]) -> Space:
     if size > max(storage.size(), space.used_end) + _SLACK:
         raise FormatError("log", view.headers.header.log_offset, f"it would grow the file to {size} bytes for nothing")
     view.headers.update(both_slots=False)
+    # As every change does: a file that ends inside its last block is grown to hold it.
+    size = max(size, space.used_end)
     if size > storage.size():
         storage.truncate(size)
+    space.grown(size)
     for offset, what in log.places(entries):
         if isinstance(what, int):
             transfer.zero(storage, [Range(offset, what)])
