@@ -96,7 +96,7 @@ class Operation:
 
     def check(self) -> None:
         """Raises OSError where the hold was lost, so that somebody else may have the volume by now."""
-        self._hold.size()
+        _check_held(self._hold)
 
     def carry_out(self, steps: Sequence[Step]) -> None:
         """Run *steps* under the mark."""
@@ -121,6 +121,7 @@ class Operation:
             with contextlib.suppress(Error, OSError):
                 if self._undo is not None:
                     _run(self._undo, self._names, self._site, self._hold)
+                    self.check()
                     _sweep(_temporaries(self._names, self._site), self._site)
                     self.finish()
         finally:
@@ -186,9 +187,16 @@ def _begin(names: VolumeNames, site: Site, *, supersede: bool) -> Storage:
 
 def _run(steps: Sequence[Step], names: VolumeNames, site: Site, hold: Storage) -> None:
     for step in steps:
-        # A hold that went with its connection may be somebody else's by now: asking through it fails then.
-        hold.size()
+        _check_held(hold)
         step.run(names, site)
+
+
+def _check_held(hold: Storage) -> None:
+    """A hold that went with its connection may be somebody else's by now: asking the server through it fails then.
+
+    Not for the size, which a client may know by itself of a file that it holds against writers.
+    """
+    hold.status()
 
 
 def _remove_intent(names: VolumeNames, site: Site) -> None:

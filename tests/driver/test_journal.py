@@ -172,7 +172,7 @@ def test_an_operation_whose_hold_is_lost_stops_before_its_next_step() -> None:
     def watch(operation: Operation) -> None:
         nonlocal lost
         lost = lost or (operation.kind == "remove" and operation.name == STRAY)
-        if lost and operation.kind in ("size", "truncate") and operation.name.endswith(".intent"):
+        if lost and operation.kind in ("status", "truncate") and operation.name.endswith(".intent"):
             raise ConnectionError("the handle is gone")
 
     site = site_on(WatchedFileSystem(inner, watch))
@@ -186,7 +186,7 @@ def test_an_operation_whose_hold_was_lost_has_not_succeeded() -> None:
     put(inner, NAMES.info)
 
     def watch(operation: Operation) -> None:
-        if operation.kind in ("size", "truncate") and NAMES.info not in inner.list(""):
+        if operation.kind in ("status", "truncate") and NAMES.info not in inner.list(""):
             raise ConnectionError("the handle is gone")
 
     with (

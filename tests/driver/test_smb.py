@@ -1,19 +1,24 @@
 """Volumes on a real server: from the list of shares to intents that the server itself keeps others from opening."""
 
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from smbfs_driver import journal
 from smbfs_driver.connections import ShareConnections, by_smb
+from smbfs_driver.journal import Operation as Held
 from smbfs_driver.journal import Recovery
+from smbfs_driver.names import VolumeNames
 from smbfs_driver.shares import load
+from smbfs_driver.steps import Remove
 from smbfs_driver.volumes import Volumes
 from tests.driver.kits import SIZE, VOLUME, A, B, Bench
 from tests.support.smbd import Smbd, unavailable
 from tests.support.wrappers import Operation, WatchedFileSystem
 from vhdx.errors import InUse
-from vhdx.storage.base import FileSystem
+from vhdx.storage.base import Access, FileSystem, Storage
 from vhdx.storage.smb import SmbPool
 
 pytestmark = pytest.mark.smb
@@ -141,3 +146,59 @@ def test_an_operation_that_loses_its_server_is_finished_later(
     assert set(bench.picture() or {}) == {"active"}
     assert bench.content() == {-1: SIZE, 1: 1}
     assert bench.strays() == set()
+
+
+def test_who_looks_into_every_file_of_a_share_makes_no_operation_fail(
+    server: Smbd, pools: list[SmbPool], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A guest's program looks for children of its disk in all files; so intents, too, are removed under its eyes."""
+    inner = reach(server, pools[0], tmp_path)
+    others = reach(server, pools[1], tmp_path)
+    seen: list[Storage] = []
+
+    def look(operation: Operation) -> None:
+        if operation.kind == "remove":
+            seen.append(others.open(operation.name, Access.INSPECT))
+
+    def tire(_: float) -> None:
+        while seen:
+            seen.pop().close()
+
+    volumes = Bench.on(WatchedFileSystem(inner, look), "native").volumes
+    monkeypatch.setattr(time, "sleep", tire)
+    volumes.create(VOLUME, SIZE)
+    volumes.create_snapshot(VOLUME, A)
+    assert volumes.active(VOLUME) == VolumeNames(VOLUME).snapshot(A)
+    volumes.create_snapshot(VOLUME, B)
+    volumes.delete_snapshot(VOLUME, A)
+    volumes.delete_snapshot(VOLUME, B)
+    volumes.delete(VOLUME)
+    tire(0)
+    assert inner.list("") == []
+
+
+GOES_ON: dict[str, Callable[[Held], None]] = {
+    "another step": lambda held: held.carry_out([Remove(VolumeNames(VOLUME).base)]),
+    "a look whether it is still held": Held.check,
+}
+
+
+@pytest.mark.parametrize("goes_on", GOES_ON.values(), ids=GOES_ON)
+def test_who_lost_a_volume_with_the_connection_hears_of_it_before_going_on(
+    server: Smbd, pools: list[SmbPool], tmp_path: Path, goes_on: Callable[[Held], None]
+) -> None:
+    bench = Bench.on(reach(server, pools[0], tmp_path), "native")
+    bench.volumes.create(VOLUME, SIZE)
+    other = Bench.on(reach(server, pools[1], tmp_path), "native", start=1 << 16)
+    with (
+        pytest.raises(ConnectionError),
+        journal.operation(VolumeNames(VOLUME), bench.volumes.shelf.site) as held,
+    ):
+        server.kill()
+        server.restart()
+        # Whoever comes now may have the volume, and the next file is opened over a connection that works.
+        assert other.volumes.recover().settled == [VOLUME]
+        with pytest.raises(ConnectionError):
+            goes_on(held)
+        raise ConnectionError
+    assert other.picture() == {"active": {-1: SIZE}}

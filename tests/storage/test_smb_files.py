@@ -4,6 +4,7 @@ import itertools
 import os
 import struct
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -112,6 +113,46 @@ def test_removing_a_file_that_is_inspected(smb_files: SmbFileSystem) -> None:
     put(smb_files, "file", b"content")
     onlooker = smb_files.open("file", Access.INSPECT)
     smb_files.remove("file")
+    assert pread(onlooker, 0, 7) == b"content"
+    onlooker.close()
+    assert smb_files.list("") == []
+
+
+USES: dict[str, Callable[[SmbFileSystem], object]] = {
+    "looking": lambda files: files.stat("file"),
+    "opening": lambda files: files.open("file", Access.WRITE),
+    "removing": lambda files: files.remove("file"),
+    "renaming": lambda files: files.rename("file", "elsewhere", replace=False),
+}
+
+
+@pytest.mark.parametrize("use", USES.values(), ids=USES)
+def test_a_removed_file_is_gone_as_soon_as_nobody_inspects_it(
+    smb_files: SmbFileSystem,
+    other_files: SmbFileSystem,
+    monkeypatch: pytest.MonkeyPatch,
+    use: Callable[[SmbFileSystem], object],
+) -> None:
+    """Whoever looks into all files of a directory, such as who looks for children, makes nobody fail who removes one.
+
+    The server keeps the name until then, and lets nobody have it.
+    """
+    put(smb_files, "file", b"content")
+    onlooker = other_files.open("file", Access.INSPECT)
+    smb_files.remove("file")
+    monkeypatch.setattr(time, "sleep", lambda _: onlooker.close())
+    with pytest.raises(FileNotFoundError):
+        use(smb_files)
+
+
+def test_a_removed_file_that_somebody_goes_on_inspecting_is_in_use(
+    smb_files: SmbFileSystem, other_files: SmbFileSystem
+) -> None:
+    put(smb_files, "file", b"content")
+    onlooker = other_files.open("file", Access.INSPECT)
+    smb_files.remove("file")
+    with pytest.raises(InUse, match="file: it is being deleted, and somebody still has it open"):
+        smb_files.open("file", Access.READ)
     assert pread(onlooker, 0, 7) == b"content"
     onlooker.close()
     assert smb_files.list("") == []

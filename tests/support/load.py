@@ -156,19 +156,20 @@ class Load:
     def _some(
         self, choice: random.Random, suits: Callable[[Volume], object] = lambda _: True, *, shared: bool = False
     ) -> Iterator[Volume | None]:
-        """A volume that *suits* and that nobody else uses at the moment, or if *shared* nobody but who copies it."""
+        """A volume that *suits* and that nobody else uses at the moment, or if *shared* nobody but who copies it.
+
+        One on which something failed stays in use, so that nobody meets what is left of that and tells of it first.
+        """
         with self._guard:
             free = [volume for volume in self._volumes if not volume.users or (shared and volume.users > 0)]
             found = [volume for volume in free if suits(volume)]
             volume = choice.choice(found) if found else None
             if volume is not None:
                 volume.users = volume.users + 1 if shared else ALONE
-        try:
-            yield volume
-        finally:
-            with self._guard:
-                if volume is not None:
-                    volume.users = volume.users - 1 if shared else 0
+        yield volume
+        with self._guard:
+            if volume is not None:
+                volume.users = volume.users - 1 if shared else 0
 
     def _add(self, name: str, content: Content) -> None:
         with self._guard:

@@ -84,10 +84,10 @@ class Storage(Protocol):
         """Make all that was done before durable."""
 
     def size(self) -> int:
-        """The file's length."""
+        """The file's length; of one that is held against writers it may be known without asking."""
 
     def status(self) -> "FileStatus":
-        """What the file system knows of this open file, whatever its name stands for by now."""
+        """What the file system, which is asked, knows of this open file, whatever its name stands for by now."""
 
     def truncate(self, size: int) -> None:
         """Set the file's length; a grown part reads as zeros."""

@@ -79,6 +79,7 @@ class WatchedStorage:
         return self._inner.size()
 
     def status(self) -> FileStatus:
+        self._tell("status")
         return self._inner.status()
 
     def truncate(self, size: int) -> None:

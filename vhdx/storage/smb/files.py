@@ -6,7 +6,7 @@ import struct
 import time
 from collections.abc import Callable, Iterator
 
-from vhdx.errors import Error
+from vhdx.errors import Error, InUse
 from vhdx.storage.base import Access, FileStatus, Space
 from vhdx.storage.beneath import names_below, outside
 from vhdx.storage.smb import handle as h
@@ -14,6 +14,7 @@ from vhdx.storage.smb.connection import SmbConnection
 from vhdx.storage.smb.handle import Handle
 from vhdx.storage.smb.status import (
     ACCESS_DENIED,
+    DELETE_PENDING,
     INVALID_HANDLE,
     NO_MORE_FILES,
     NO_SUCH_FILE,
@@ -53,6 +54,22 @@ class SmbFileSystem:
     def _handle(
         self, path: str, *, access: int, share: int = h.SHARE_ALL, disposition: int = h.OPEN, options: int = 0
     ) -> Handle:
+        """A handle; a file that was removed is waited for until nobody inspects it any more, which is soon.
+
+        Nobody can open it until then, though it is gone for everybody: who only looked must not make others fail.
+        """
+        attempts = _ATTEMPTS
+        while True:
+            try:
+                return self._at_once(path, access=access, share=share, disposition=disposition, options=options)
+            except InUse as error:
+                attempts -= 1
+                refused = refusal(error)
+                if not attempts or refused is None or refused.status != DELETE_PENDING:
+                    raise
+            time.sleep(_PAUSE)
+
+    def _at_once(self, path: str, *, access: int, share: int, disposition: int, options: int) -> Handle:
         place = _checked(path)
         connection = self._connect()
         return Handle(
@@ -183,7 +200,7 @@ class SmbFileSystem:
             return
 
     def remove(self, path: str) -> None:
-        """Remove a file; see `FileSystem.remove`. Its name is gone when the last who inspects it closes it.
+        """Remove a file; see `FileSystem.remove`. Its name is free when the last who inspects it closes it.
 
         When the connection is lost meanwhile, that is a ConnectionError, and the file may or may not be there.
         """

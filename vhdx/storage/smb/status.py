@@ -21,6 +21,7 @@ END_OF_FILE = 0xC0000011
 INVALID_DEVICE_REQUEST = 0xC0000010
 ACCESS_DENIED = 0xC0000022
 SHARING_VIOLATION = 0xC0000043
+DELETE_PENDING = 0xC0000056
 INVALID_HANDLE = 0xC0000008
 NOT_SUPPORTED = 0xC00000BB
 NOT_IMPLEMENTED = 0xC0000002
@@ -59,7 +60,7 @@ _DENIED = {
 _BUSY = {
     SHARING_VIOLATION: "somebody else has it open",
     0xC0000054: "somebody else has locked it",
-    0xC0000056: "it is being deleted, and somebody still has it open",
+    DELETE_PENDING: "it is being deleted, and somebody still has it open",
 }
 _QUOTA = "the quota of this account is used up"
 _FULL = {0xC000007F: "the share is full", 0xC0000044: _QUOTA, 0xC0000802: _QUOTA}
