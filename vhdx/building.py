@@ -59,6 +59,10 @@ def building(
     except FileNotFoundError as error:
         directory = files.describe(posixpath.dirname(path))
         raise FileNotFoundError(errno.ENOENT, "there is no such directory", directory) from error
+    except PermissionError as error:
+        if replaced is None:
+            raise
+        raise PermissionError(error.errno, error.strerror, files.describe(path)) from error
     try:
         yield storage
         files.rename(temporary, path, replace=replace)

@@ -130,6 +130,12 @@ def test_not_allowed(programs: Programs) -> None:
     (programs.here / "a.vhdx").chmod(0o444)
     programs.inspect("hash", "a.vhdx", before=before)
     assert "a.vhdx: Permission denied" in programs.img("resize", "a.vhdx", "16M", before=before, code=7).err
+    programs.bench.create("b.vhdx")
+    names = programs.bench.names()
+    for words in (["create", "a.vhdx", "8M"], ["convert", "b.vhdx", "a.vhdx"]):
+        said = programs.img(*words, "--force", before=before, code=7).err
+        assert "a.vhdx: what may not be written to is not replaced" in said
+    assert programs.bench.names() == names, "what took its permissions could not be removed"
 
 
 def test_a_directory_that_takes_no_files(programs: Programs) -> None:

@@ -1,10 +1,13 @@
 """What changing a VHD does to its file: which space is used again and when, what stays, what is refused."""
 
+from contextlib import suppress
+
 import pytest
 
-from tests.image.vhd_forge import VhdDisk, chain_of, file_bytes, info_of, link_to, opened, vhd_id
+from tests.image.vhd_forge import SECTOR, VhdDisk, chain_of, file_bytes, info_of, link_to, opened, vhd_id
 from tests.support.disks import MIB, counting_ids, pattern
 from tests.support.memory import MemoryFileSystem, MemoryStorage
+from tests.support.wrappers import Fault, WatchedFileSystem
 from vhdx.errors import Error, FormatError, OutOfSpace, Poisoned
 from vhdx.extents import Presence, Range
 from vhdx.format import vhd_header
@@ -352,3 +355,30 @@ def test_many_small_blocks_are_committed_early() -> None:
     for at in range(0, 100 * MIB, 20 * MIB):
         disk.write(at, pattern(at, 20 * MIB - 512))
     disk.check()
+
+
+@pytest.mark.parametrize("behind", [0, SECTOR, 4096])
+def test_a_fixed_image_that_cannot_grow_keeps_its_size(behind: int) -> None:
+    """Whichever write there is no space for, and where the new footer belongs on the place of the old one."""
+    stopped = True
+    at = 0
+    while stopped:
+        files = MemoryFileSystem()
+        disk = VhdDisk.create(files, MIB, kind="fixed")
+        disk.write(0, pattern(1, MIB))
+        disk.close()
+        footer = file_bytes(files, "0.vhd")[-SECTOR:]
+        storage = files.open("0.vhd", Access.WRITE)
+        storage.write([(MIB, b"\xee" * behind + footer)])
+        storage.close()
+        fault = Fault(at, OutOfSpace("full"), kinds=frozenset({"write", "reserve"}))
+        image = opened(WatchedFileSystem(files, fault), "0.vhd", writable=True)
+        with suppress(OutOfSpace):
+            image.resize(MIB + 4096)
+        stopped, size = fault.fired, image.virtual_size
+        assert size == (MIB if stopped else MIB + 4096)
+        image.close()
+        with chain_of(files, ["0.vhd"]) as chain:
+            assert chain.read(0, chain.size) == pattern(1, MIB).ljust(size, b"\0"), f"no space for write {at}"
+        at += 1
+    assert at > 3

@@ -174,24 +174,32 @@ class VhdFixedImage:
         storage, old, size = self._storage, self.virtual_size, footer.current_size
         length = storage.size()
         # A file may be longer than its disk and its footer.
-        places = [(old, min(size, length - SIZE) - old), (length, size - length)]
-        end = min(length, size)
+        unused = min(size, length - SIZE)
+        places = [(old, unused - old), (length, size - length)]
         try:
+            if unused > old:
+                self._write_zeros(old, unused)
+                storage.flush()
             storage.write([(size, vhd_footer.build(footer))])
             storage.flush()
             # A disk that was promised its space must not run out of it when it is written to. The old footer stays
             # until there is space for all: it is what counts again when there is not.
             transfer.reserve(storage, [place for place in places if place[1] > 0])
             # The old footer last, and by writing: a hole would take its space away.
-            for at in range(old, end, transfer.PIECE):
-                storage.write([(at, bytes(min(transfer.PIECE, end - at)))])
+            self._write_zeros(max(old, unused), min(length, size))
         except OutOfSpace:
             storage.truncate(length)
+            # The new one may have been put on it.
+            storage.write([(max(old, length - SIZE), vhd_footer.build(self._footer))])
             storage.flush()
             raise
         if length > size + SIZE:
             storage.truncate(size + SIZE)
         storage.flush()
+
+    def _write_zeros(self, start: int, end: int) -> None:
+        for at in range(start, end, transfer.PIECE):
+            self._storage.write([(at, bytes(min(transfer.PIECE, end - at)))])
 
     def _shrink(self, footer: Footer) -> None:
         self._storage.write([(footer.current_size, vhd_footer.build(footer))])

@@ -60,6 +60,7 @@ class LocalFileSystem:
         with _closed_on_error(fd):
             if like is not None and exact:
                 permissions.take_over(fd, like)
+                _check_may_be_renamed(place)
             _claim(fd, Access.WRITE, place)
             # Whoever saw the name before the lock was there may have taken it away again.
             if not _still_named(fd, place):
@@ -228,6 +229,19 @@ def _unheld(place: Path) -> Iterator[None]:
         yield
     finally:
         give_back(fd)
+
+
+def _check_may_be_renamed(place: Path) -> None:
+    """Raises PermissionError for a new file that nobody may write to, neither `rename` nor `remove` then; it is gone.
+
+    Such are the permissions of what it is to replace, which could not be replaced either.
+    """
+    try:
+        os.close(os.open(place, os.O_RDWR | os.O_CLOEXEC))
+    except PermissionError as error:
+        place.unlink()
+        reason = "what may not be written to is not replaced"
+        raise PermissionError(errno.EACCES, reason, str(place)) from error
 
 
 def _rename_no_replace(old: Path, new: Path) -> None:
