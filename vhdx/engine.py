@@ -139,7 +139,7 @@ class NativeEngine:
             kinds = [format]
         # Who needs the name finds it beside that name, also where it is a link.
         if bereaved := [child for kind in kinds for child in self._children_beside(files, path, kind)]:
-            raise _bereaved(files, path, bereaved)
+            raise _bereaved(files, path, bereaved, "Give another name, or remove them first")
 
     def info(self, files: FileSystem, path: str, *, format: ImageFormat | None = None) -> ImageInfo:
         """What the image says of itself; see `Engine.info`."""
@@ -562,11 +562,15 @@ class NativeEngine:
         return self.new_id().hex[:8]
 
 
-def _bereaved(files: FileSystem, path: str, bereaved: Sequence[str]) -> HasChildren:
+def _bereaved(
+    files: FileSystem,
+    path: str,
+    bereaved: Sequence[str],
+    remedy: str = "Merge them first, or say that they are given up",
+) -> HasChildren:
     names = ", ".join(files.describe(child) for child in bereaved)
     return HasChildren(
-        f"{files.describe(path)}: is the parent of {names}; a change of it would make them unreadable. Merge them "
-        f"first, or say that they are given up"
+        f"{files.describe(path)}: is the parent of {names}; a change of it would make them unreadable. {remedy}"
     )
 
 

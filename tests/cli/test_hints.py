@@ -49,6 +49,31 @@ def test_the_format_is_said(programs: Programs) -> None:
     assert "-f raw" not in programs.img("create", "child.vhdx", "-b", "disk", code=2).err
 
 
+def test_a_parent_that_is_no_image_is_not_to_be_called_one(programs: Programs) -> None:
+    (programs.here / "disk.qcow2").write_bytes(b"QFI\xfb\0\0\0\3".ljust(MIB, b"\0"))
+    said = programs.img("create", "child.vhdx", "-b", "disk.qcow2", code=2).err
+    assert "qemu-img convert" in said
+    assert "-F" not in said
+
+
+def test_what_is_replaced_cannot_give_up_children(programs: Programs) -> None:
+    """Neither command has an option for it, so none is hinted at; what the message says helps."""
+    programs.bench.create("parent.vhdx")
+    programs.img("create", "child.vhdx", "-b", "parent.vhdx")
+    programs.bench.create("other.vhdx")
+    for command in (("create", "parent.vhdx", "1M"), ("convert", "other.vhdx", "parent.vhdx")):
+        said = programs.refused(*command, "--force")
+        assert "given up" not in said
+    (programs.here / "child.vhdx").unlink()
+    programs.img("convert", "other.vhdx", "parent.vhdx", "--force")
+
+
+def test_azure_says_which_word_is_in_the_way(programs: Programs) -> None:
+    programs.bench.create("a.vhdx")
+    assert "leave out -O vhdx" in programs.refused("convert", "a.vhdx", "b.vhd", "--azure", "-O", "vhdx", code=64)
+    assert "name it .vhd" in programs.refused("convert", "a.vhdx", "b.vhdx", "--azure", code=64)
+
+
 def test_repair_names_its_own_option(programs: Programs) -> None:
     """It replaces no undo file: there is no --force to name."""
     programs.bench.create("a.vhdx")

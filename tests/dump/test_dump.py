@@ -403,3 +403,15 @@ def test_every_finding_belongs_to_a_part_or_to_the_whole_file() -> None:
     for start in STARTS.values():
         for finding in check(good(start)):
             assert part_of(finding) is not None or finding.structure in whole
+
+
+@pytest.mark.parametrize("defect", ALONE[::12], ids=[defect.name for defect in ALONE[::12]])
+def test_a_check_of_the_caller_serves_for_every_part(defect: Defect) -> None:
+    """A page on a file checks it once, not again for each part."""
+    files = planted(defect)
+    with closing(files.open(PATH, Access.INSPECT)) as storage:
+        findings = list(check_storage(storage))
+        for part in Part:
+            told = list(dump_storage(storage, [part], findings=findings))
+            assert told == list(dump_storage(storage, [part]))
+        assert not [one for one in dump_storage(storage, list(Part), findings=[]) if one.findings]

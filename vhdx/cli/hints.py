@@ -36,7 +36,7 @@ HINTS = [
         "-f raw, -f vhd or -f vhdx says what FIRST is, -F raw, -F vhd or -F vhdx what SECOND is",
     ),
     _hint(Unrecognised, "-f raw", "-f raw, -f vhd or -f vhdx says which it is"),
-    _hint(Unrecognised, "-f vhd", "-f vhd or -f vhdx says which it is"),
+    _hint(Unrecognised, "-f vhd", "a raw disk has no parent and is none, -f vhd or -f vhdx says what another file is"),
     _hint(
         ParentNotFound,
         "--parents-in",

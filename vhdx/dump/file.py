@@ -1,9 +1,9 @@
 """A file's parts as they were asked for: which format it is read as, and what a check found of each structure."""
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from functools import partial
 
-from vhdx.check import check_storage
+from vhdx.check import Finding, check_storage
 from vhdx.dump import vhd_blocks, vhd_front, vhdx_bat, vhdx_bitmap, vhdx_front, vhdx_log, vhdx_metadata
 from vhdx.dump.ledger import Ledger
 from vhdx.dump.reading import read_some
@@ -20,18 +20,23 @@ Reader = Callable[[], Iterator[Draft]]
 
 
 def dump_storage(
-    storage: Storage, parts: Collection[Part], *, format: ImageFormat | None = None
+    storage: Storage,
+    parts: Collection[Part],
+    *,
+    format: ImageFormat | None = None,
+    findings: Iterable[Finding] | None = None,
 ) -> Iterator[Structure]:
     """The structures of *parts*, in the file's order within each, and what a check found of them.
 
     The file is only read, and shown as it is, not as a replay of its log would leave it; every finding of those parts
-    is on one structure. *format* says what the file is instead of its content. Memory is bounded, whatever the bytes,
-    and they never raise; the transport's OSError does.
+    is on one structure. *format* says what the file is instead of its content; *findings* are those of a check of the
+    same file, for a caller that has them. Memory is bounded, whatever the bytes, and they never raise; the transport's
+    OSError does.
     """
     asked = list(dict.fromkeys(parts))
     if not asked:
         return
-    ledger = Ledger(check_storage(storage, format=format), asked)
+    ledger = Ledger(check_storage(storage, format=format) if findings is None else findings, asked)
     yield from ledger.whole_file(storage.size())
     readers = _readers(storage, format)
     for part in asked:

@@ -10,7 +10,7 @@ from dataclasses import fields
 from typing import Any, Generic, NamedTuple, TypeVar
 from uuid import UUID
 
-from construct import Adapter, Bytes, ConstructError, Struct
+from construct import Adapter, Bytes, ConstError, ConstructError, Struct
 
 from vhdx.errors import FormatError
 
@@ -63,9 +63,16 @@ class Record(Generic[T]):
         try:
             found = self._declaration.parse(bytes(data[: self.size]))
         except ConstructError as error:
-            reason = str(error).splitlines()[-1].strip() or type(error).__name__
-            raise FormatError(self.structure, offset, reason, self.section) from None
+            raise FormatError(self.structure, offset, self._reason(data, error), self.section) from None
         return self._cls(**{name: found[name] for name in self._names})
+
+    def _reason(self, data: bytes | memoryview, error: ConstructError) -> str:
+        if len(data) < self.size:
+            return f"it needs {self.size} bytes, and {len(data)} are there"
+        if isinstance(error, ConstError):
+            mark: bytes = self._declaration.subcons[0].subcon.value
+            return f"it begins with {bytes(data[: len(mark)])!r} and not with {mark!r}"
+        return str(error).splitlines()[-1].strip() or type(error).__name__
 
     def fields(self, data: bytes | memoryview, offset: int) -> Iterator[RecordField]:
         """Every field that is declared, each by itself, whatever *data* holds; *offset* is its place in the file."""

@@ -81,7 +81,7 @@ def _claim_bytes(fd: int, access: Access, name: str) -> None:
         if access is Access.READ and (kind, place) == (fcntl.F_RDLCK, _WHOLE):
             continue
         if kind != fcntl.F_UNLCK:
-            raise _held(fd, name, _MEANING.get(start, f"another program lets nobody {access.value} it meanwhile"))
+            raise _held(fd, name, _MEANING.get(start, f"another program lets no other {access.value} it"))
 
 
 def _flock(kind: int, start: int, length: int) -> bytes:

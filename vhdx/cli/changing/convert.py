@@ -90,7 +90,8 @@ def command(
     if named is None:
         raise click.UsageError(f"the extension of {target} names no format: give -O raw, -O vhd or -O vhdx")
     if azure and named != "vhd":
-        raise click.UsageError(f"--azure makes a VHD, and {target} is to be a {named}: name it .vhd")
+        remedy = "name it .vhd" if target_format is None else f"leave out -O {target_format}"
+        raise click.UsageError(f"--azure makes a VHD, and {target} is to be {named}: {remedy}")
     if azure and kind == "dynamic":
         raise click.UsageError("Azure takes fixed images only: leave out -t dynamic")
     options = shape(ImageFormat(named), kind, block_size, sector_size, azure=azure)

@@ -14,7 +14,7 @@ from vhdx.cli.plain import escaped, exact_size
 from vhdx.cli.printing import print_line
 from vhdx.cli.progress import Meter
 from vhdx.cli.reach import Reach
-from vhdx.errors import Unrecognised
+from vhdx.errors import AnotherFormat, Unrecognised
 from vhdx.image.base import ImageFormat
 from vhdx.location import Place
 
@@ -107,8 +107,11 @@ def _create_child(
     engine = reach.engine(place, also=posixpath.dirname(below))
     try:
         info = engine.info(place.files, below, format=parent.said)
+    except AnotherFormat:
+        raise  # no option makes it an image, and the message says what does
     except Unrecognised as error:
-        raise Stop(Exit.DAMAGED, f"{escaped(str(error))}; -F vhd or -F vhdx says which it is") from error
+        remedy = "a raw disk cannot be a parent, -F vhd or -F vhdx says what another file is"
+        raise Stop(Exit.DAMAGED, f"{escaped(str(error))}; {remedy}") from error
     name = place.files.describe(place.path)
     wanted = format_name or _EXTENSIONS.get(posixpath.splitext(place.path)[1].lower())
     if wanted is not None and wanted != info.format.value:

@@ -3,6 +3,7 @@
 from contextlib import closing
 from dataclasses import dataclass, field
 
+from vhdx.check import check_storage
 from vhdx.cli.pictures.findings import Findings
 from vhdx.cli.pictures.graph import BROKEN, chain_drawing, link_text
 from vhdx.cli.pictures.layout import drawing, percent
@@ -196,8 +197,10 @@ def _structures(subject: Subject) -> tuple[list[Chapter], str]:
     chapters: list[Chapter] = []
     try:
         with closing(subject.files.open(subject.path, Access.INSPECT)) as storage:
+            findings = list(check_storage(storage, format=subject.format))
             for part in Part:
-                found = chapter(part, dump_storage(storage, [part], format=subject.format), subject.name)
+                structures = dump_storage(storage, [part], format=subject.format, findings=findings)
+                found = chapter(part, structures, subject.name)
                 if found is not None:
                     chapters.append(found)
     except _TRIED as error:
