@@ -94,7 +94,7 @@ class VhdFile:
             limit = self.storage.size() if end is None else end
             batmap = find_batmap(self.storage, self.footer, self.header, limit)
             own = [] if batmap is None else batmap.structures
-            self.space = survey(self.storage, self.table, self.header, self.footer.data_offset, end, own)
+            self.space = survey(self.storage, self.table, self.header, self.footer.data_offset, end, own=own)
             self.batmap = batmap
         return self.space
 

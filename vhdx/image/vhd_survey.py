@@ -31,6 +31,7 @@ def survey(
     header: DynamicHeader,
     header_offset: int,
     footer_at: int | None,
+    *,
     own: Sequence[tuple[str, Range]] = (),
 ) -> Space:
     """Everything in the file but the footer at *footer_at*; *own* is what its creator has besides.

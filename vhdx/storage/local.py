@@ -5,6 +5,7 @@ can lose its name, which is why `rename` and `remove` look for holders first.
 """
 
 import contextlib
+import errno
 import os
 import stat
 import sys
