@@ -1,9 +1,14 @@
 """What is imported when: the price of a name is paid by who uses it."""
 
+import re
 import subprocess
 import sys
+import tomllib
+from pathlib import Path
 
 import vhdx
+
+PROJECT = Path(__file__).parent.parent
 
 
 def modules_after(code: str) -> set[str]:
@@ -37,3 +42,11 @@ def test_without_smbprotocol_the_extra_is_named() -> None:
     code = "import sys; sys.modules['smbprotocol'] = None; import vhdx; vhdx.SmbPool"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.stderr.strip().splitlines()[-1].endswith("install this package with its extra, vhdx[smb]")
+
+
+def test_a_cinder_has_what_the_tests_import() -> None:
+    """Its environment is made of a list of its own, and its tests begin with the conftest of all."""
+    groups = tomllib.loads((PROJECT / "pyproject.toml").read_text())["dependency-groups"]
+    needed = {re.split(r"[<>=]", package)[0] for package in groups["test"]} - {"libvhdi-python"}
+    listed = (PROJECT / "tests/cinder/requirements/cinder.txt").read_text().splitlines()
+    assert needed <= {line.partition("==")[0] for line in listed}
