@@ -1,11 +1,11 @@
 """Recording another parent: only one that the child was made over, unless it is forced."""
 
 from collections.abc import Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import replace
 
 from vhdx.chain import Chain
-from vhdx.errors import Error, WrongParent
+from vhdx.errors import Error, FormatError, WrongParent
 from vhdx.forced import Forced, carry, forget, read, standing, write
 from vhdx.image.base import Image, ImageFormat, ImageInfo, NewId, ParentLink
 from vhdx.image.open import open_image
@@ -43,7 +43,9 @@ def relink(
         if differs:
             write(files, child, [*read(files, child), Forced(was, (link.linkage,), tuple(differs))], token=token)
         elif link.linkage != was.linkage:
-            carry(files, child, was, link, token=token)
+            # What was merged cannot be had back, so a note that nobody can read must not keep it from being linked.
+            with suppress(*[FormatError] * merged):
+                carry(files, child, was, link, token=token)
         if not _records(was, link):
             image.set_parent(link)
 

@@ -192,6 +192,20 @@ def test_what_only_has_the_name_of_a_note_stays(files: MemoryFileSystem) -> None
     assert sorted(files.list("")) == ["base", "child", "child.forced", "leaf.forced", "other", "other.forced"]
 
 
+def test_a_note_that_cannot_be_read_does_not_keep_what_was_merged_from_being_linked(files: MemoryFileSystem) -> None:
+    engine = NativeEngine()
+    engine.create_child(files, "leaf", "child")
+    with engine.open_chain(files, "child", writable=1, orphan=True) as chain:
+        chain.write(0, pattern(1, 512))
+    engine.relink(files, "leaf", "child", merged=True)
+    storage = files.create(note_of("leaf"))
+    pwrite(storage, 0, b"no note")
+    storage.close()
+    engine.merge(files, "child", "base")
+    engine.relink(files, "leaf", "base", merged=True)
+    assert engine.layers(files, "leaf") == ["leaf", "base"]
+
+
 def test_a_name_too_long_for_a_note_is_none_for_an_image(tmp_path: Path) -> None:
     engine, files = NativeEngine(), LocalFileSystem(tmp_path)
     engine.create(files, "base", 1 << 20)
