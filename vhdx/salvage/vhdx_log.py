@@ -87,7 +87,7 @@ def _replayed(medium: Medium, head: Header, size: int, noting: Noting) -> Front:
     elif after > size + _SLACK:
         noting.tell("log", place.offset, f"it gives the file a length of {after} bytes, which was ignored")
         after = size
-    return Front(OverlayStorage(storage, log.changes(entries), size=after), after, head, place, len(entries))
+    return Front(OverlayStorage(storage, log.places(entries), size=after), after, head, place, len(entries))
 
 
 def _header(medium: Medium, noting: Noting) -> tuple[Header | None, bool]:
