@@ -71,7 +71,8 @@ class Readers:
         base = paths[-1]
         if self.blktap:
             assert broken_rules(base.read_bytes()) == []
-        same_as_raw(base, bytes(self.disk.contents[-1]), format="vpc" if self.disk.format is ImageFormat.VHD else "vhdx")
+        name = "vpc" if self.disk.format is ImageFormat.VHD else "vhdx"
+        same_as_raw(base, bytes(self.disk.contents[-1]), format=name)
 
 
 @needs_qemu
