@@ -32,7 +32,7 @@ def planted(programs: Programs) -> Programs:
 def test_a_chain_over_an_image_with_two_marks(planted: Programs) -> None:
     failed = planted.img("create", "-b", "base.vhd", "child.vhd", code=2)
     assert AMBIGUOUS in failed.err
-    assert "-F vhd or -F vhdx says which" in failed.err
+    assert "-F vhd or -F vhdx says what" in failed.err
     planted.img("create", "-b", "base.vhd", "-F", "vhd", "child.vhd")
     (planted.here / "bytes").write_bytes(b"and more")
     planted.img("write", "child.vhd", "1M", "--from", "bytes")

@@ -15,6 +15,7 @@ MEMORY = 700 << 20
 SECONDS = 120
 
 
+@pytest.mark.more
 def test_absurd_sizes_with_little_memory() -> None:
     if not sys.platform.startswith("linux"):
         pytest.skip("limits of a process are set as Linux has them")

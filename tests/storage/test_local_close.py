@@ -29,7 +29,7 @@ def hasty() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("hasty")
-@pytest.mark.parametrize("kind", ["read", "write"])
+@pytest.mark.parametrize("kind", [pytest.param("read", marks=pytest.mark.more), "write"])
 def test_no_call_meets_the_file_that_is_opened_next(tmp_path: Path, kind: str) -> None:
     files = LocalFileSystem(tmp_path)
     for name in "ab":
