@@ -270,7 +270,8 @@ def test_damage_to_the_parent_is_lost_and_named() -> None:
     files = case.files()
     Forge(files, "base.vhdx").truncate(4 * MIB)
     report = taken(case, files)
-    assert {lost.reason for lost in report.lost} == {"it is behind the end of the file"}
+    wanted = "in base.vhdx, which is under it: it is behind the end of the file"
+    assert {lost.reason for lost in report.lost} == {wanted}
     assert not report.complete
 
 

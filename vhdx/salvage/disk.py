@@ -64,7 +64,10 @@ class SalvageDisk:
 
     def _look(self, layer: int, offset: int, length: int) -> Iterator[Part]:
         for piece in self.layers[layer].pieces(offset, length):
-            if piece.lost or piece.presence is not Presence.NOT_PRESENT:
+            if piece.lost and layer:
+                where = posixpath.basename(self.paths[layer])
+                yield Part(layer, piece._replace(lost=f"in {where}, which is under it: {piece.lost}"))
+            elif piece.lost or piece.presence is not Presence.NOT_PRESENT:
                 yield Part(layer, piece)
             elif layer + 1 == len(self.layers):
                 yield Part(layer, piece if self.complete else piece._replace(lost=_IN_PARENT))
