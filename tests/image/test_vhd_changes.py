@@ -157,8 +157,8 @@ def test_the_slack_of_growing_is_cut_off_when_closing() -> None:
 
 def test_a_file_that_grows_often_shows_no_footer_of_its_own() -> None:
     """Each growing leaves a footer where a block will be."""
-    disk = VhdDisk.create(MemoryFileSystem(), 128 * MIB)
-    for block in range(128):
+    disk = VhdDisk.create(MemoryFileSystem(), 64 * MIB)
+    for block in range(64):
         disk.write(block * MIB, b"x" * 512)
     disk.check()
 
@@ -186,27 +186,27 @@ def test_packing_leaves_readers_what_they_were_told() -> None:
 
 @pytest.mark.parametrize("kind", ["dynamic", "differencing"])
 def test_a_table_that_grows_in_place_and_one_that_moves(kind: str) -> None:
-    files = MemoryFileSystem()
-    disk = VhdDisk.create(files, 3 * BLOCK + 512, kind=kind, block_size=BLOCK)
+    files, block = MemoryFileSystem(), 8 << 10
+    disk = VhdDisk.create(files, 3 * block + 512, kind=kind, block_size=block)
     disk.close()
 
     def table() -> int:
         return vhd_header.parse(file_bytes(files, disk.paths[0])[512:1536], 512).header.table_offset
 
     first = table()
-    disk.resize(100 * BLOCK)
+    disk.resize(100 * block)
     disk.check()
     assert table() == first, "in the padding"
-    disk.resize(1000 * BLOCK)
+    disk.resize(1000 * block)
     disk.check()
     assert table() == first, "nothing lies behind it"
-    disk.write(50 * BLOCK, pattern(1, 3 * BLOCK))
-    disk.resize(3000 * BLOCK)
-    disk.write(2900 * BLOCK, pattern(2, BLOCK))
+    disk.write(50 * block, pattern(1, 3 * block))
+    disk.resize(3000 * block)
+    disk.write(2900 * block, pattern(2, block))
     disk.check()
     assert table() != first
-    disk.resize(4 * BLOCK)
-    disk.resize(3000 * BLOCK)
+    disk.resize(4 * block)
+    disk.resize(3000 * block)
     disk.check()
     data = file_bytes(files, disk.paths[0])
     header = vhd_header.parse(data[512:1536], 512).header
@@ -350,9 +350,9 @@ def test_too_much_in_one_allocation() -> None:
 
 
 def test_many_small_blocks_are_committed_early() -> None:
-    disk = VhdDisk.create(MemoryFileSystem(), 100 * MIB, kind="dynamic", block_size=4096)
+    disk = VhdDisk.create(MemoryFileSystem(), 80 * MIB, kind="dynamic", block_size=4096)
     disk.snapshot()
-    for at in range(0, 100 * MIB, 20 * MIB):
+    for at in range(0, 80 * MIB, 20 * MIB):
         disk.write(at, pattern(at, 20 * MIB - 512))
     disk.check()
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from uuid import UUID
 
-from tests.support.disks import MIB, counting_ids, pattern
+from tests.support.disks import MIB, counting_ids, holds, pattern
 from vhdx.chain import Chain
 from vhdx.compact import compact
 from vhdx.image.base import CreateOptions, DiskType, Image, ImageFormat, ImageInfo, ParentLink
@@ -198,7 +198,7 @@ class VhdDisk:
         for number, content in enumerate(self.contents):
             with chain_of(self.files, self.paths[number:]) as chain:
                 assert chain.size == len(content)
-                assert chain.read(0, chain.size) == bytes(content), f"{self.paths[number]} differs"
+                assert holds(chain, content), f"{self.paths[number]} differs"
 
 
 def link_to_same(link: ParentLink) -> ParentLink:
