@@ -156,7 +156,9 @@ class NativeEngine:
         return self._children_beside(files, files.resolve(path), format)
 
     def _children_beside(self, files: FileSystem, path: str, format: ImageFormat | None) -> list[str]:
-        info = self.info(files, path, format=format)
+        return self._children_of(files, path, self.info(files, path, format=format))
+
+    def _children_of(self, files: FileSystem, path: str, info: ImageInfo) -> list[str]:
         if info.linkage is None:
             return []
         return children(files, path, info.linkage, self.policy, new_id=self.new_id, format=info.format)
@@ -279,10 +281,8 @@ class NativeEngine:
 
     def _children(self, files: FileSystem, path: str, info: ImageInfo) -> list[str]:
         """Children as far as they can be looked up: where the directory cannot be listed, none are known."""
-        if info.linkage is None:
-            return []
         try:
-            return children(files, path, info.linkage, self.policy, new_id=self.new_id, format=info.format)
+            return self._children_of(files, path, info)
         except PermissionError:
             return []
 
