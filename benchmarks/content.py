@@ -5,8 +5,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from vhdx.engine import NativeEngine
 from vhdx.storage.base import FileSystem
+from vhdx.verbs.engine import NativeEngine
 
 KIB = 1 << 10
 MIB = 1 << 20

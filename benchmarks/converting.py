@@ -9,10 +9,10 @@ from pathlib import Path
 from benchmarks import peers
 from benchmarks.content import MIB, every, write_raw
 from benchmarks.measuring import Case, Contender
-from vhdx.engine import NativeEngine
 from vhdx.image.base import CreateOptions, ImageFormat
 from vhdx.storage.base import FileSystem
 from vhdx.storage.local import LocalFileSystem
+from vhdx.verbs.engine import NativeEngine
 
 
 def write_source(path: Path, size: int) -> None:

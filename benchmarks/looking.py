@@ -13,9 +13,9 @@ from pathlib import Path
 from benchmarks import peers
 from benchmarks.content import KIB, scattered, write_image
 from benchmarks.measuring import Case, Contender, WrongResult
-from vhdx.engine import NativeEngine
 from vhdx.storage.base import FileSystem
 from vhdx.storage.local import LocalFileSystem
+from vhdx.verbs.engine import NativeEngine
 
 VERBS = ("info", "check")
 

@@ -10,9 +10,9 @@ from pathlib import Path
 from benchmarks import peers
 from benchmarks.content import KIB, MIB, Run, every, scattered, write_image, write_raw
 from benchmarks.measuring import Case, Contender
-from vhdx.engine import NativeEngine
 from vhdx.storage.base import FileSystem
 from vhdx.storage.local import LocalFileSystem
+from vhdx.verbs.engine import NativeEngine
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,8 +14,8 @@ from typing import Any
 
 from benchmarks.content import KIB, MIB, every, scattered, write_image
 from benchmarks.measuring import Case, Contender, WrongResult
-from vhdx.engine import NativeEngine
 from vhdx.storage.local import LocalFileSystem
+from vhdx.verbs.engine import NativeEngine
 
 LENGTH = 4 * KIB
 READS = 20_000

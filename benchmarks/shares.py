@@ -15,11 +15,11 @@ from benchmarks.links import link
 from benchmarks.measuring import Case, Contender
 from tests.support.mounts import CannotMountError, mounted
 from tests.support.smbd import Smbd, unavailable
-from vhdx.engine import NativeEngine
 from vhdx.storage.base import FileSystem, Unsupported
 from vhdx.storage.local import LocalFileSystem
 from vhdx.storage.smb import Credentials, SmbPool
 from vhdx.storage.watched import Operation, WatchedFileSystem
+from vhdx.verbs.engine import NativeEngine
 
 FLOOR = 0.25
 GIGABIT = 1e9

@@ -18,7 +18,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from demo.disk import ExpectedDisk, check_filesystem, digest_of, missing_tools
 from demo.share import Place, some_share
-from smbfs_driver.volumes import Volumes
+from smbfs_driver.volumes.volumes import Volumes
 from vhdx import NativeEngine
 from vhdx.storage.watched import Tally, WatchedFileSystem
 

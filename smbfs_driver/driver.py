@@ -1,8 +1,8 @@
 """The volume driver that a Cinder loads: ``volume_driver = smbfs_driver.driver.SmbfsDriver``.
 
 Each entry point takes its locks and passes on what Cinder asks for. What is done to files, and what a stop in the
-middle leaves, is `smbfs_driver.volumes` and `smbfs_driver.moving`; both run in a process of their own
-(`smbfs_driver.worker`).
+middle leaves, is `smbfs_driver.volumes.volumes` and `smbfs_driver.volumes.moving`; both run in a process of their own
+(`smbfs_driver.worker.worker`).
 """
 
 from pathlib import Path
@@ -16,13 +16,14 @@ from oslo_config import cfg
 from oslo_log import log
 from oslo_utils import units
 
-from smbfs_driver import adoption, groups, images, migration, neighbours, samba_config, shares, statistics
-from smbfs_driver.backend import Backend
+from smbfs_driver.cinder import adoption, groups, images, migration, neighbours, statistics
+from smbfs_driver.cinder.reach import Reach, refuse_attached, told_to_cinder
+from smbfs_driver.cinder.recovery import Recovery
 from smbfs_driver.options import OPTIONS
-from smbfs_driver.pools import Pools
-from smbfs_driver.reach import Reach, refuse_attached, told_to_cinder
-from smbfs_driver.recovery import Recovery
-from smbfs_driver.worker import Worker
+from smbfs_driver.shares import samba_config, shares
+from smbfs_driver.shares.pools import Pools
+from smbfs_driver.worker.backend import Backend
+from smbfs_driver.worker.worker import Worker
 from vhdx.errors import InUse
 
 LOG = log.getLogger(__name__)

@@ -28,7 +28,7 @@ def test_local_files_need_no_network_and_no_framework() -> None:
 
 
 def test_the_driver_core_needs_no_cinder() -> None:
-    loaded = modules_after("import smbfs_driver.volumes, smbfs_driver.shares")
+    loaded = modules_after("import smbfs_driver.volumes.volumes, smbfs_driver.shares.shares")
     assert not loaded & {"cinder", "oslo_config", "oslo_concurrency", "smbprotocol"}
 
 

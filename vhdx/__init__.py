@@ -8,12 +8,12 @@ from importlib import import_module
 
 TYPE_CHECKING = False  # typing takes longer to load than all of this; type checkers know the name
 if TYPE_CHECKING:
-    from vhdx.chain import Chain
+    from vhdx.chain.chain import Chain
+    from vhdx.chain.parents import ParentPolicy
     from vhdx.check import Finding, Severity
     from vhdx.disk import Disk, DiskExtent
     from vhdx.disk import create_disk as create
     from vhdx.disk import open_disk as open
-    from vhdx.engine import NativeEngine
     from vhdx.errors import (
         AnotherFormat,
         Cancelled,
@@ -35,22 +35,22 @@ if TYPE_CHECKING:
     )
     from vhdx.extents import Presence
     from vhdx.image.base import CreateOptions, DiskType, ImageFormat, ImageInfo, LogState, ParentLink
-    from vhdx.merge_plan import Direction, MergePlan
-    from vhdx.parents import ParentPolicy
     from vhdx.salvage.report import LostRange, Salvaged, SalvageNote
-    from vhdx.shrink import Shrink
     from vhdx.storage.base import Access
     from vhdx.storage.credentials import Credentials
     from vhdx.storage.local import LocalFileSystem
     from vhdx.storage.smb import SmbFileSystem, SmbPool
-    from vhdx.verbs import Engine
+    from vhdx.verbs.contract import Engine
+    from vhdx.verbs.engine import NativeEngine
+    from vhdx.verbs.merge_plan import Direction, MergePlan
+    from vhdx.verbs.shrink import Shrink
     from vhdx.view import DiskFile
 
 _HOMES = {
-    "vhdx.chain": ["Chain"],
+    "vhdx.chain.chain": ["Chain"],
     "vhdx.check": ["Finding", "Severity"],
     "vhdx.disk": ["Disk", "DiskExtent", "create", "open"],
-    "vhdx.engine": ["NativeEngine"],
+    "vhdx.verbs.engine": ["NativeEngine"],
     "vhdx.errors": [
         "AnotherFormat",
         "Cancelled",
@@ -72,15 +72,15 @@ _HOMES = {
     ],
     "vhdx.extents": ["Presence"],
     "vhdx.image.base": ["CreateOptions", "DiskType", "ImageFormat", "ImageInfo", "LogState", "ParentLink"],
-    "vhdx.merge_plan": ["Direction", "MergePlan"],
-    "vhdx.parents": ["ParentPolicy"],
+    "vhdx.verbs.merge_plan": ["Direction", "MergePlan"],
+    "vhdx.chain.parents": ["ParentPolicy"],
     "vhdx.salvage.report": ["LostRange", "SalvageNote", "Salvaged"],
     "vhdx.storage.base": ["Access"],
     "vhdx.storage.local": ["LocalFileSystem"],
     "vhdx.storage.credentials": ["Credentials"],
     "vhdx.storage.smb": ["SmbFileSystem", "SmbPool"],
-    "vhdx.shrink": ["Shrink"],
-    "vhdx.verbs": ["Engine"],
+    "vhdx.verbs.shrink": ["Shrink"],
+    "vhdx.verbs.contract": ["Engine"],
     "vhdx.view": ["DiskFile"],
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}

@@ -1,6 +1,6 @@
 """A disk by its location: opened through all its layers, or made.
 
-The short way to what `vhdx.engine` does by file system and path. Offsets and lengths are in bytes and need not be
+The short way to what `vhdx.verbs.engine` does by file system and path. Offsets and lengths are in bytes and need not be
 those of sectors.
 """
 
@@ -11,15 +11,15 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple, Self
 
 from vhdx.arguments import whole
-from vhdx.chain import Chain, Found
-from vhdx.engine import NativeEngine
+from vhdx.chain.chain import Chain, Found
+from vhdx.chain.parents import DEFAULT_POLICY, ParentPolicy
 from vhdx.errors import Error
 from vhdx.extents import Presence
 from vhdx.image.base import CreateOptions, ImageFormat, ImageInfo
 from vhdx.location import LocalAddress, Location, Place, locate, shown, sibling
-from vhdx.parents import DEFAULT_POLICY, ParentPolicy
 from vhdx.storage.base import Buffer
 from vhdx.storage.credentials import Credentials
+from vhdx.verbs.engine import NativeEngine
 from vhdx.view import DiskFile
 
 if TYPE_CHECKING:

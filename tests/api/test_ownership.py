@@ -28,7 +28,7 @@ from tests.support.kinds import KINDS
 from tests.support.smbd import Smbd
 from tests.support.wrappers import WatchedFileSystem
 from vhdx import Access, CreateOptions, Credentials, Disk, DiskFile, Error, ImageFormat, NativeEngine, SmbPool
-from vhdx.chain import Chain
+from vhdx.chain.chain import Chain
 from vhdx.extents import Range
 from vhdx.storage.base import FileSystem
 from vhdx.storage.local import LocalFileSystem

@@ -9,15 +9,15 @@ from uuid import uuid4
 import pytest
 
 from tests.support.disks import MIB, pattern
+from vhdx.chain.lineage import Verdict, ancestry
+from vhdx.chain.parents import ParentPolicy
 from vhdx.check import check_chain
-from vhdx.engine import NativeEngine
 from vhdx.errors import Error, HasChildren, ParentMismatch, ParentNotFound
 from vhdx.image.base import CreateOptions, ImageFormat, ParentLink
 from vhdx.image.open import open_image
-from vhdx.lineage import Verdict, ancestry
-from vhdx.parents import ParentPolicy
 from vhdx.storage.base import Access, Storage
 from vhdx.storage.local import LocalFileSystem
+from vhdx.verbs.engine import NativeEngine
 
 FORMATS = [ImageFormat.VHDX, ImageFormat.VHD]
 SIZE = 2 * MIB

@@ -15,14 +15,14 @@ from tests.image.forge import Forge
 from tests.support.choice import examples
 from tests.support.disks import counting_ids, pattern
 from tests.support.memory import MemoryFileSystem
-from vhdx.engine import NativeEngine
+from vhdx.chain.parents import DEFAULT_POLICY, ParentPolicy, candidates
 from vhdx.errors import Error, FormatError, InUse, ParentMismatch, ParentNotFound
 from vhdx.extents import Range
 from vhdx.image.base import ParentLink
-from vhdx.image.vhdx_create import create_vhdx
-from vhdx.parents import DEFAULT_POLICY, ParentPolicy, candidates
+from vhdx.image.vhdx.create import create_vhdx
 from vhdx.storage.base import Access, FileSystem
 from vhdx.storage.local import LocalFileSystem
+from vhdx.verbs.engine import NativeEngine
 
 PARENT_ID = UUID(int=0xDA7A)
 

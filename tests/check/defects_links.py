@@ -10,8 +10,8 @@ from tests.check.vhd_images import SIZE as VHD_SIZE
 from tests.format.raw import MIB, locator
 from tests.image import forge
 from tests.image.forge import Forge, writer
+from vhdx.chain.forced import Forced, write
 from vhdx.extents import Range
-from vhdx.forced import Forced, write
 from vhdx.image.base import ParentLink
 
 

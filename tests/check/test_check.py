@@ -18,9 +18,9 @@ from tests.interop import golden
 from tests.interop.tools import QEMU_IMG, needs_qemu, qemu_img
 from tests.support.disks import counting_ids
 from tests.support.memory import MemoryFileSystem
+from vhdx.chain.parents import ParentPolicy
 from vhdx.check import CODES, Finding, Severity, check_chain, check_storage
 from vhdx.image.base import ImageFormat
-from vhdx.parents import ParentPolicy
 from vhdx.storage.base import Access, Storage
 from vhdx.storage.local import LocalFileSystem
 from vhdx.storage.transfer import pread

@@ -16,10 +16,10 @@ from tests.support.choice import examples
 from tests.support.disks import Disk, counting_ids, pattern
 from tests.support.memory import MemoryFileSystem
 from vhdx.check import CODES, Finding, Severity, check_storage
-from vhdx.engine import NativeEngine
 from vhdx.image.base import CreateOptions, ImageFormat
 from vhdx.image.open import open_image
 from vhdx.storage.base import Access
+from vhdx.verbs.engine import NativeEngine
 
 STARTS = {start.__name__: start for start in (plain, child, dirty)}
 LOG, METADATA, BAT = MIB, 2 * MIB, 3 * MIB

@@ -16,10 +16,10 @@ from tests.support.disks import MIB, counting_ids
 from tests.support.memory import MemoryFileSystem
 from vhdx.check import CODES, Finding, Severity, check_storage
 from vhdx.check.remedies import REMEDIES
-from vhdx.engine import NativeEngine
 from vhdx.errors import Error
 from vhdx.image.base import CreateOptions, ImageFormat
 from vhdx.storage.base import Access
+from vhdx.verbs.engine import NativeEngine
 
 COMMANDS = {
     "vhdx-img": {"create", "convert", "merge", "relink", "resize", "compact", "replay", "repair"},

@@ -15,7 +15,7 @@ from tests.cinder.processes import MARK, Record, _began
 from tests.cinder.rest import Rest
 from tests.cinder.waiting import until
 
-_WORKER = b"smbfs_driver.worker_main"
+_WORKER = b"smbfs_driver.worker.main"
 
 
 class Work:

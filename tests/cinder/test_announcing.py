@@ -10,10 +10,10 @@ from cinder.db import api as db
 
 objects.register_all()
 
-from smbfs_driver.backend import Backend  # noqa: E402  Cinder's objects have to be there before
 from smbfs_driver.driver import SmbfsDriver  # noqa: E402
-from smbfs_driver.pools import Pool  # noqa: E402
-from smbfs_driver.shape import DYNAMIC_VHDX  # noqa: E402
+from smbfs_driver.shares.pools import Pool  # noqa: E402
+from smbfs_driver.volumes.shape import DYNAMIC_VHDX  # noqa: E402
+from smbfs_driver.worker.backend import Backend  # noqa: E402  Cinder's objects have to be there before
 from tests.cinder.shares import Shares  # noqa: E402
 
 GIB = 1 << 30

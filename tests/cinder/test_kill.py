@@ -81,9 +81,9 @@ def test_a_service_that_starts_beside_a_running_merge_changes_nothing(
     cloud: Cloud, rest: Rest, shares: Shares, tmp_path: Path
 ) -> None:
     """Another process looks over the shares as a starting service does, while this one's merge runs."""
-    from smbfs_driver.backend import Backend
-    from smbfs_driver.shares import load
-    from smbfs_driver.worker import Worker
+    from smbfs_driver.shares.shares import load
+    from smbfs_driver.worker.backend import Backend
+    from smbfs_driver.worker.worker import Worker
 
     bed = Bed(rest, shares, tmp_path)
     bed.keep()

@@ -7,9 +7,9 @@ from uuid import uuid4
 
 import pytest
 
-from smbfs_driver.backend import Backend
 from smbfs_driver.driver import SmbfsDriver
-from smbfs_driver.shape import DYNAMIC_VHDX
+from smbfs_driver.volumes.shape import DYNAMIC_VHDX
+from smbfs_driver.worker.backend import Backend
 from tests.cinder.shares import Shares
 
 GIB = 1 << 30

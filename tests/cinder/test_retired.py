@@ -16,9 +16,9 @@ from tests.cinder.cloud import Cloud
 from tests.cinder.rest import Refused, Rest
 from tests.cinder.shares import Shares
 from tests.cinder.volumes import Failed, Volumes
-from vhdx.engine import NativeEngine
 from vhdx.image.base import DiskType
 from vhdx.storage.local import LocalFileSystem
+from vhdx.verbs.engine import NativeEngine
 
 
 class Types:

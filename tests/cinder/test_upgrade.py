@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from smbfs_driver.names import DiskFormat
+from smbfs_driver.volumes.names import DiskFormat
 from tests.cinder.cloud import Cloud
 from tests.cinder.infrastructure import SYSTEM_PATH
 from tests.cinder.nodes import destination

@@ -4,9 +4,9 @@ import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
-from vhdx.engine import NativeEngine
 from vhdx.image.base import CreateOptions, ImageFormat
 from vhdx.storage.local import LocalFileSystem
+from vhdx.verbs.engine import NativeEngine
 
 MIB = 1 << 20
 

@@ -9,10 +9,10 @@ from uuid import UUID
 
 from tests.image.forge import Forge, writer
 from tests.support.disks import MIB, counting_ids, pattern
-from vhdx.engine import NativeEngine
 from vhdx.extents import Range
 from vhdx.image.base import CreateOptions, ImageFormat
 from vhdx.storage.local import LocalFileSystem
+from vhdx.verbs.engine import NativeEngine
 
 SIZE = 8 * MIB
 BAT = UUID("2dc27766-f623-4200-9d64-115e9bfd4a08")

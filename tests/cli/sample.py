@@ -13,11 +13,11 @@ from uuid import UUID
 
 from tests.support.disks import MIB, counting_ids, pattern
 from tests.support.memory import MemoryFileSystem
-from vhdx.chain import Chain
+from vhdx.chain.chain import Chain
 from vhdx.cli import pictures
-from vhdx.engine import NativeEngine
 from vhdx.image.base import CreateOptions
 from vhdx.storage.base import FileSystem
+from vhdx.verbs.engine import NativeEngine
 
 LEAF, MIDDLE, BASE, CLONE = "tuesday.vhdx", "monday.vhdx", "base.vhdx", "test-clone.vhdx"
 IMAGES = Path(__file__).parents[2] / "docs" / "images"

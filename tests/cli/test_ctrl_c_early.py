@@ -25,7 +25,7 @@ getattr(vhdx.cli.start, name)()
 """
 PLACES = [
     "vhdx.cli.img", "vhdx.cli.inspect", "click", "vhdx.cli.program", "vhdx.cli.exits", "vhdx.cli.changing.create",
-    "vhdx.cli.looking.info", "vhdx.engine", "vhdx.image.create", "vhdx.image.vhdx_create", "vhdx.image.vhdx_open",
+    "vhdx.cli.looking.info", "vhdx.verbs.engine", "vhdx.image.create", "vhdx.image.vhdx.create", "vhdx.image.vhdx.open",
 ]  # fmt: skip
 
 

@@ -10,8 +10,8 @@ import pytest
 
 from tests.cli.running import Programs
 from tests.image.forge import Forge
-from vhdx.engine import NativeEngine
 from vhdx.storage.local import LocalFileSystem
+from vhdx.verbs.engine import NativeEngine
 
 EVIL = "e\x1b[31m\n\r\a\b\x7f\x9b31m\N{RIGHT-TO-LEFT OVERRIDE}\N{LINE SEPARATOR}"
 ESCAPED = r"e\x1b[31m\n\r\x07\x08\x7f\x9b31m\u202e\u2028"

@@ -9,8 +9,8 @@ from tests.cli import gallery
 from tests.cli.running import Programs
 from tests.interop import golden
 from tests.support.disks import MIB
-from vhdx.engine import NativeEngine
 from vhdx.storage.local import LocalFileSystem
+from vhdx.verbs.engine import NativeEngine
 
 KNOWN = golden.manifest()
 GIB = 1 << 30

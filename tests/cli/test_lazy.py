@@ -43,7 +43,7 @@ def test_looking_at_a_local_file(command: str, looking: Programs) -> None:
 def test_info_needs_no_verbs(looking: Programs) -> None:
     modules = loaded(looking, "vhdx-inspect", "info", str(looking.here / "leaf.vhdx"))
     assert "vhdx.format.header" in modules
-    assert not modules & {"vhdx.engine", "vhdx.merge", "vhdx.convert", "vhdx.repair", "vhdx.check"}
+    assert not modules & {"vhdx.verbs.engine", "vhdx.verbs.merge", "vhdx.verbs.convert", "vhdx.repair", "vhdx.check"}
     assert not any(name.startswith("vhdx.cli.looking.") for name in modules - {"vhdx.cli.looking.info"})
 
 

@@ -18,9 +18,9 @@ from tests.interop.tools import needs_qemu, qemu_img, qemu_io
 from tests.support.disks import MIB, Disk, pattern
 from tests.support.kinds import KINDS, random_disk
 from vhdx.cli.looking.map import joined, mapped
-from vhdx.engine import NativeEngine
 from vhdx.image.base import CreateOptions, ImageFormat
 from vhdx.storage.local import LocalFileSystem
+from vhdx.verbs.engine import NativeEngine
 
 KEYS = ["start", "length", "depth", "present", "zero", "data"]
 PLACE = ["offset", "filename"]

@@ -18,16 +18,13 @@ from tests.fuzz.lies import Lie, lies
 from tests.fuzz.subjects import MAKERS, subject
 from tests.fuzz.test_lies import EXAMPLES, PROFILE
 from tests.image import forge
-from vhdx.building import is_temporary, temporary_name
-from vhdx.chain import Chain
+from vhdx.chain.chain import Chain
 from vhdx.cli import img, inspect
 from vhdx.cli.exits import Exit
 from vhdx.cli.program import Program, run
-from vhdx.engine import NativeEngine
 from vhdx.format import checksum
 from vhdx.image.base import CreateOptions, ImageFormat
-from vhdx.storage.local import LocalFileSystem
-from vhdx.storage.undo import (
+from vhdx.repair.undo import (
     HEADER,
     HEADER_CHECKSUM,
     RECORD,
@@ -38,6 +35,9 @@ from vhdx.storage.undo import (
     UndoHeader,
     UndoRecord,
 )
+from vhdx.storage.building import is_temporary, temporary_name
+from vhdx.storage.local import LocalFileSystem
+from vhdx.verbs.engine import NativeEngine
 
 ANSWERS = {"check": (2, 3, 1), "compare": (1, 3)}
 LOOKING = [

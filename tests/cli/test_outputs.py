@@ -13,13 +13,13 @@ import pytest
 from tests.cli.running import Programs
 from tests.cli.test_exit_codes import small
 from tests.support.disks import MIB, pattern
-from vhdx.building import building
 from vhdx.cli import inspect
 from vhdx.cli.program import run
-from vhdx.engine import NativeEngine
 from vhdx.image.base import CreateOptions, ImageFormat
+from vhdx.storage.building import building
 from vhdx.storage.local import LocalFileSystem
 from vhdx.storage.permissions import narrowest
+from vhdx.verbs.engine import NativeEngine
 
 INPUTS = {"--auth-file"}
 """Options with a file that is only read."""

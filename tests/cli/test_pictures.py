@@ -17,15 +17,15 @@ from tests.support.choice import examples
 from tests.support.disks import MIB, Disk, counting_ids
 from tests.support.kinds import KINDS, random_disk
 from tests.support.memory import MemoryFileSystem
-from vhdx.chain import Chain
+from vhdx.chain.chain import Chain
 from vhdx.cli import pictures
 from vhdx.cli.pictures.cells import Cell
 from vhdx.cli.pictures.layout import percent, ticks
 from vhdx.cli.pictures.shapes import FULL
 from vhdx.cli.pictures.survey import Counts
-from vhdx.engine import NativeEngine
 from vhdx.extents import Presence, Range, clip
 from vhdx.image.base import CreateOptions, ImageFormat
+from vhdx.verbs.engine import NativeEngine
 
 SVG = "{http://www.w3.org/2000/svg}"
 HOSTILE = "\x1b[31m<script>alert(1)</script>&\"'\0\u202e\udcff\ufffe.vhdx"

@@ -43,7 +43,7 @@ def test_a_parent_that_was_changed(moved: Programs) -> None:
     moved.img("relink", "child.vhdx", "--undo")
     assert "mismatch" in moved.inspect("chain", "child.vhdx", "--json", code=2).out
     moved.refused("relink", "child.vhdx", "--undo", code=4)
-    assert not (moved.here / "child.vhdx.forced").exists()
+    assert not (moved.here / "child.vhdx.chain.forced").exists()
 
 
 def test_no_option_is_named_that_the_command_lacks(moved: Programs) -> None:

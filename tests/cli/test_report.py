@@ -21,10 +21,10 @@ from vhdx.cli.pictures.findings import Findings
 from vhdx.cli.pictures.structures import chapter
 from vhdx.cli.program import run
 from vhdx.dump import Field, Part, Structure
-from vhdx.engine import NativeEngine
 from vhdx.image.base import CreateOptions
 from vhdx.storage.base import Access
 from vhdx.storage.local import LocalFileSystem
+from vhdx.verbs.engine import NativeEngine
 
 X = "{http://www.w3.org/1999/xhtml}"
 SVG = "{http://www.w3.org/2000/svg}"

@@ -15,10 +15,10 @@ from tests.crash.stories import Content, Nothing, Story, Version
 from tests.support.disks import MIB
 from tests.support.memory import MemoryFileSystem
 from tests.support.recording import RecordingFileSystem
-from vhdx.chain import Chain
-from vhdx.engine import Direction, NativeEngine, Shrink
+from vhdx.chain.chain import Chain
 from vhdx.image.base import CreateOptions, ImageFormat
 from vhdx.storage.base import FileSystem
+from vhdx.verbs.engine import Direction, NativeEngine, Shrink
 
 SECTOR = 512
 VHDX = CreateOptions(block_size=MIB)

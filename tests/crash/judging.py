@@ -13,11 +13,11 @@ from tests.crash.histories import SECTOR, Act, History, ids, marked
 from tests.crash.stories import Allowed, Nothing, Story, Version
 from tests.support.crash import CrashState, crash_states
 from tests.support.memory import MemoryFileSystem
-from vhdx.chain import Chain
+from vhdx.chain.chain import Chain
 from vhdx.check import Severity, check_storage
-from vhdx.engine import NativeEngine
 from vhdx.image.open import open_image
 from vhdx.storage.base import Access
+from vhdx.verbs.engine import NativeEngine
 
 _AGAIN, _USED = 32, 40
 """One state of so many is gone on from."""

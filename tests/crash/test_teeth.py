@@ -13,13 +13,13 @@ from tests.crash.test_exhaustive import SIZE
 from tests.crash.verbs import VERBS
 from tests.support.disks import MIB
 from tests.support.recording import RecordingStorage
-from vhdx import merge as merging
 from vhdx.image.base import Image, NewId
-from vhdx.image.headers import Headers
-from vhdx.image.journal import CommitOrder, LogJournal
-from vhdx.image.pages import Pages
-from vhdx.image.space import Space
+from vhdx.image.vhdx.headers import Headers
+from vhdx.image.vhdx.journal import CommitOrder, LogJournal
+from vhdx.image.vhdx.pages import Pages
+from vhdx.image.vhdx.space import Space
 from vhdx.storage.base import Storage
+from vhdx.verbs import merge as merging
 
 
 def caught(histories: Iterator[History]) -> bool:

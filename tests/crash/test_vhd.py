@@ -20,7 +20,7 @@ from tests.support.memory import MemoryFileSystem
 from tests.support.recording import RecordingFileSystem
 from tests.support.wrappers import Fault, WatchedFileSystem
 from vhdx.errors import FormatError, OutOfSpace
-from vhdx.image.vhd_file import CommitOrder
+from vhdx.image.vhd.file import CommitOrder
 from vhdx.storage.base import Unsupported
 
 BLOCK = 256 << 10

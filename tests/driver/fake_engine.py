@@ -1,9 +1,9 @@
 """A small engine whose images are JSON: for testing what calls an engine, beside the real one.
 
-It keeps `smbfs_driver.engine.Engine` to the letter, with the linkage and the steps of a merge as the real one has them,
-so that a stop leaves what a stop of the real one would leave. It is stricter in two things: a layer is not merged into
-a file on which another file of the directory depends, and who says of a file that it is of another format than it
-is, or says nothing, has failed.
+It keeps `smbfs_driver.volumes.engine.Engine` to the letter, with the linkage and the steps of a merge as the real one
+has them, so that a stop leaves what a stop of the real one would leave. It is stricter in two things: a layer is not
+merged into a file on which another file of the directory depends, and who says of a file that it is of another format
+than it is, or says nothing, has failed.
 """
 
 import json
@@ -12,13 +12,13 @@ from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from uuid import UUID
 
-from vhdx.engine import temporary_name
 from vhdx.errors import Error, FormatError, ParentMismatch, ParentNotFound
 from vhdx.image.base import CreateOptions, DiskType, ImageFormat, ImageInfo, LogState, NewId, ParentLink
-from vhdx.merge_plan import MergePlan
-from vhdx.shrink import Shrink
 from vhdx.storage.base import Access, FileSystem, Storage
-from vhdx.verbs import Warn
+from vhdx.storage.building import temporary_name
+from vhdx.verbs.contract import Warn
+from vhdx.verbs.merge_plan import MergePlan
+from vhdx.verbs.shrink import Shrink
 
 FILE = 8192
 SECTOR = 512
@@ -56,7 +56,7 @@ class Layer:
 
 @dataclass(frozen=True)
 class FakeEngine:
-    """Implements `smbfs_driver.engine.Engine`, and reads and writes disks as a guest would."""
+    """Implements `smbfs_driver.volumes.engine.Engine`, and reads and writes disks as a guest would."""
 
     new_id: NewId
 

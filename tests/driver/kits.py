@@ -7,14 +7,14 @@ from itertools import count
 from typing import Protocol
 from uuid import UUID
 
-from smbfs_driver import info
-from smbfs_driver.engine import Engine
-from smbfs_driver.names import VolumeNames
-from smbfs_driver.volumes import Volumes
+from smbfs_driver.volumes import info
+from smbfs_driver.volumes.engine import Engine
+from smbfs_driver.volumes.names import VolumeNames
+from smbfs_driver.volumes.volumes import Volumes
 from tests.driver.fake_engine import SECTOR, FakeEngine
-from vhdx.engine import NativeEngine
 from vhdx.image.base import NewId
 from vhdx.storage.base import FileSystem
+from vhdx.verbs.engine import NativeEngine
 
 SIZE = 16 * SECTOR
 VOLUME = f"volume-{UUID(int=1)}"

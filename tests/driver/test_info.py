@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from smbfs_driver import info
-from smbfs_driver.info import Info
-from smbfs_driver.names import VolumeNames
+from smbfs_driver.volumes import info
+from smbfs_driver.volumes.info import Info
+from smbfs_driver.volumes.names import VolumeNames
 from tests.driver.kits import OTHER, VOLUME, A, B
 from tests.support.memory import MemoryFileSystem
 from vhdx.errors import Error

@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from smbfs_driver import journal
-from smbfs_driver.journal import Outcome
-from smbfs_driver.names import VolumeNames
-from smbfs_driver.plans import Plan
-from smbfs_driver.steps import Discard, Merge, Relink, Remove, Site, Step, WriteInfo
+from smbfs_driver.volumes import journal
+from smbfs_driver.volumes.journal import Outcome
+from smbfs_driver.volumes.names import VolumeNames
+from smbfs_driver.volumes.plans import Plan
+from smbfs_driver.volumes.steps import Discard, Merge, Relink, Remove, Site, Step, WriteInfo
 from tests.driver.kits import OTHER, SIZE, VOLUME, A, B, Bench, fake_kit, telling_ids
 from tests.support.memory import MemoryFileSystem
 from tests.support.wrappers import Operation, WatchedFileSystem

@@ -8,11 +8,11 @@ from uuid import uuid4
 import pytest
 
 import vhdx
-from smbfs_driver.backend import Backend
-from smbfs_driver.names import DiskFormat
-from smbfs_driver.shape import Shape
-from smbfs_driver.shares import Share
-from smbfs_driver.worker import Worker
+from smbfs_driver.shares.shares import Share
+from smbfs_driver.volumes.names import DiskFormat
+from smbfs_driver.volumes.shape import Shape
+from smbfs_driver.worker.backend import Backend
+from smbfs_driver.worker.worker import Worker
 from tests.support.load import Load, Open, operations
 from tests.support.smbd import Smbd
 from vhdx import SmbPool

@@ -7,22 +7,22 @@ from pathlib import Path
 
 import pytest
 
-from smbfs_driver import samba_config, shares
-from smbfs_driver.backend import Backend
-from smbfs_driver.connections import by_smb
-from smbfs_driver.shape import Shape
-from smbfs_driver.shares import Share
-from smbfs_driver.worker import Worker
+from smbfs_driver.shares import samba_config, shares
+from smbfs_driver.shares.connections import by_smb
+from smbfs_driver.shares.shares import Share
+from smbfs_driver.volumes.shape import Shape
+from smbfs_driver.worker.backend import Backend
+from smbfs_driver.worker.worker import Worker
 from tests.driver.fake_engine import SECTOR
 from tests.driver.kits import SIZE, VOLUME, A, B
 from tests.support import kdc
 from tests.support.kdc import REALM, Kdc
 from tests.support.smbd import Smbd, unavailable
-from vhdx.engine import NativeEngine
 from vhdx.errors import Error
 from vhdx.storage.dialect import Dialect
 from vhdx.storage.local import LocalFileSystem
 from vhdx.storage.smb import SmbPool
+from vhdx.verbs.engine import NativeEngine
 
 pytestmark = pytest.mark.smb
 

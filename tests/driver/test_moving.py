@@ -5,21 +5,21 @@ from contextlib import closing
 
 import pytest
 
-from smbfs_driver import moving
-from smbfs_driver.moving import Destination
-from smbfs_driver.names import DiskFormat, VolumeNames
-from smbfs_driver.shape import DYNAMIC_VHDX, Shape
-from smbfs_driver.steps import MoveStopped
-from smbfs_driver.volumes import Volumes
+from smbfs_driver.volumes import moving
+from smbfs_driver.volumes.moving import Destination
+from smbfs_driver.volumes.names import DiskFormat, VolumeNames
+from smbfs_driver.volumes.shape import DYNAMIC_VHDX, Shape
+from smbfs_driver.volumes.steps import MoveStopped
+from smbfs_driver.volumes.volumes import Volumes
 from tests.driver.kits import SIZE, VOLUME, A, telling_ids
 from tests.support.crash import crash_states
 from tests.support.memory import MemoryFileSystem
 from tests.support.recording import RecordingFileSystem
 from tests.support.wrappers import Fault, WatchedFileSystem
-from vhdx.engine import NativeEngine
 from vhdx.errors import Error, InUse
 from vhdx.image.base import DiskType
 from vhdx.storage.base import Access, FileSystem
+from vhdx.verbs.engine import NativeEngine
 
 GROUP = "//server/first", "//server/second"
 OWNER = "the volume's id"

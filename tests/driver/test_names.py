@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from smbfs_driver.names import DiskFormat, FileKind, VolumeNames, fault_of, may_be_related, parse
+from smbfs_driver.volumes.names import DiskFormat, FileKind, VolumeNames, fault_of, may_be_related, parse
 from tests.driver.kits import VOLUME, A
-from vhdx.engine import temporary_name
 from vhdx.errors import Error
+from vhdx.storage.building import temporary_name
 
 ALPHABET = "aZ0_-."
 UUIDS = st.uuids().map(str)

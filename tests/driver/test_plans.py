@@ -2,11 +2,22 @@
 
 import pytest
 
-from smbfs_driver import plans
-from smbfs_driver.info import Info
-from smbfs_driver.names import VolumeNames
-from smbfs_driver.plans import Plan, State
-from smbfs_driver.steps import CreateChild, Discard, Merge, Relink, Remove, Resize, Step, WriteInfo, decode, encode
+from smbfs_driver.volumes import plans
+from smbfs_driver.volumes.info import Info
+from smbfs_driver.volumes.names import VolumeNames
+from smbfs_driver.volumes.plans import Plan, State
+from smbfs_driver.volumes.steps import (
+    CreateChild,
+    Discard,
+    Merge,
+    Relink,
+    Remove,
+    Resize,
+    Step,
+    WriteInfo,
+    decode,
+    encode,
+)
 from tests.driver.kits import OTHER, VOLUME, A, B, C
 from vhdx.errors import Error
 

@@ -12,24 +12,24 @@ from uuid import UUID
 
 import pytest
 
-from smbfs_driver import info, journal, moving, plans
-from smbfs_driver.managing import candidates
-from smbfs_driver.moving import Destination
-from smbfs_driver.names import DiskFormat, VolumeNames, may_be_related
-from smbfs_driver.receiving import Announced, Digest, Sink
-from smbfs_driver.shape import Shape
-from smbfs_driver.volumes import Foreign, Volumes
+from smbfs_driver.volumes import info, journal, moving, plans
+from smbfs_driver.volumes.managing import candidates
+from smbfs_driver.volumes.moving import Destination
+from smbfs_driver.volumes.names import DiskFormat, VolumeNames, may_be_related
+from smbfs_driver.volumes.receiving import Announced, Digest, Sink
+from smbfs_driver.volumes.shape import Shape
+from smbfs_driver.volumes.volumes import Foreign, Volumes
 from tests.driver.kits import OTHER, VOLUME, A, B, C
 from tests.support.disks import MIB
 from tests.support.memory import MemoryFileSystem
+from vhdx.chain.parents import ParentPolicy
 from vhdx.check import Severity
-from vhdx.engine import NativeEngine
 from vhdx.format import vhd_footer
 from vhdx.image.base import CreateOptions, ImageFormat
-from vhdx.parents import ParentPolicy
 from vhdx.storage.base import Access, FileSystem
 from vhdx.storage.local import LocalFileSystem
 from vhdx.storage.transfer import pread
+from vhdx.verbs.engine import NativeEngine
 
 SIZE = 6 * MIB
 SHAPES = [Shape(format, fixed) for format in DiskFormat for fixed in (False, True)]

@@ -2,10 +2,10 @@
 
 import pytest
 
-from smbfs_driver.managing import parse_reference
-from smbfs_driver.names import DiskFormat
-from smbfs_driver.pools import Pools
-from smbfs_driver.shares import Share
+from smbfs_driver.shares.pools import Pools
+from smbfs_driver.shares.shares import Share
+from smbfs_driver.volumes.managing import parse_reference
+from smbfs_driver.volumes.names import DiskFormat
 from vhdx.errors import Error
 from vhdx.storage.credentials import Credentials
 

@@ -5,23 +5,24 @@ from pathlib import Path
 
 import pytest
 
-from smbfs_driver import info, shares
-from smbfs_driver.backend import Backend
-from smbfs_driver.connections import ShareConnections
-from smbfs_driver.managing import Reference
-from smbfs_driver.names import DiskFormat, VolumeNames
-from smbfs_driver.pools import Pools
-from smbfs_driver.shape import Shape
-from smbfs_driver.shares import Share
-from smbfs_driver.volumes import Foreign, Volumes
+from smbfs_driver.shares import shares
+from smbfs_driver.shares.connections import ShareConnections
+from smbfs_driver.shares.pools import Pools
+from smbfs_driver.shares.shares import Share
+from smbfs_driver.volumes import info
+from smbfs_driver.volumes.managing import Reference
+from smbfs_driver.volumes.names import DiskFormat, VolumeNames
+from smbfs_driver.volumes.shape import Shape
+from smbfs_driver.volumes.volumes import Foreign, Volumes
+from smbfs_driver.worker.backend import Backend
 from tests.driver.windows_share import SIZE, A, B, C, WindowsShare, content
 from tests.support.disks import MIB
 from tests.support.memory import MemoryFileSystem
-from vhdx.engine import NativeEngine
 from vhdx.errors import Error
 from vhdx.image.base import CreateOptions, DiskType, ImageFormat
 from vhdx.storage.base import FileSystem
 from vhdx.storage.credentials import Credentials
+from vhdx.verbs.engine import NativeEngine
 
 VOLUME = "volume-4f711859-4928-4cb7-801a-a50c37ceaccc"
 OTHER = "volume-4f711859-4928-4cb7-801a-a50c37ceaccd"

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from smbfs_driver.samba_config import NOTHING_SAID, ClientDefaults, Encryption, load
+from smbfs_driver.shares.samba_config import NOTHING_SAID, ClientDefaults, Encryption, load
 from tests.support.choice import examples
 from vhdx.errors import Error
 from vhdx.storage.dialect import Dialect

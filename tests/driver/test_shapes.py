@@ -6,19 +6,19 @@ from contextlib import closing
 
 import pytest
 
-from smbfs_driver import info
-from smbfs_driver.names import DiskFormat, VolumeNames
-from smbfs_driver.receiving import Announced, Digest, Sink
-from smbfs_driver.shape import Shape
-from smbfs_driver.volumes import Foreign, Volumes
+from smbfs_driver.volumes import info
+from smbfs_driver.volumes.names import DiskFormat, VolumeNames
+from smbfs_driver.volumes.receiving import Announced, Digest, Sink
+from smbfs_driver.volumes.shape import Shape
+from smbfs_driver.volumes.volumes import Foreign, Volumes
 from tests.driver.kits import OTHER, VOLUME, A, B
 from tests.support.disks import MIB
 from tests.support.memory import MemoryFileSystem
 from vhdx.check import Severity
-from vhdx.engine import NativeEngine
 from vhdx.errors import Error, FormatError, InUse
 from vhdx.image.base import CreateOptions, DiskType, ImageFormat
 from vhdx.storage.base import Access
+from vhdx.verbs.engine import NativeEngine
 
 SHAPES = [Shape(format, fixed) for format in DiskFormat for fixed in (False, True)]
 CONTENT = bytes(range(256)) * 16

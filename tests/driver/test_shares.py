@@ -8,9 +8,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from smbfs_driver.connections import ShareConnections
-from smbfs_driver.samba_config import NOTHING_SAID, ClientDefaults, Encryption
-from smbfs_driver.shares import Credentials, Share, load, split_address
+from smbfs_driver.shares.connections import ShareConnections
+from smbfs_driver.shares.samba_config import NOTHING_SAID, ClientDefaults, Encryption
+from smbfs_driver.shares.shares import Credentials, Share, load, split_address
 from tests.support.choice import examples
 from tests.support.memory import MemoryFileSystem
 from vhdx.errors import Error

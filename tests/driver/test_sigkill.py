@@ -12,16 +12,16 @@ from pathlib import Path
 
 import pytest
 
-from smbfs_driver.volumes import Volumes
+from smbfs_driver.volumes.volumes import Volumes
 from tests.driver.kits import VOLUME, A, B, telling_ids
 from tests.driver.victim import Address, delete_snapshot
 from tests.support.choice import Points, points
 from tests.support.smbd import Smbd
 from tests.support.wrappers import DATA_CHANGES, NAME_CHANGES
-from vhdx.engine import NativeEngine
 from vhdx.storage.base import FileSystem
 from vhdx.storage.local import LocalFileSystem
 from vhdx.storage.smb import Credentials, SmbPool
+from vhdx.verbs.engine import NativeEngine
 
 MIB = 1 << 20
 SIZE = 24 * MIB

@@ -6,14 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from smbfs_driver import journal
-from smbfs_driver.connections import ShareConnections, by_smb
-from smbfs_driver.journal import Operation as Held
-from smbfs_driver.journal import Recovery
-from smbfs_driver.names import VolumeNames
-from smbfs_driver.shares import load
-from smbfs_driver.steps import Remove
-from smbfs_driver.volumes import Volumes
+from smbfs_driver.shares.connections import ShareConnections, by_smb
+from smbfs_driver.shares.shares import load
+from smbfs_driver.volumes import journal
+from smbfs_driver.volumes.journal import Operation as Held
+from smbfs_driver.volumes.journal import Recovery
+from smbfs_driver.volumes.names import VolumeNames
+from smbfs_driver.volumes.steps import Remove
+from smbfs_driver.volumes.volumes import Volumes
 from tests.driver.kits import SIZE, VOLUME, A, B, Bench
 from tests.support.smbd import Smbd, unavailable
 from tests.support.wrappers import Operation, WatchedFileSystem

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from smbfs_driver import info
-from smbfs_driver.backend import Backend
-from smbfs_driver.managing import candidates
-from smbfs_driver.names import DiskFormat
-from smbfs_driver.shape import Shape
-from smbfs_driver.shares import Share
-from smbfs_driver.volumes import Volumes
+from smbfs_driver.shares.shares import Share
+from smbfs_driver.volumes import info
+from smbfs_driver.volumes.managing import candidates
+from smbfs_driver.volumes.names import DiskFormat
+from smbfs_driver.volumes.shape import Shape
+from smbfs_driver.volumes.volumes import Volumes
+from smbfs_driver.worker.backend import Backend
 from tests.driver.windows_share import (
     CLONE,
     DELETED,

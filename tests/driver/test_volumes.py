@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from smbfs_driver import info
-from smbfs_driver.names import VolumeNames
-from smbfs_driver.volumes import Volumes
+from smbfs_driver.volumes import info
+from smbfs_driver.volumes.names import VolumeNames
+from smbfs_driver.volumes.volumes import Volumes
 from tests.driver.kits import OTHER, SIZE, VOLUME, A, B, Bench, C, telling_ids
 from tests.support.memory import MemoryFileSystem
 from tests.support.wrappers import Operation, WatchedFileSystem

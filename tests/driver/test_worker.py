@@ -15,23 +15,23 @@ from pathlib import Path
 
 import pytest
 
-from smbfs_driver.backend import Backend, Member
-from smbfs_driver.frames import Frames
-from smbfs_driver.names import DiskFormat
-from smbfs_driver.receiving import Digest
-from smbfs_driver.shape import DYNAMIC_VHDX, Shape
-from smbfs_driver.shares import Share
-from smbfs_driver.worker import Worker
+from smbfs_driver.shares.shares import Share
+from smbfs_driver.volumes.names import DiskFormat
+from smbfs_driver.volumes.receiving import Digest
+from smbfs_driver.volumes.shape import DYNAMIC_VHDX, Shape
+from smbfs_driver.worker.backend import Backend, Member
+from smbfs_driver.worker.frames import Frames
+from smbfs_driver.worker.worker import Worker
 from tests.driver.kits import OTHER, VOLUME, A, B
 from tests.support.disks import MIB
 from tests.support.smbd import Smbd, unavailable
-from vhdx.engine import NativeEngine
 from vhdx.errors import Error, FormatError, InUse
 from vhdx.image.base import CreateOptions, ImageFormat
 from vhdx.storage.base import Access
 from vhdx.storage.credentials import Credentials
 from vhdx.storage.local import LocalFileSystem
 from vhdx.storage.smb import SmbPool
+from vhdx.verbs.engine import NativeEngine
 
 pytestmark = pytest.mark.smb
 
@@ -179,8 +179,8 @@ def test_no_password_is_in_what_others_can_see_of_the_process(worker: Worker, sh
 
 PARENT = """
     import os, pickle, sys
-    from smbfs_driver.backend import Backend, Member
-    from smbfs_driver.worker import Worker
+    from smbfs_driver.worker.backend import Backend, Member
+    from smbfs_driver.worker.worker import Worker
     share = pickle.load(sys.stdin.buffer)
     worker = Worker([share])
     worker.call(Backend.capacity, share.address)

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from typing import Any
 
-from smbfs_driver.volumes import Volumes
+from smbfs_driver.volumes.volumes import Volumes
 from tests.driver.kits import telling_ids
-from vhdx.engine import NativeEngine
 from vhdx.storage.base import FileSystem
 from vhdx.storage.local import LocalFileSystem
 from vhdx.storage.smb import Credentials, SmbPool
 from vhdx.storage.watched import Operation, WatchedFileSystem
+from vhdx.verbs.engine import NativeEngine
 
 
 @dataclass(frozen=True)

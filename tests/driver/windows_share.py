@@ -13,15 +13,15 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from uuid import UUID
 
-from smbfs_driver.names import DiskFormat, VolumeNames
+from smbfs_driver.volumes.names import DiskFormat, VolumeNames
 from tests.interop import golden
 from tests.support.disks import MIB
-from vhdx.engine import NativeEngine
 from vhdx.format import vhd_header, vhd_locator
 from vhdx.image.base import CreateOptions, ImageFormat, ParentLink
 from vhdx.image.open import open_image
-from vhdx.image.vhd_create import create_vhd
+from vhdx.image.vhd.create import create_vhd
 from vhdx.storage.base import Access, FileSystem
+from vhdx.verbs.engine import NativeEngine
 
 SECTOR = 512
 SIZE = 8 * MIB

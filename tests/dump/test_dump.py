@@ -21,10 +21,10 @@ from tests.support.memory import MemoryFileSystem
 from vhdx.check import check_storage
 from vhdx.dump import Field, Part, Structure, dump_storage
 from vhdx.dump.ledger import part_of
-from vhdx.engine import NativeEngine
 from vhdx.format.metadata import LARGEST_DISK
 from vhdx.image.base import CreateOptions, ImageFormat
 from vhdx.storage.base import Access
+from vhdx.verbs.engine import NativeEngine
 
 PATH = "disk.vhdx"
 VHDX_STARTS = (plain, child, fixed, dirty)

@@ -9,10 +9,10 @@ from tests.support.disks import MIB, counting_ids
 from tests.support.memory import MemoryFileSystem
 from tests.support.wrappers import Operation, WatchedFileSystem
 from vhdx.check import Finding, Severity
-from vhdx.engine import NativeEngine
 from vhdx.errors import Error
 from vhdx.image.base import ImageFormat
 from vhdx.storage.base import Access, FileSystem
+from vhdx.verbs.engine import NativeEngine
 
 REFUSALS = (Error, FileNotFoundError, FileExistsError)
 """What an image with a lie in it may be answered with. Anything else that is raised is a fault of the package."""

@@ -5,10 +5,10 @@ from typing import NamedTuple
 
 from tests.fuzz.laws import LARGEST, Contents, content, engine, readable
 from tests.support.disks import MIB, counting_ids, pattern
-from vhdx.engine import Direction, Shrink
 from vhdx.image.base import CreateOptions, ImageFormat, ParentLink
 from vhdx.image.open import open_image
 from vhdx.storage.base import Access, FileSystem
+from vhdx.verbs.engine import Direction, Shrink
 
 Expect = Callable[[Contents, Sequence[str]], Contents]
 

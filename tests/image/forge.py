@@ -6,14 +6,14 @@ from uuid import UUID
 
 from tests.format.raw import BAT_REGION, METADATA_REGION, MIB, PAGE, sealed
 from tests.support.disks import counting_ids
-from vhdx.chain import Chain
-from vhdx.engine import NativeEngine
+from vhdx.chain.chain import Chain
 from vhdx.format import log
 from vhdx.image.base import CreateOptions
-from vhdx.image.vhdx import VhdxImage
-from vhdx.image.vhdx_open import open_vhdx
+from vhdx.image.vhdx.image import VhdxImage
+from vhdx.image.vhdx.open import open_vhdx
 from vhdx.storage.base import Access, FileSystem
 from vhdx.storage.transfer import pread
+from vhdx.verbs.engine import NativeEngine
 
 HEADERS = (64 << 10, 128 << 10)
 REGION_TABLES = (192 << 10, 256 << 10)

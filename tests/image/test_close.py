@@ -6,10 +6,10 @@ import pytest
 
 from tests.support.disks import MIB, counting_ids
 from tests.support.memory import MemoryFileSystem
-from vhdx.engine import NativeEngine
 from vhdx.errors import Error
 from vhdx.extents import Range
 from vhdx.image.base import CreateOptions, ImageFormat
+from vhdx.verbs.engine import NativeEngine
 
 SHAPES = {
     "vhdx": CreateOptions(block_size=MIB),

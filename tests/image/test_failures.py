@@ -12,7 +12,7 @@ from tests.image.full import FullFileSystem
 from tests.support.disks import pattern
 from tests.support.memory import MemoryFileSystem
 from tests.support.wrappers import DATA_CHANGES, NAME_CHANGES, Fault, WatchedFileSystem
-from vhdx.chain import Chain
+from vhdx.chain.chain import Chain
 from vhdx.errors import Error, OutOfSpace, Poisoned
 from vhdx.storage.base import FileSystem
 

@@ -14,19 +14,19 @@ from tests.image.forge import disk
 from tests.support.disks import pattern
 from tests.support.memory import MemoryFileSystem
 from tests.support.wrappers import Tally, WatchedFileSystem
-from vhdx.engine import NativeEngine
 from vhdx.errors import FormatError
 from vhdx.extents import Presence
 from vhdx.image.base import CreateOptions
 from vhdx.storage.base import Access, FileSystem
 from vhdx.storage.local import LocalFileSystem
 from vhdx.storage.transfer import allocated
+from vhdx.verbs.engine import NativeEngine
 
 GIB, TIB = 1 << 30, 1 << 40
 
 WORK = """
 import resource, sys
-from vhdx.engine import NativeEngine
+from vhdx.verbs.engine import NativeEngine
 from vhdx.image.base import CreateOptions
 from vhdx.storage.local import LocalFileSystem
 

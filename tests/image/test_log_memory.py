@@ -14,10 +14,10 @@ from tests.image.forge import Forge
 from tests.support.disks import MIB, counting_ids, pattern
 from vhdx.check import Severity, check_storage
 from vhdx.dump import Part, dump_storage
-from vhdx.engine import NativeEngine
 from vhdx.image.base import CreateOptions
 from vhdx.storage.base import Access
 from vhdx.storage.local import LocalFileSystem
+from vhdx.verbs.engine import NativeEngine
 
 GUID = UUID(int=0x10C)
 LENGTH = 16 * MIB

@@ -13,8 +13,8 @@ from tests.support.crash import crash_states
 from tests.support.disks import MIB, counting_ids, pattern
 from tests.support.memory import MemoryFileSystem
 from tests.support.recording import RecordingFileSystem
-from vhdx.chain import Chain
-from vhdx.engine import NativeEngine
+from vhdx.chain.chain import Chain
+from vhdx.verbs.engine import NativeEngine
 
 GIB = 1 << 30
 Watched = dict[int, list[bytes]]

@@ -17,7 +17,7 @@ from tests.image.forge import HEADERS, REGION_TABLES, Forge, disk, writer
 from tests.support.choice import examples
 from tests.support.disks import pattern
 from tests.support.memory import MemoryFileSystem, Pages
-from vhdx.chain import Chain
+from vhdx.chain.chain import Chain
 from vhdx.errors import Error
 from vhdx.extents import Presence, Range
 

@@ -15,7 +15,7 @@ from vhdx.errors import Error, FormatError, Poisoned, ReadOnly, UnsupportedFeatu
 from vhdx.extents import Range
 from vhdx.image.base import CreateOptions, DiskType, Image, LogState
 from vhdx.image.open import open_image
-from vhdx.image.vhdx_create import create_vhdx
+from vhdx.image.vhdx.create import create_vhdx
 from vhdx.storage.base import Access
 
 STRANGE = UUID(int=0x5757)

@@ -15,7 +15,7 @@ from vhdx.errors import FormatError, ReadOnly, UnsupportedFeature
 from vhdx.extents import Presence, Range
 from vhdx.format import log
 from vhdx.image.base import LogState
-from vhdx.image.vhdx import VhdxImage
+from vhdx.image.vhdx.image import VhdxImage
 from vhdx.storage.transfer import pread, pwrite
 
 GUID = UUID(int=0xD1E7)

@@ -10,8 +10,8 @@ from tests.image.forge import REGION_TABLES, Forge, disk, writer
 from tests.support.choice import examples
 from tests.support.disks import Disk, pattern
 from tests.support.memory import MemoryFileSystem
-from vhdx.engine import Shrink
 from vhdx.extents import Presence
+from vhdx.verbs.engine import Shrink
 
 GIB = 1 << 30
 

@@ -10,7 +10,7 @@ from tests.image import forge
 from tests.image.forge import Forge, disk, writer
 from tests.support.disks import pattern
 from tests.support.memory import MemoryFileSystem
-from vhdx.chain import Chain
+from vhdx.chain.chain import Chain
 from vhdx.errors import FormatError
 from vhdx.extents import Extent, Presence, Range
 

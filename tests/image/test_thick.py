@@ -10,13 +10,13 @@ from tests.support.disks import MIB, pattern
 from tests.support.memory import MemoryFileSystem
 from tests.support.mounts import CannotMountError, mounted
 from tests.support.wrappers import Operation, WatchedFileSystem
-from vhdx.engine import NativeEngine
 from vhdx.errors import OutOfSpace
 from vhdx.image.base import CreateOptions, ImageFormat
 from vhdx.storage.base import Access, FileSystem, Unsupported
 from vhdx.storage.local import LocalFileSystem
 from vhdx.storage.smb import SmbFileSystem
 from vhdx.storage.transfer import pread, pwrite
+from vhdx.verbs.engine import NativeEngine
 
 ENGINE = NativeEngine()
 FORMATS = [ImageFormat.VHDX, ImageFormat.VHD]

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from tests.support.disks import MIB, counting_ids
-from vhdx.chain import Chain
-from vhdx.engine import NativeEngine
+from vhdx.chain.chain import Chain
 from vhdx.image.base import CreateOptions
 from vhdx.storage.local import LocalFileSystem
+from vhdx.verbs.engine import NativeEngine
 
 BLOCKS = 12
 SECTOR = 512

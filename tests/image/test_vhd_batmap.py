@@ -10,9 +10,9 @@ from tests.image.tap_forge import UNUSED, Parsed, broken_rules, called_full, mad
 from tests.image.vhd_forge import SECTOR, VhdDisk, file_bytes, opened, patch
 from tests.support.disks import counting_ids, pattern
 from tests.support.memory import MemoryFileSystem
-from vhdx.engine import NativeEngine
 from vhdx.errors import FormatError, UnsupportedFeature
 from vhdx.storage.base import Access
+from vhdx.verbs.engine import NativeEngine
 
 BLOCK = 16 << 10
 STEPS = [*["write"] * 3, "zero", "discard", "compact", *["resize"] * 2, "relink", "merge", "detach"]

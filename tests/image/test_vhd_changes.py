@@ -12,7 +12,7 @@ from vhdx.errors import Error, FormatError, OutOfSpace, Poisoned
 from vhdx.extents import Presence, Range
 from vhdx.format import vhd_header
 from vhdx.image.base import DiskType, Image, ParentLink
-from vhdx.image.vhd_open import open_vhd
+from vhdx.image.vhd.open import open_vhd
 from vhdx.storage.base import Access, Buffer
 
 BLOCK = 64 << 10

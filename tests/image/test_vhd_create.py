@@ -10,7 +10,8 @@ import vhdx
 from tests.image.vhd_forge import chain_of, file_bytes, info_of, link_to, make, vhd_id
 from tests.support.disks import MIB, counting_ids, pattern
 from tests.support.memory import MemoryFileSystem
-from vhdx.chain import Chain
+from vhdx.chain.chain import Chain
+from vhdx.chain.parents import Layer
 from vhdx.errors import Error
 from vhdx.extents import Presence
 from vhdx.format import vhd_footer, vhd_header, vhd_locator
@@ -18,8 +19,7 @@ from vhdx.format.vhd_footer import VhdType
 from vhdx.format.vhd_geometry import LARGEST
 from vhdx.image.base import CreateOptions, DiskType, ImageFormat, ParentLink
 from vhdx.image.create import refuse_shape
-from vhdx.image.vhd_create import create_vhd
-from vhdx.parents import Layer
+from vhdx.image.vhd.create import create_vhd
 from vhdx.storage.local import LocalFileSystem
 
 GIB = 1 << 30

@@ -10,17 +10,17 @@ import pytest
 from tests.image.vhd_forge import VhdDisk, chain_of, file_bytes, info_of, make, opened, patch, vhd_id
 from tests.support.disks import MIB, counting_ids, pattern
 from tests.support.memory import MemoryFileSystem
-from vhdx.chain import Chain
-from vhdx.engine import NativeEngine
+from vhdx.chain.chain import Chain
+from vhdx.chain.parents import Layer
 from vhdx.errors import Error, FormatError, ReadOnly, UnsupportedFeature
 from vhdx.extents import Presence, Range
 from vhdx.format import vhd_checksum, vhd_footer, vhd_header
 from vhdx.image.base import CreateOptions, DiskType, ImageFormat
 from vhdx.image.marks import is_vhd
-from vhdx.image.vhd_open import open_vhd
-from vhdx.parents import Layer
+from vhdx.image.vhd.open import open_vhd
 from vhdx.storage.base import Access, Storage
 from vhdx.storage.transfer import pread
+from vhdx.verbs.engine import NativeEngine
 
 BLOCK = 64 << 10
 

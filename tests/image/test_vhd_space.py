@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from tests.support.choice import examples
 from vhdx.extents import Range
-from vhdx.image.vhd_space import Space
+from vhdx.image.vhd.space import Space
 
 SECTOR = 512
 SPAN, BITMAP = 9, 1

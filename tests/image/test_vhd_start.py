@@ -8,11 +8,11 @@ import pytest
 from tests.support.disks import MIB, counting_ids, pattern
 from tests.support.memory import MemoryFileSystem
 from vhdx.check import check_storage
-from vhdx.engine import NativeEngine
 from vhdx.errors import Error, FormatError
 from vhdx.image.base import CreateOptions, DiskType, ImageFormat
 from vhdx.storage.base import Access
 from vhdx.storage.transfer import pread
+from vhdx.verbs.engine import NativeEngine
 
 VHD, SIZE, FOOTER = ImageFormat.VHD, 8 * MIB, 512
 ENGINE = NativeEngine(counting_ids())

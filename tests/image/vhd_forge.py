@@ -5,16 +5,16 @@ from itertools import pairwise
 from uuid import UUID
 
 from tests.support.disks import MIB, counting_ids, holds, pattern
-from vhdx.chain import Chain
-from vhdx.compact import compact
+from vhdx.chain.chain import Chain
+from vhdx.chain.parents import Layer
 from vhdx.image.base import CreateOptions, DiskType, Image, ImageFormat, ImageInfo, ParentLink
-from vhdx.image.vhd_create import create_vhd
-from vhdx.image.vhd_file import CommitOrder
-from vhdx.image.vhd_open import open_vhd
-from vhdx.merge import merge, pull
-from vhdx.parents import Layer
+from vhdx.image.vhd.create import create_vhd
+from vhdx.image.vhd.file import CommitOrder
+from vhdx.image.vhd.open import open_vhd
 from vhdx.storage.base import Access, FileSystem
 from vhdx.storage.transfer import pread
+from vhdx.verbs.compact import compact
+from vhdx.verbs.merge import merge, pull
 
 SECTOR = 512
 KINDS = ("dynamic", "differencing", "fixed")

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from vhdx.chain import Chain
+from vhdx.chain.chain import Chain
 from vhdx.extents import Presence, spans
 
 MIB = 1 << 20

@@ -18,10 +18,10 @@ from tests.interop.tools import needs_qemu, qemu_img, qemu_io
 from tests.support.disks import MIB, counting_ids, pattern
 from tests.support.memory import MemoryFileSystem
 from vhdx.check import Finding, Severity, check_storage
-from vhdx.engine import NativeEngine
 from vhdx.image.base import CreateOptions
 from vhdx.storage.base import Access
 from vhdx.storage.local import LocalFileSystem
+from vhdx.verbs.engine import NativeEngine
 
 VPC = ["subformat=dynamic", "subformat=fixed", "subformat=dynamic,force_size=on", "subformat=fixed,force_size=on"]
 VHDX = [

@@ -15,9 +15,9 @@ from tests.interop.test_vhd_others import their_content
 from tests.interop.tools import needs_qemu, qemu_img, qemu_io, same_as_raw
 from tests.support.disks import MIB, Disk, counting_ids, pattern
 from vhdx.check import Severity
-from vhdx.engine import Direction, NativeEngine
 from vhdx.image.base import CreateOptions, ImageFormat
 from vhdx.storage.local import LocalFileSystem
+from vhdx.verbs.engine import Direction, NativeEngine
 
 SIZE = 12 * MIB
 BLOCK = 2 * MIB

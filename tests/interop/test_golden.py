@@ -10,9 +10,9 @@ from tests.image.forge import Forge, disk
 from tests.interop import golden
 from tests.interop.tools import QEMU_IMG, check_clean, qemu_img
 from tests.support.disks import pattern
-from vhdx.engine import NativeEngine
 from vhdx.image.base import DiskType, LogState
 from vhdx.storage.local import LocalFileSystem
+from vhdx.verbs.engine import NativeEngine
 
 MIB = golden.MIB
 KNOWN = golden.manifest()

@@ -12,13 +12,13 @@ import pytest
 from tests.image.vhd_forge import chain_of, file_bytes, info_of, opened, patch
 from tests.interop import golden
 from tests.support.disks import counting_ids, pattern
-from vhdx.chain import Chain
+from vhdx.chain.chain import Chain
+from vhdx.chain.parents import Layer
 from vhdx.errors import Error
 from vhdx.extents import Presence
 from vhdx.format import vhd_footer
 from vhdx.image.base import DiskType, ImageFormat
-from vhdx.image.vhd_open import open_vhd
-from vhdx.parents import Layer
+from vhdx.image.vhd.open import open_vhd
 from vhdx.storage.base import Access
 from vhdx.storage.local import LocalFileSystem
 

@@ -16,7 +16,6 @@ from tests.conftest import connect
 from tests.support.disks import MIB, pattern
 from tests.support.mounts import CannotMountError, mounted
 from tests.support.smbd import Smbd
-from vhdx.engine import Direction, NativeEngine, Shrink
 from vhdx.errors import OutOfSpace
 from vhdx.image.base import CreateOptions, ImageFormat
 from vhdx.storage import ntfs
@@ -25,6 +24,7 @@ from vhdx.storage.local import LocalFileSystem
 from vhdx.storage.smb import SmbPool
 from vhdx.storage.smb.handle import READ_ATTRIBUTES
 from vhdx.storage.transfer import pread
+from vhdx.verbs.engine import Direction, NativeEngine, Shrink
 
 SPARSE = 0x200
 BASIC_INFORMATION = 4

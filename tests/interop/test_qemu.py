@@ -10,11 +10,11 @@ from tests.image import forge
 from tests.image.forge import Forge, disk, writer
 from tests.interop.tools import check_clean, needs_qemu, qemu_img, qemu_io, same_as_raw
 from tests.support.disks import Disk, pattern
-from vhdx.engine import NativeEngine
 from vhdx.extents import Range
 from vhdx.image.base import CreateOptions
-from vhdx.image.vhdx import VhdxImage
+from vhdx.image.vhdx.image import VhdxImage
 from vhdx.storage.local import LocalFileSystem
+from vhdx.verbs.engine import NativeEngine
 
 MIB = 1 << 20
 GIB = 1 << 30

@@ -16,9 +16,9 @@ from tests.interop.tools import check_clean, needs_qemu, qemu_img, qemu_io, same
 from tests.support.choice import few
 from tests.support.disks import MIB, pattern
 from tests.support.kinds import COUNT, KINDS, Habits, random_disk
-from vhdx.engine import NativeEngine
 from vhdx.image.base import ImageFormat
 from vhdx.storage.local import LocalFileSystem
+from vhdx.verbs.engine import NativeEngine
 
 BATCH = 10
 WRITTEN_BY_QEMU = 4 * COUNT

@@ -9,15 +9,15 @@ from uuid import UUID
 
 import pytest
 
-from smbfs_driver.volumes import Volumes
+from smbfs_driver.volumes.volumes import Volumes
 from tests.conftest import connect
 from tests.support.mounts import CannotMountError, mounted
 from tests.support.smbd import Smbd
-from vhdx.engine import NativeEngine
 from vhdx.errors import Error, InUse, OutOfSpace, ParentMismatch, ParentNotFound
 from vhdx.storage.base import Access, FileSystem
 from vhdx.storage.smb import SmbFileSystem, SmbPool
 from vhdx.storage.watched import Tally, WatchedFileSystem
+from vhdx.verbs.engine import NativeEngine
 
 pytestmark = pytest.mark.smb
 

@@ -7,9 +7,9 @@ import pytest
 from tests.chain.test_model import some_step, take
 from tests.support.disks import MIB, Disk, pattern
 from vhdx.check import Severity
-from vhdx.engine import Direction, NativeEngine, Shrink
 from vhdx.image.base import CreateOptions, ImageFormat
 from vhdx.storage.smb import SmbFileSystem
+from vhdx.verbs.engine import Direction, NativeEngine, Shrink
 
 pytestmark = pytest.mark.smb
 FORMATS = [ImageFormat.VHDX, ImageFormat.VHD]

@@ -6,9 +6,8 @@ from contextlib import closing
 from tests.repair.damages import DAMAGES, Damage
 from tests.support.disks import Disk, counting_ids
 from tests.support.memory import MemoryFileSystem
-from vhdx.chain import Chain
+from vhdx.chain.chain import Chain
 from vhdx.check import Finding, Severity, check_storage
-from vhdx.engine import NativeEngine
 from vhdx.errors import Error
 from vhdx.extents import Presence
 from vhdx.image.base import ImageFormat
@@ -16,6 +15,7 @@ from vhdx.repair.fix import Fix
 from vhdx.repair.verb import plan_repair, repair
 from vhdx.repair.verb import undo as take_back
 from vhdx.storage.base import Access, FileSystem
+from vhdx.verbs.engine import NativeEngine
 
 Held = dict[int, bytes]
 

@@ -14,8 +14,8 @@ from tests.support.kinds import KINDS, random_disk
 from tests.support.memory import MemoryFileSystem
 from vhdx.format.header import AREA
 from vhdx.image.base import CreateOptions
-from vhdx.image.vhdx_file import survey
-from vhdx.image.vhdx_open import open_vhdx
+from vhdx.image.vhdx.file import survey
+from vhdx.image.vhdx.open import open_vhdx
 from vhdx.repair.verb import plan_repair, repair
 from vhdx.storage.base import Access
 

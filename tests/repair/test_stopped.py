@@ -9,9 +9,9 @@ from tests.support.crash import crash_states
 from tests.support.disks import Disk
 from tests.support.memory import MemoryFileSystem
 from tests.support.recording import RecordingFileSystem
-from vhdx.engine import Shrink
 from vhdx.errors import Error
 from vhdx.image.base import ImageFormat
+from vhdx.verbs.engine import Shrink
 
 
 def twin(files: MemoryFileSystem) -> MemoryFileSystem:

@@ -11,10 +11,10 @@ from tests.image.forge import Forge
 from tests.support.disks import MIB, counting_ids, pattern
 from tests.support.memory import MemoryFileSystem, Pages
 from vhdx.check import Severity
-from vhdx.engine import NativeEngine
 from vhdx.errors import Error
 from vhdx.image.base import CreateOptions, ImageFormat
 from vhdx.salvage.report import Salvaged
+from vhdx.verbs.engine import NativeEngine
 
 TARGET = "salvaged.vhdx"
 LARGEST = 64 * MIB

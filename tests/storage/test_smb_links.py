@@ -9,7 +9,6 @@ from uuid import uuid4
 
 import pytest
 
-from vhdx.engine import NativeEngine
 from vhdx.errors import Error, HasChildren, LeadsOutside, ParentNotFound
 from vhdx.image.base import CreateOptions, ImageFormat, ParentLink
 from vhdx.image.open import open_image
@@ -19,6 +18,7 @@ from vhdx.storage.smb.handle import Handle
 from vhdx.storage.smb.messages import Answer, Created
 from vhdx.storage.smb.status import Refused, failure
 from vhdx.storage.transfer import pread, pwrite
+from vhdx.verbs.engine import NativeEngine
 
 pytestmark = pytest.mark.smb
 

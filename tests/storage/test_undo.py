@@ -11,12 +11,12 @@ from tests.support.crash import crash_states
 from tests.support.memory import MemoryFileSystem, Pages
 from tests.support.recording import RecordingFileSystem
 from vhdx.errors import FormatError
+from vhdx.repair.undo import HEADER_SIZE, RECORD, UndoStorage
 from vhdx.repair.undo_file import Undo
 from vhdx.storage import transfer
 from vhdx.storage.base import Access, FileSystem, Move
 from vhdx.storage.local import LocalFileSystem
 from vhdx.storage.transfer import pread
-from vhdx.storage.undo import HEADER_SIZE, RECORD, UndoStorage
 
 MIB = 1 << 20
 Step = Callable[[UndoStorage], None]

@@ -5,10 +5,10 @@ from dataclasses import dataclass, field
 from itertools import count
 from uuid import UUID
 
-from vhdx.chain import Chain
-from vhdx.engine import Direction, NativeEngine, Shrink
+from vhdx.chain.chain import Chain
 from vhdx.image.base import CreateOptions, DiskType, ImageFormat
 from vhdx.storage.base import FileSystem
+from vhdx.verbs.engine import Direction, NativeEngine, Shrink
 
 MIB = 1 << 20
 

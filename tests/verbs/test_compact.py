@@ -6,12 +6,12 @@ import pytest
 
 from tests.support.disks import MIB, Disk, counting_ids, pattern
 from tests.support.memory import MemoryFileSystem
-from vhdx.engine import NativeEngine
 from vhdx.errors import Cancelled, Error
 from vhdx.extents import Presence
 from vhdx.image.base import CreateOptions, ImageFormat
 from vhdx.image.raw import RawImage
 from vhdx.storage.base import Access
+from vhdx.verbs.engine import NativeEngine
 
 
 @pytest.fixture

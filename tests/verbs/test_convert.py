@@ -7,11 +7,11 @@ import pytest
 
 from tests.support.disks import MIB, Disk, counting_ids, pattern
 from tests.support.memory import MemoryFileSystem
-from vhdx.engine import NativeEngine
 from vhdx.errors import Error, FormatError
 from vhdx.image.base import CreateOptions, DiskType, ImageFormat
 from vhdx.storage.base import Access
 from vhdx.storage.transfer import pread
+from vhdx.verbs.engine import NativeEngine
 
 SHAPES = {
     "raw": CreateOptions(format=ImageFormat.RAW),

@@ -11,15 +11,14 @@ from pathlib import Path
 
 import pytest
 
-from smbfs_driver.names import DiskFormat
-from smbfs_driver.shape import Shape
-from smbfs_driver.volumes import Foreign, Volumes
+from smbfs_driver.volumes.names import DiskFormat
+from smbfs_driver.volumes.shape import Shape
+from smbfs_driver.volumes.volumes import Foreign, Volumes
 from tests.cli.running import Programs
 from tests.driver.kits import OTHER, VOLUME, A
 from tests.support.disks import MIB, Disk, pattern
 from tests.support.kinds import KINDS, Kind, random_disk
 from tests.support.memory import MemoryFileSystem, Pages
-from vhdx.engine import NativeEngine
 from vhdx.errors import Error, FormatError
 from vhdx.image.base import CreateOptions, ImageFormat
 from vhdx.image.raw import open_raw
@@ -27,6 +26,7 @@ from vhdx.storage import transfer
 from vhdx.storage.base import Access, FileSystem
 from vhdx.storage.local import LocalFileSystem
 from vhdx.storage.overlay import OverlayStorage
+from vhdx.verbs.engine import NativeEngine
 
 ENGINE = NativeEngine()
 TARGETS = [

@@ -7,11 +7,12 @@ import pytest
 from tests.support.disks import MIB, Disk, counting_ids, holds, pattern
 from tests.support.memory import MemoryFileSystem
 from tests.support.wrappers import Fault, WatchedFileSystem
-from vhdx.engine import NativeEngine, temporary_name
+from vhdx.chain.parents import ParentPolicy
 from vhdx.errors import Cancelled, Error, FormatError, InUse, OutOfSpace
 from vhdx.image.base import CreateOptions, DiskType, LogState
-from vhdx.parents import ParentPolicy
 from vhdx.storage.base import Access
+from vhdx.storage.building import temporary_name
+from vhdx.verbs.engine import NativeEngine
 
 
 @pytest.fixture

@@ -13,9 +13,9 @@ import pytest
 import vhdx
 from tests.support.disks import MIB, counting_ids, pattern
 from tests.support.memory import MemoryFileSystem
-from vhdx.engine import Direction, NativeEngine, Shrink
 from vhdx.errors import UnequalSizes
 from vhdx.image.base import CreateOptions, ImageFormat
+from vhdx.verbs.engine import Direction, NativeEngine, Shrink
 
 VHD, VHDX = ImageFormat.VHD, ImageFormat.VHDX
 SIZE = 4 * MIB

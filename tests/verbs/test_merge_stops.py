@@ -9,10 +9,10 @@ from tests.support.choice import Points, points
 from tests.support.disks import MIB, Disk, counting_ids, pattern
 from tests.support.memory import MemoryFileSystem
 from tests.support.wrappers import Fault, WatchedFileSystem
-from vhdx.engine import Direction, NativeEngine
 from vhdx.errors import Error, InUse
 from vhdx.image.base import CreateOptions, ImageFormat
 from vhdx.storage.watched import Operation
+from vhdx.verbs.engine import Direction, NativeEngine
 
 FORMATS = [ImageFormat.VHDX, ImageFormat.VHD]
 

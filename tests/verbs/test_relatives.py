@@ -4,11 +4,11 @@ import pytest
 
 from tests.support.disks import MIB, Disk, pattern
 from tests.support.memory import MemoryFileSystem
-from vhdx.engine import Direction, NativeEngine, Shrink
+from vhdx.chain.parents import ParentPolicy
 from vhdx.errors import Error
 from vhdx.image.base import CreateOptions, ImageFormat
-from vhdx.parents import ParentPolicy
 from vhdx.storage.base import Access
+from vhdx.verbs.engine import Direction, NativeEngine, Shrink
 
 
 @pytest.fixture

@@ -9,16 +9,16 @@ import pytest
 from tests.support.disks import MIB, pattern
 from tests.support.memory import MemoryFileSystem
 from tests.support.wrappers import Fault, WatchedFileSystem
+from vhdx.chain.forced import note_of, standing
+from vhdx.chain.lineage import ancestry
+from vhdx.chain.parents import ParentPolicy
 from vhdx.check import Severity, check_chain
-from vhdx.engine import Direction, NativeEngine
 from vhdx.errors import Error, FormatError, ParentMismatch, WrongParent
-from vhdx.forced import note_of, standing
 from vhdx.image.base import CreateOptions, ImageFormat, ParentLink
-from vhdx.lineage import ancestry
-from vhdx.parents import ParentPolicy
 from vhdx.storage.base import Access
 from vhdx.storage.local import LocalFileSystem
 from vhdx.storage.transfer import pwrite
+from vhdx.verbs.engine import Direction, NativeEngine
 
 SIZE = 4 * MIB
 FORMATS = [ImageFormat.VHDX, ImageFormat.VHD]

@@ -10,13 +10,13 @@ import pytest
 import vhdx
 from tests.support.disks import MIB, pattern
 from tests.support.memory import MemoryFileSystem
-from vhdx.engine import NativeEngine
+from vhdx.chain.lineage import Verdict, ancestry
+from vhdx.chain.parents import DEFAULT_POLICY
 from vhdx.errors import HasChildren, Unrecognised
 from vhdx.format import vhd_checksum, vhd_footer
 from vhdx.format.vhd_footer import VhdType
 from vhdx.image.base import CreateOptions, ImageFormat
-from vhdx.lineage import Verdict, ancestry
-from vhdx.parents import DEFAULT_POLICY
+from vhdx.verbs.engine import NativeEngine
 
 VHD, VHDX, RAW = ImageFormat.VHD, ImageFormat.VHDX, ImageFormat.RAW
 ENGINE = NativeEngine()

@@ -11,9 +11,9 @@ from itertools import islice
 
 import pytest
 
-from smbfs_driver.names import DiskFormat
-from smbfs_driver.shape import Shape
-from smbfs_driver.volumes import Foreign, Volumes
+from smbfs_driver.volumes.names import DiskFormat
+from smbfs_driver.volumes.shape import Shape
+from smbfs_driver.volumes.volumes import Foreign, Volumes
 from tests.check import vhd_images
 from tests.image import forge
 from tests.image.forge import Forge
@@ -24,11 +24,11 @@ from vhdx.check import check_storage
 from vhdx.cli.content import differences
 from vhdx.cli.looking.hash import sha256, sparse_sha256
 from vhdx.cli.pictures.survey import survey
-from vhdx.engine import Direction, NativeEngine, Shrink
 from vhdx.errors import Error, FormatError
 from vhdx.image.base import CreateOptions, ImageFormat
 from vhdx.image.open import open_image
 from vhdx.storage.base import Access, FileSystem
+from vhdx.verbs.engine import Direction, NativeEngine, Shrink
 
 KIB = 1 << 10
 DISK = "disk.vhdx"

@@ -8,10 +8,10 @@ import pytest
 from tests.cli.running import Programs
 from tests.support.disks import MIB, pattern
 from tests.support.memory import MemoryFileSystem
-from vhdx.engine import NativeEngine
 from vhdx.image.base import CreateOptions, ImageFormat
 from vhdx.storage.base import FileSystem
 from vhdx.storage.local import LocalFileSystem
+from vhdx.verbs.engine import NativeEngine
 
 ENGINE = NativeEngine()
 KIB = 1 << 10

@@ -14,28 +14,28 @@ from pathlib import Path
 
 import pytest
 
-from smbfs_driver.journal import Recovery
-from smbfs_driver.names import DiskFormat, VolumeNames
-from smbfs_driver.shape import Shape
-from smbfs_driver.volumes import Volumes
+from smbfs_driver.volumes.journal import Recovery
+from smbfs_driver.volumes.names import DiskFormat, VolumeNames
+from smbfs_driver.volumes.shape import Shape
+from smbfs_driver.volumes.volumes import Volumes
 from tests.cli.running import Programs
 from tests.driver.kits import VOLUME, A
 from tests.support.disks import MIB, Disk, pattern
 from tests.support.memory import MemoryFileSystem
-from vhdx.chain import Chain
+from vhdx.chain.chain import Chain
+from vhdx.chain.parents import Layer
 from vhdx.check import Severity
-from vhdx.engine import Direction, NativeEngine
 from vhdx.errors import WouldLoseData
 from vhdx.format import vhd_footer
 from vhdx.format.metadata import VIRTUAL_DISK_SIZE
 from vhdx.image.base import CreateOptions, ImageFormat
 from vhdx.image.open import open_image
-from vhdx.image.vhdx_open import open_vhdx
-from vhdx.parents import Layer
-from vhdx.shrink import Shrink
+from vhdx.image.vhdx.open import open_vhdx
 from vhdx.storage.base import Access, FileSystem
 from vhdx.storage.local import LocalFileSystem
 from vhdx.storage.transfer import pread, pwrite
+from vhdx.verbs.engine import Direction, NativeEngine
+from vhdx.verbs.shrink import Shrink
 
 ENGINE = NativeEngine()
 FORMATS = [ImageFormat.VHDX, ImageFormat.VHD]

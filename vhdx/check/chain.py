@@ -6,14 +6,9 @@ from collections.abc import Generator, Hashable, Iterator, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 
-from vhdx.check.file import check_storage
-from vhdx.check.finding import Finding, found
-from vhdx.errors import Error, InUse
-from vhdx.forced import has_note, standing
-from vhdx.image.base import ImageFormat, ImageInfo, LogState, NewId, ParentLink
-from vhdx.image.marks import carries
-from vhdx.image.open import open_image
-from vhdx.parents import (
+from vhdx.chain.children import children
+from vhdx.chain.forced import has_note, standing
+from vhdx.chain.parents import (
     DEFAULT_POLICY,
     Candidate,
     ParentPolicy,
@@ -23,7 +18,12 @@ from vhdx.parents import (
     unusable,
     why_not,
 )
-from vhdx.relatives import children
+from vhdx.check.file import check_storage
+from vhdx.check.finding import Finding, found
+from vhdx.errors import Error, InUse
+from vhdx.image.base import ImageFormat, ImageInfo, LogState, NewId, ParentLink
+from vhdx.image.marks import carries
+from vhdx.image.open import open_image
 from vhdx.storage.base import Access, FileSystem, Storage
 
 _UNSEEN = "the end of the parent is not seen, and a merge would cut it off, which it refuses unless told to shrink"

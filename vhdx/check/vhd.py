@@ -12,7 +12,7 @@ from vhdx.extents import Range
 from vhdx.format import vhd_checksum
 from vhdx.format.vhd_bat import SECTOR
 from vhdx.format.vhd_footer import COOKIE, FOOTER, LARGEST_DISK, NO_OFFSET, OLD_SIZE, POISON, SIZE, Footer, VhdType
-from vhdx.image.vhd_lost import why_start_is_guests
+from vhdx.image.vhd.lost import why_start_is_guests
 from vhdx.storage.base import Storage
 from vhdx.storage.transfer import pread
 

@@ -13,7 +13,7 @@ from vhdx.check.vhd_header import VhdDisk
 from vhdx.extents import Range
 from vhdx.format import vhd_bat
 from vhdx.format.vhd_bat import ENTRY_SIZE, SECTOR, UNUSED
-from vhdx.image.vhd_sharing import ascending
+from vhdx.image.vhd.sharing import ascending
 from vhdx.storage.base import Storage
 from vhdx.storage.transfer import PIECE, pread
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from vhdx.chain import Chain
+from vhdx.chain.chain import Chain
 from vhdx.cli.printing import print_warning
 from vhdx.extents import Presence, Range
 

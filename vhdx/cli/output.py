@@ -9,17 +9,17 @@ from contextlib import closing, suppress
 from dataclasses import dataclass
 from uuid import uuid4
 
-from vhdx.building import building
+from vhdx.chain.lineage import see
+from vhdx.chain.parents import ParentPolicy, candidates
 from vhdx.errors import Error
 from vhdx.image.base import ImageFormat
 from vhdx.image.foreign import foreign, is_disk
 from vhdx.image.marks import is_vhd, is_vhdx
-from vhdx.lineage import see
 from vhdx.location import Place
-from vhdx.parents import ParentPolicy, candidates
+from vhdx.repair.undo import MARK
 from vhdx.storage.base import Access, FileStatus, Storage
+from vhdx.storage.building import building
 from vhdx.storage.transfer import pread
-from vhdx.storage.undo import MARK
 
 
 @dataclass(frozen=True, slots=True)

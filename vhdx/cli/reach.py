@@ -7,15 +7,15 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Self
 
+from vhdx.chain.parents import ParentPolicy
 from vhdx.cli.account import Account
 from vhdx.errors import Error
 from vhdx.location import Address, LocalAddress, Place, ShareAddress, locate, new_pool, parse
-from vhdx.parents import ParentPolicy
 from vhdx.storage.credentials import Credentials
 
 if TYPE_CHECKING:
-    from vhdx.engine import NativeEngine
     from vhdx.storage.smb import SmbPool
+    from vhdx.verbs.engine import NativeEngine
 
 
 @dataclass
@@ -57,7 +57,7 @@ class Reach:
 
     def engine(self, place: Place, *, also: str | None = None) -> "NativeEngine":
         """The engine that goes by that policy."""
-        from vhdx.engine import NativeEngine  # noqa: PLC0415  who only looks at one file needs no verbs
+        from vhdx.verbs.engine import NativeEngine  # noqa: PLC0415  who only looks at one file needs no verbs
 
         return NativeEngine(policy=self.policy(place, also=also))
 

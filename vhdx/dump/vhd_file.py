@@ -9,7 +9,7 @@ from vhdx.format import vhd_checksum
 from vhdx.format.vhd_bat import ENTRY_SIZE, SECTOR, VhdLayout
 from vhdx.format.vhd_footer import COOKIE, FOOTER, OLD_SIZE, POISON, SIZE, Footer, VhdType
 from vhdx.format.vhd_header import HEADER, HOME, DynamicHeader, block_size_fault
-from vhdx.image.vhd_lost import why_start_is_guests
+from vhdx.image.vhd.lost import why_start_is_guests
 from vhdx.storage.base import Storage
 
 FOOTER_CHECKSUM, HEADER_CHECKSUM = 64, 36

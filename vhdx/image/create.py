@@ -3,11 +3,12 @@
 from uuid import UUID
 
 from vhdx.errors import Error
-from vhdx.image import vhd_create, vhdx_create
 from vhdx.image.base import CreateOptions, Image, ImageFormat, NewId, ParentLink
 from vhdx.image.raw import create_raw
-from vhdx.image.vhd_create import azure_size, create_vhd
-from vhdx.image.vhdx_create import create_vhdx
+from vhdx.image.vhd import create as vhd_create
+from vhdx.image.vhd.create import azure_size, create_vhd
+from vhdx.image.vhdx import create as vhdx_create
+from vhdx.image.vhdx.create import create_vhdx
 from vhdx.storage.base import Storage
 
 

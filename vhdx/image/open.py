@@ -28,11 +28,11 @@ def open_image(storage: Storage, *, new_id: NewId, format: ImageFormat | None = 
 
             return open_raw(storage)
         case ImageFormat.VHD:
-            from vhdx.image.vhd_open import open_vhd  # noqa: PLC0415
+            from vhdx.image.vhd.open import open_vhd  # noqa: PLC0415
 
             return open_vhd(storage, new_id=new_id)
         case ImageFormat.VHDX:
-            from vhdx.image.vhdx_open import open_vhdx  # noqa: PLC0415
+            from vhdx.image.vhdx.open import open_vhdx  # noqa: PLC0415
 
             return open_vhdx(storage, new_id=new_id)
 

@@ -3,8 +3,8 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from vhdx.chain.parents import ParentPolicy
 from vhdx.image.base import ImageFormat, NewId
-from vhdx.parents import ParentPolicy
 from vhdx.storage.base import FileSystem, Storage
 
 

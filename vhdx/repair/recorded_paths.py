@@ -5,10 +5,10 @@ from contextlib import closing
 from enum import Enum
 from functools import partial
 
+from vhdx.chain.parents import Candidate, explained_candidates, followed, relative_path, why_not
 from vhdx.errors import Error
 from vhdx.image.base import ImageInfo, ParentLink
 from vhdx.image.open import open_image
-from vhdx.parents import Candidate, explained_candidates, followed, relative_path, why_not
 from vhdx.repair.fix import Case, Fix
 from vhdx.storage.base import Access, Storage
 from vhdx.storage.overlay import OverlayStorage

@@ -12,11 +12,7 @@ from typing import NamedTuple
 from vhdx.errors import FormatError
 from vhdx.extents import Range, gaps
 from vhdx.format import checksum
-from vhdx.storage import transfer
-from vhdx.storage.base import Storage
-from vhdx.storage.overlay import Change, OverlayStorage
-from vhdx.storage.transfer import pread
-from vhdx.storage.undo import (
+from vhdx.repair.undo import (
     HEAD,
     HEADER,
     HEADER_CHECKSUM,
@@ -35,6 +31,10 @@ from vhdx.storage.undo import (
     UndoRecord,
     fingerprint,
 )
+from vhdx.storage import transfer
+from vhdx.storage.base import Storage
+from vhdx.storage.overlay import Change, OverlayStorage
+from vhdx.storage.transfer import pread
 
 LARGEST = (1 << 63) - 1
 """Bytes of a file that any system takes."""

@@ -4,22 +4,22 @@ import posixpath
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 
+from vhdx.chain.parents import DEFAULT_POLICY, ParentPolicy
 from vhdx.check import Severity, check_storage
 from vhdx.errors import Error, FormatError
 from vhdx.image.base import ImageFormat, NewId
 from vhdx.image.open import recognise
-from vhdx.image.vhd_lost import lost_footer
-from vhdx.image.vhdx_file import naming
-from vhdx.parents import DEFAULT_POLICY, ParentPolicy
+from vhdx.image.vhd.lost import lost_footer
+from vhdx.image.vhdx.file import naming
 from vhdx.repair.fix import Case, Fix
 from vhdx.repair.recorded_paths import find_stale_path
 from vhdx.repair.sketch import SketchStorage
+from vhdx.repair.undo import UndoStorage
 from vhdx.repair.undo_file import Undo
 from vhdx.repair.vhd_front import find_vhd
 from vhdx.repair.vhdx_front import find_front
 from vhdx.repair.vhdx_table import find_table
 from vhdx.storage.base import Access, FileStatus, FileSystem, Storage
-from vhdx.storage.undo import UndoStorage
 
 _MOST_FIXES = 64
 """More than there are kinds of fixes; each kind is found once."""

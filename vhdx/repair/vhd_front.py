@@ -10,8 +10,8 @@ from vhdx.errors import Error, FormatError, UnsupportedFeature
 from vhdx.format import vhd_checksum, vhd_footer, vhd_header
 from vhdx.format.vhd_footer import COOKIE, OLD_SIZE, POISON, SIZE, Footer, Reading
 from vhdx.format.vhd_header import HEADER
-from vhdx.image.vhd_lost import lost_footer, why_start_is_guests
-from vhdx.image.vhd_open import open_vhd
+from vhdx.image.vhd.lost import lost_footer, why_start_is_guests
+from vhdx.image.vhd.open import open_vhd
 from vhdx.repair.fix import Case, Fix
 from vhdx.storage.base import Storage
 from vhdx.storage.transfer import pread

@@ -9,7 +9,7 @@ from vhdx.format import checksum, header, log, region
 from vhdx.format.header import Current
 from vhdx.format.record import NO_GUID
 from vhdx.image.base import ImageFormat, NewId
-from vhdx.image.headers import Headers
+from vhdx.image.vhdx.headers import Headers
 from vhdx.repair.fix import Case, Fix
 from vhdx.storage import transfer
 from vhdx.storage.base import Storage

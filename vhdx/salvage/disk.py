@@ -6,12 +6,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import NamedTuple, Self
 
-from vhdx.errors import Error, FormatError, InUse, ParentMismatch, ParentNotFound, UnsupportedFeature
-from vhdx.extents import Presence
-from vhdx.image.base import DiskType, ImageFormat, ImageInfo, LogState, NewId
-from vhdx.image.open import open_image, recognise
-from vhdx.image.vhdx_file import naming
-from vhdx.parents import (
+from vhdx.chain.parents import (
     DEFAULT_POLICY,
     ParentPolicy,
     explained_candidates,
@@ -20,6 +15,11 @@ from vhdx.parents import (
     unusable,
     why_not,
 )
+from vhdx.errors import Error, FormatError, InUse, ParentMismatch, ParentNotFound, UnsupportedFeature
+from vhdx.extents import Presence
+from vhdx.image.base import DiskType, ImageFormat, ImageInfo, LogState, NewId
+from vhdx.image.open import open_image, recognise
+from vhdx.image.vhdx.file import naming
 from vhdx.salvage.flat import FlatLayer
 from vhdx.salvage.layer import Layer, Piece
 from vhdx.salvage.medium import Medium, is_medium_error

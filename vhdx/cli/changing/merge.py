@@ -12,13 +12,13 @@ from vhdx.cli.plain import size_text
 from vhdx.cli.printing import print_json, print_line
 from vhdx.cli.progress import Meter, quiet_option
 from vhdx.cli.reach import Reach
-from vhdx.engine import NativeEngine
 from vhdx.errors import Error
 from vhdx.image.base import ImageFormat
 from vhdx.location import Place
-from vhdx.merge_plan import MergePlan
-from vhdx.shrink import refuse_cut
 from vhdx.storage.base import FileSystem
+from vhdx.verbs.engine import NativeEngine
+from vhdx.verbs.merge_plan import MergePlan
+from vhdx.verbs.shrink import refuse_cut
 
 _ADVICE = "every disk reads as before; the same command again finishes it"
 

@@ -4,13 +4,13 @@ import posixpath
 
 import click
 
+from vhdx.chain.forced import note_of, standing
 from vhdx.cli.changing.elsewhere import tell_of_elsewhere
 from vhdx.cli.kinds import file_names, image_format
 from vhdx.cli.options import layers_format_option, subcommand
 from vhdx.cli.printing import print_line
 from vhdx.cli.progress import Meter
 from vhdx.cli.reach import Reach
-from vhdx.forced import note_of, standing
 
 
 @subcommand("relink")

@@ -4,13 +4,13 @@ from typing import Any
 
 import click
 
-from vhdx.building import suffixed
 from vhdx.cli.kinds import file_names, image_format
 from vhdx.cli.options import format_option, json_option, subcommand
 from vhdx.cli.printing import print_json, print_line
 from vhdx.cli.progress import Meter
 from vhdx.cli.reach import Reach
 from vhdx.repair.fix import Fix
+from vhdx.storage.building import suffixed
 
 
 @subcommand("repair")

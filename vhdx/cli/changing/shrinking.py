@@ -2,7 +2,7 @@
 
 import click
 
-from vhdx.shrink import Shrink
+from vhdx.verbs.shrink import Shrink
 
 
 def shrinking(*, shrink: bool, force: bool) -> Shrink:

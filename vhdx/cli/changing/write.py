@@ -10,7 +10,7 @@ from typing import BinaryIO
 
 import click
 
-from vhdx.chain import Chain
+from vhdx.chain.chain import Chain
 from vhdx.cli.kinds import SIZE, file_names, image_format
 from vhdx.cli.options import format_option, orphan_option, subcommand
 from vhdx.cli.plain import size_text

@@ -3,6 +3,7 @@
 from typing import Any
 from uuid import uuid4
 
+from vhdx.chain.lineage import Link, Member, Verdict, ancestry
 from vhdx.cli.exits import Exit, Stop
 from vhdx.cli.kinds import image_format
 from vhdx.cli.looking.info import info_json, link_json
@@ -10,7 +11,6 @@ from vhdx.cli.options import format_option, image_argument, json_option, subcomm
 from vhdx.cli.plain import escaped, size_text
 from vhdx.cli.printing import print_json, print_line
 from vhdx.cli.reach import Reach
-from vhdx.lineage import Link, Member, Verdict, ancestry
 from vhdx.storage.base import FileSystem
 
 BROKEN = {

@@ -2,7 +2,7 @@
 
 import click
 
-from vhdx.chain import Chain
+from vhdx.chain.chain import Chain
 from vhdx.cli.content import differences, warn_of_shared
 from vhdx.cli.exits import Stop, reason
 from vhdx.cli.kinds import FORMAT, file_names, image_format

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import click
 
-from vhdx.chain import Chain
+from vhdx.chain.chain import Chain
 from vhdx.cli.content import data_ranges, warn_of_shared
 from vhdx.cli.kinds import image_format
 from vhdx.cli.options import format_option, image_argument, json_option, subcommand

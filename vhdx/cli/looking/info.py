@@ -3,13 +3,13 @@
 from typing import Any
 from uuid import uuid4
 
+from vhdx.chain.lineage import Link, Verdict, find_link, see
 from vhdx.cli.kinds import image_format
 from vhdx.cli.options import format_option, image_argument, json_option, subcommand
 from vhdx.cli.plain import exact_size, size_text
 from vhdx.cli.printing import print_json, print_line
 from vhdx.cli.reach import Reach
 from vhdx.image.base import ImageFormat, ImageInfo, LogState, ParentLink
-from vhdx.lineage import Link, Verdict, find_link, see
 from vhdx.storage.base import FileStatus, FileSystem
 
 

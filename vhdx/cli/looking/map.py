@@ -10,7 +10,8 @@ from uuid import uuid4
 
 import click
 
-from vhdx.chain import Chain
+from vhdx.chain.chain import Chain
+from vhdx.chain.parents import Layer
 from vhdx.cli.content import warn_of_shared
 from vhdx.cli.kinds import file_names, image_format
 from vhdx.cli.options import format_option, image_argument, json_option, replace_option, subcommand
@@ -22,7 +23,6 @@ from vhdx.extents import Extent, Presence
 from vhdx.image.base import DiskType, ImageFormat, ImageInfo
 from vhdx.image.open import open_image
 from vhdx.location import Place
-from vhdx.parents import Layer
 from vhdx.storage.base import Access
 
 _KEYS = ("start", "length", "depth", "present", "zero", "data")

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import click
 
-from vhdx.chain import Chain
+from vhdx.chain.chain import Chain
 from vhdx.cli.exits import Exit, Stop
 from vhdx.cli.kinds import SIZE, image_format
 from vhdx.cli.options import format_option, image_argument, subcommand

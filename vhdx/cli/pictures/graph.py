@@ -2,9 +2,9 @@
 
 from collections.abc import Callable, Iterator, Sequence
 
+from vhdx.chain.lineage import Link, Member, Verdict
 from vhdx.cli.pictures.shapes import Color, Drawing, Rect, Shape, Text, Triangle, base_name, shortened
 from vhdx.cli.plain import escaped, size_text
-from vhdx.lineage import Link, Member, Verdict
 
 _MARGIN = 4
 _WIDTH = 1080

@@ -3,6 +3,7 @@
 from contextlib import closing
 from dataclasses import dataclass, field
 
+from vhdx.chain.lineage import Link, Member, Verdict, ancestry
 from vhdx.check import check_storage
 from vhdx.cli.pictures.findings import Findings
 from vhdx.cli.pictures.graph import BROKEN, chain_drawing, link_text
@@ -14,11 +15,10 @@ from vhdx.cli.pictures.survey import COLUMNS, Survey, survey
 from vhdx.cli.pictures.vector import document
 from vhdx.cli.plain import exact_size, size_text
 from vhdx.dump import Part, dump_storage
-from vhdx.engine import NativeEngine
 from vhdx.errors import Error
 from vhdx.image.base import ImageFormat, ImageInfo, LogState
-from vhdx.lineage import Link, Member, Verdict, ancestry
 from vhdx.storage.base import Access, FileSystem
+from vhdx.verbs.engine import NativeEngine
 
 _MOST_CELLS = 16384
 """Columns of a map times its layers: what bounds the size of its picture."""

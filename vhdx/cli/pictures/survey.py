@@ -8,7 +8,7 @@ from array import array
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from vhdx.chain import Chain
+from vhdx.chain.chain import Chain
 from vhdx.extents import Extent, Presence, Range
 from vhdx.image.base import ImageInfo
 

@@ -1,0 +1,1 @@
+"""What Cinder calls, family by family; these modules may import Cinder."""

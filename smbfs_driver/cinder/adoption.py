@@ -1,0 +1,151 @@
+"""Volumes and snapshots that are on the shares already, as Cinder lists them and takes them over."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from cinder import context, exception, objects
+from cinder.volume import volume_utils
+from oslo_log import log
+from oslo_utils import units
+
+from smbfs_driver.cinder.reach import Reach, told_to_cinder
+from smbfs_driver.shares.pools import Pool
+from smbfs_driver.volumes.managing import Reference, parse_reference
+from smbfs_driver.volumes.names import is_identifier
+from smbfs_driver.worker.backend import Backend
+from vhdx.errors import Error
+
+LOG = log.getLogger(__name__)
+_PREFIX = "snapshot-"
+
+
+def size_of_volume(reach: Reach, volume: Any, existing_ref: dict[str, str]) -> int:
+    """GiB of an image on a share, rounded up."""
+    reference, _ = _referenced(reach, volume, existing_ref)
+    with told_to_cinder():
+        return _gib(reach.run(Backend.image_size, reference))
+
+
+def adopt_volume(reach: Reach, volume: Any, existing_ref: dict[str, str]) -> dict[str, str]:
+    """An image on a share grown to whole GiB, and renamed to a volume."""
+    reference, pool = _referenced(reach, volume, existing_ref)
+    if _is_of_another(volume, reference):
+        raise exception.ManageExistingAlreadyManaged(volume_ref=reference.name)
+    place: dict[str, str] = {}
+    if pool != reach.pool_of(volume):
+        # In a cluster Cinder does not pass on which pool was asked for, and picks one itself.
+        if not volume.cluster_name:
+            raise exception.ManageExistingInvalidReference(
+                existing_ref=existing_ref, reason=f"it is in the pool {pool.name}, not in that of the volume"
+            )
+        place = {"host": _in_pool(volume.host, pool), "cluster_name": _in_pool(volume.cluster_name, pool)}
+    with told_to_cinder():
+        reach.run(Backend.adopt, volume.name, reference, units.Gi)
+    return {"provider_location": pool.address, **place}
+
+
+def _is_of_another(volume: Any, reference: Reference) -> bool:
+    """Whether an image is by its name that of a volume that Cinder has, under its id or the id of its name."""
+    owner = volume_utils.extract_id_from_volume_name(reference.path.lower().rpartition(".")[0])
+    if owner is None or not is_identifier(owner) or owner == volume.id:
+        return False
+    admin = context.get_admin_context()
+    named = objects.VolumeList.get_all(admin, filters={"_name_id": owner})
+    return bool(named) or bool(objects.Volume.exists(admin, owner))
+
+
+def _in_pool(place: str, pool: Pool) -> str:
+    """A host or a cluster that Cinder names with a pool, with this one."""
+    return str(volume_utils.append_host(volume_utils.extract_host(place, "backend"), pool.name))
+
+
+def volumes(reach: Reach, cinder_volumes: Any) -> list[dict[str, Any]]:
+    """The images in the roots of the shares, and which of them could be volumes."""
+    managed = {volume.name: volume.id for volume in cinder_volumes}
+
+    def listed(pool: Pool) -> Iterator[dict[str, Any]]:
+        for one in reach.run(Backend.candidates, pool.address, set(managed)):
+            yield {
+                "reference": {"source-name": one.reference.name},
+                "size": one.size,
+                "safe_to_manage": not one.reason,
+                "reason_not_safe": one.reason or None,
+                "cinder_id": managed.get(one.volume) if one.volume else None,
+                "extra_info": None,
+            }
+
+    return _on_all(reach, listed)
+
+
+def size_of_snapshot(reach: Reach, snapshot: Any, existing_ref: dict[str, str]) -> int:
+    """GiB that the volume had at a snapshot, rounded up."""
+    source = _snapshot_id(existing_ref)
+    with told_to_cinder():
+        address = reach.address(snapshot.volume)
+        return _gib(reach.run(Backend.snapshot_size, address, snapshot.volume.name, source))
+
+
+def adopt_snapshot(reach: Reach, snapshot: Any, existing_ref: dict[str, str]) -> None:
+    """The id that Cinder gives it for a snapshot that is there."""
+    source = _snapshot_id(existing_ref)
+    if source == snapshot.id:
+        return
+    with told_to_cinder():
+        address = reach.address(snapshot.volume)
+        reach.run(Backend.rename_snapshot, address, snapshot.volume.name, source, snapshot.id)
+
+
+def snapshots(reach: Reach, cinder_snapshots: Any) -> list[dict[str, Any]]:
+    """The snapshots on the shares, and which of them Cinder does not have."""
+    managed = {snapshot.id for snapshot in cinder_snapshots}
+
+    def listed(pool: Pool) -> Iterator[dict[str, Any]]:
+        for volume, ids in reach.run(Backend.snapshots, pool.address).items():
+            for snapshot_id in ids:
+                ours = snapshot_id in managed
+                yield {
+                    "reference": {"source-name": f"{_PREFIX}{snapshot_id}"},
+                    "source_reference": {"source-name": volume},
+                    "size": _gib(reach.run(Backend.snapshot_size, pool.address, volume, snapshot_id)),
+                    "safe_to_manage": not ours,
+                    "reason_not_safe": "already managed" if ours else None,
+                    "cinder_id": snapshot_id if ours else None,
+                    "extra_info": None,
+                }
+
+    return _on_all(reach, listed)
+
+
+def _on_all(reach: Reach, listed: Callable[[Pool], Iterator[dict[str, Any]]]) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = []
+    for pool in reach.pools:
+        try:
+            found.extend(listed(pool))
+        except (Error, OSError) as error:
+            LOG.warning("%s cannot be listed now, or not to its end: %s", pool.address, error)
+    return found
+
+
+def _referenced(reach: Reach, volume: Any, existing_ref: dict[str, str]) -> tuple[Reference, Pool]:
+    try:
+        home = reach.pool_of(volume).address
+        reference = parse_reference(existing_ref.get("source-name"), home)
+        return reference, reach.pools.at(reference.address)
+    except Error as error:
+        raise exception.ManageExistingInvalidReference(
+            existing_ref=existing_ref, reason=f"{error}; give source-name: //server/share/path/file.vhdx"
+        ) from error
+
+
+def _snapshot_id(existing_ref: dict[str, str]) -> str:
+    """The id in a reference to a snapshot: alone, or behind ``snapshot-``."""
+    name = existing_ref.get("source-name", "")
+    if not is_identifier(name.removeprefix(_PREFIX)):
+        raise exception.ManageExistingInvalidReference(
+            existing_ref=existing_ref, reason="give source-name: snapshot-ID, with the id that the snapshot had"
+        )
+    return name.removeprefix(_PREFIX)
+
+
+def _gib(size: int) -> int:
+    return -(-size // units.Gi)

@@ -1,0 +1,117 @@
+"""Images of Glance: into volumes, and made of them."""
+
+import contextlib
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from cinder.image import image_utils
+from cinder.volume import volume_utils
+from oslo_config import cfg
+from oslo_utils import units
+
+from smbfs_driver.cinder.reach import FORMATS, Reach, told_to_cinder
+from smbfs_driver.volumes.receiving import Digest
+from smbfs_driver.worker.backend import Backend
+from vhdx.image.base import CreateOptions, ImageFormat
+
+_OWN = {
+    "raw": ImageFormat.RAW,
+    "vhd": ImageFormat.VHD,
+    "vhdx": ImageFormat.VHDX,
+}
+"""Glance's disk formats that the engine reads and writes itself."""
+
+
+def receive(
+    reach: Reach, context: Any, volume: Any, image_meta: Any, image_service: Any
+) -> tuple[dict[str, Any], bool]:
+    """A volume straight from a VHD or VHDX image, which is looked at before a byte of it is used; else declined."""
+    digest = _digest_of(image_meta)
+    format = FORMATS.get(str(image_meta.get("disk_format")))
+    plain = image_meta.get("container_format") == "bare"
+    if format is None or digest is None or not plain or _wants_a_signature_checked(image_meta):
+        return {}, False
+    shape, address = reach.shape(volume.volume_type), reach.announce(volume)
+    with (
+        told_to_cinder(),
+        reach.feed(
+            Backend.receive,
+            address,
+            volume.name,
+            format=format,
+            digest=digest,
+            size=volume.size * units.Gi,
+            shape=shape,
+        ) as sink,
+    ):
+        image_service.download(context, image_meta["id"], sink)
+    return {"provider_location": address}, True
+
+
+def load(reach: Reach, context: Any, volume: Any, image_service: Any, image_id: str) -> None:
+    """The content of an image in a volume that was just made."""
+    meta = image_service.show(context, image_id)
+    format = _OWN.get(meta["disk_format"])
+    with _fetched(image_service, context, image_id) as fetched, _scratch() as directory:
+        path = Path(fetched)
+        if format is None:
+            path, format = Path(directory, "raw"), ImageFormat.RAW
+            image_utils.fetch_to_raw(
+                context, image_service, image_id, str(path), "1M", size=volume.size, run_as_root=False
+            )
+        with told_to_cinder():
+            reach.run(
+                Backend.load,
+                reach.address(volume),
+                volume.name,
+                str(path),
+                format,
+                size=volume.size * units.Gi,
+                fixed=reach.shape(volume.volume_type).fixed,
+            )
+
+
+def upload(reach: Reach, context: Any, volume: Any, image_service: Any, image_meta: Any) -> None:
+    """The content of a volume as an image, flattened, in the format that the image is to have."""
+    named = image_meta["disk_format"] if image_meta["disk_format"] in _OWN else "raw"
+    with _scratch() as directory:
+        path = str(Path(directory, "image"))
+        with told_to_cinder():
+            options = CreateOptions(format=_OWN[named])
+            reach.run(Backend.export, reach.address(volume), volume.name, path, options)
+        volume_utils.upload_volume(
+            context, image_service, image_meta, path, volume, volume_format=named, run_as_root=False
+        )
+
+
+def _digest_of(image_meta: Any) -> Digest | None:
+    """What Glance says that the image hashes to; None where it does not, as in versions before Rocky."""
+    algorithm, value = image_meta.get("os_hash_algo"), image_meta.get("os_hash_value")
+    return Digest(algorithm, value) if algorithm and value else None
+
+
+def _wants_a_signature_checked(image_meta: Any) -> bool:
+    enabled = cfg.CONF.verify_glance_signatures == "enabled"
+    return enabled and "img_signature" in (image_meta.get("properties") or {})
+
+
+@contextlib.contextmanager
+def _fetched(image_service: Any, context: Any, image_id: str) -> Iterator[str]:
+    """The file that an image was downloaded to, by the manager already or now."""
+    there = image_utils.TemporaryImages.for_image_service(image_service).get(context, image_id)
+    if there is not None:
+        yield there
+        return
+    with image_utils.TemporaryImages.fetch(image_service, context, image_id) as path:
+        yield path
+
+
+@contextlib.contextmanager
+def _scratch() -> Iterator[str]:
+    """A directory of this machine for an image on its way, where Cinder puts such."""
+    home = cfg.CONF.image_conversion_dir
+    Path(home).mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=home, prefix="smbfs-") as directory:
+        yield directory

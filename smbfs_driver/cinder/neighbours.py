@@ -1,0 +1,37 @@
+"""The shares of other backends of one service, so that a volume can move from one backend to another on its way."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from cinder.volume import configuration
+from oslo_config import cfg
+from oslo_log import log
+
+from smbfs_driver.options import OPTIONS
+from smbfs_driver.shares import samba_config, shares
+from smbfs_driver.shares.shares import Share
+from vhdx.errors import Error
+
+LOG = log.getLogger(__name__)
+_DRIVER = "smbfs_driver.driver.SmbfsDriver"
+
+
+def shares_beside(section: str, own: Sequence[Share]) -> list[Share]:
+    """The shares that other backends with this driver list, besides *own*; *section* is that of the backend itself."""
+    # It is the manager that loads a driver, so it cannot be needed for loading one.
+    from cinder.volume.manager import volume_backend_opts  # noqa: PLC0415
+
+    found: dict[str, Share] = {}
+    for name in cfg.CONF.enabled_backends or ():
+        settings = configuration.Configuration([*OPTIONS, *volume_backend_opts], config_group=name)
+        if name == section or settings.volume_driver != _DRIVER:
+            continue
+        try:
+            defaults = samba_config.of(settings.smbfs_smb_conf)
+            listed = shares.load(Path(settings.smbfs_shares_config), defaults)
+        except (Error, OSError) as error:
+            LOG.warning("Volumes cannot move to the backend %s and back without help: %s", name, error)
+            continue
+        found |= {share.address.casefold(): share for share in listed}
+    ours = {share.address.casefold() for share in own}
+    return [share for address, share in found.items() if address not in ours]

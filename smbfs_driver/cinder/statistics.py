@@ -1,0 +1,75 @@
+"""What the scheduler is told: of each pool its room, and how much of it may be promised. Costs nothing per volume."""
+
+from typing import Any
+
+from cinder import context, exception, objects
+from cinder.common import constants
+from oslo_log import log
+from oslo_utils import units
+
+from smbfs_driver.cinder.reach import FORMATS, Reach
+from smbfs_driver.shares.pools import Pool
+from smbfs_driver.worker.backend import Backend
+from vhdx.errors import Error
+
+LOG = log.getLogger(__name__)
+
+
+def check_ratios(configuration: Any) -> None:
+    """Raises InvalidConfigurationValue where over-subscription or reserve are said in both ways."""
+    for option, other, untouched in (
+        ("smbfs_used_ratio", "reserved_percentage", 0),
+        ("smbfs_oversub_ratio", "max_over_subscription_ratio", "20.0"),
+    ):
+        value, said = getattr(configuration, option), getattr(configuration, other)
+        if value is not None and str(said) != str(untouched):
+            raise exception.InvalidConfigurationValue(option=f"{option} besides {other} = {said}", value=value)
+
+
+def pool_stats(reach: Reach, db: Any, host: str, cluster: str | None, pool: Pool) -> dict[str, Any]:
+    """The statistics of one pool; one that cannot be reached is down."""
+    configuration = reach.configuration
+    total = free = 0.0
+    state = "up"
+    try:
+        space = reach.run(Backend.capacity, pool.address)
+        total, free = space.total / units.Gi, space.free / units.Gi
+    except (Error, OSError) as error:
+        LOG.warning("%s cannot be reached and is reported down: %s", pool.address, error)
+        state = "down"
+    oversubscription, reserved = configuration.smbfs_oversub_ratio, configuration.smbfs_used_ratio
+    return {
+        "pool_name": pool.name,
+        "total_capacity_gb": round(total, 2),
+        "free_capacity_gb": round(free, 2),
+        **_provisioned(db, host, cluster, pool),
+        "backend_state": state,
+        "max_over_subscription_ratio": (
+            configuration.max_over_subscription_ratio if oversubscription is None else oversubscription
+        ),
+        "reserved_percentage": configuration.reserved_percentage if reserved is None else round(100 * (1 - reserved)),
+        # Where volumes are thick unless their type says otherwise, a promise must be covered.
+        "thin_provisioning_support": configuration.nas_volume_prov_type == "thin",
+        "thick_provisioning_support": True,
+        "consistent_group_snapshot_enabled": True,
+        "location_info": location(pool),
+        # For types with the extra spec of this name: without a scope the scheduler asks every pool for it.
+        "volume_format": sorted(FORMATS),
+        "multiattach": False,
+        "online_extend_support": False,
+        "QoS_support": False,
+    }
+
+
+def location(pool: Pool) -> str:
+    """By which another backend knows a share that it has, too."""
+    return f"smbfs:{pool.address}"
+
+
+def _provisioned(db: Any, host: str, cluster: str | None, pool: Pool) -> dict[str, int]:
+    """GiB that were promised in a pool: a sum over the database for each host whose name its volumes bear."""
+    admin = context.get_admin_context()
+    filters = {"cluster_name": cluster, "binary": constants.VOLUME_BINARY}
+    hosts = {service.host for service in objects.ServiceList.get_all(admin, filters)} if cluster else {host}
+    sizes = [db.volume_data_get_for_host(admin, f"{one}#{pool.name}")[1] for one in hosts]
+    return {"provisioned_capacity_gb": sum(int(size or 0) for size in sizes)}

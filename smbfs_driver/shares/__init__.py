@@ -1,0 +1,1 @@
+"""The shares of a backend: their list, their connections, their pools."""

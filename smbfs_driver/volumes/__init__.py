@@ -1,0 +1,1 @@
+"""The volumes of a share: their files, and every operation on them."""

@@ -1,0 +1,286 @@
+"""The steps that operations on volumes are made of, each safe to repeat after a stop at any point.
+
+A step is a value, so that a list of them can lie on the share as an intent (`smbfs_driver.volumes.journal`); `run` does
+one. File names are those of `smbfs_driver.volumes.names`, in the root of the share.
+"""
+
+import contextlib
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from smbfs_driver.volumes import info as info_file
+from smbfs_driver.volumes.engine import Engine
+from smbfs_driver.volumes.names import DiskFormat, FileKind, VolumeNames, parse
+from smbfs_driver.volumes.shape import Shape
+from vhdx.errors import Error
+from vhdx.image.base import NewId
+from vhdx.storage.base import FileSystem
+from vhdx.verbs.shrink import Shrink
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """Where work is done: a share, and what works on it. *ids* makes the tokens of temporaries."""
+
+    files: FileSystem
+    engine: Engine
+    ids: NewId
+
+    def token(self) -> str:
+        """A fresh one, for `vhdx.storage.building.temporary_name`."""
+        return self.ids().hex[:8]
+
+    def chain(self, names: VolumeNames, active: str) -> list[str]:
+        """The verified chain under *active*, that first, each file under the name that the volume has for it.
+
+        A server finds a parent also by a recorded path in other capitals. Raises as `Engine.layers` does.
+        """
+        layers = self.engine.layers(self.files, active, format=names.format.image)
+        return [self._own_name(names, file) for file in layers]
+
+    def _own_name(self, names: VolumeNames, file: str) -> str:
+        own = names.spelled(file)
+        if own is None or own == file:
+            return file
+        with contextlib.suppress(FileNotFoundError):
+            if self.files.stat(own).identity == self.files.stat(file).identity:
+                return own
+        return file
+
+
+@dataclass(frozen=True, slots=True)
+class CreateChild:
+    """Make *path* an empty child of *parent*, in place of what is there only where *replace* is set."""
+
+    path: str
+    parent: str
+    replace: bool = False
+
+    def run(self, names: VolumeNames, site: Site) -> None:
+        """Atomic; not for repeating: who is stopped before the .info names the child takes it back by Discard."""
+        format = names.format.image
+        site.engine.create_child(site.files, self.path, self.parent, parent_format=format, replace=self.replace)
+        # The .info must not name a file whose name a crash could still take away.
+        site.files.sync_directory("")
+
+
+@dataclass(frozen=True, slots=True)
+class Merge:
+    """Write what *top* holds over its parent *target* into *target*.
+
+    *shrink* is how much *target* may lose at its end where *top* is smaller, by the name that
+    `vhdx.verbs.shrink.Shrink` has for it. It lies on the share with the step: whoever finishes what was stopped has
+    nobody to ask. Steps that say nothing of it were begun when everything was cut off.
+    """
+
+    top: str
+    target: str
+    shrink: str = Shrink.FORCE.value
+
+    def run(self, names: VolumeNames, site: Site) -> None:
+        """Done when *top* is out of the active chain; merging it again could overwrite what came after it."""
+        info = info_file.read(site.files, names)
+        if info is None:
+            where = site.files.describe(names.info)
+            raise Error(f"{where}: gone while a snapshot is being deleted; restore it from a backup, then try again")
+        if self.top in site.chain(names, info.active):
+            format, shrink = names.format.image, Shrink(self.shrink)
+            site.engine.merge(site.files, self.top, self.target, shrink=shrink, format=format)
+
+
+@dataclass(frozen=True, slots=True)
+class Relink:
+    """Make *parent*, into which the layer between was merged, the parent of *child*."""
+
+    child: str
+    parent: str
+
+    def run(self, names: VolumeNames, site: Site) -> None:
+        """Atomic; doing it again changes nothing."""
+        site.engine.relink(site.files, self.child, self.parent, merged=True, format=names.format.image)
+
+
+@dataclass(frozen=True, slots=True)
+class WriteInfo:
+    """Put *document* in the place of the volume's .info."""
+
+    document: Mapping[str, str]
+
+    def run(self, names: VolumeNames, site: Site) -> None:
+        """Atomic."""
+        wanted = info_file.check(self.document, names, site.files.describe(names.info))
+        if info_file.read(site.files, names) != wanted:
+            info_file.write(site.files, names, wanted, site.token())
+
+
+@dataclass(frozen=True, slots=True)
+class Discard:
+    """Remove *path*, an image, unless the .info names it."""
+
+    path: str
+
+    def run(self, names: VolumeNames, site: Site) -> None:
+        """A file that is not there is fine."""
+        if not info_file.load(site.files, names).names(self.path):
+            _remove(site.files, self.path)
+
+
+@dataclass(frozen=True, slots=True)
+class Remove:
+    """Remove *path*, whatever it is to the volume."""
+
+    path: str
+
+    def run(self, names: VolumeNames, site: Site) -> None:  # noqa: ARG002  one signature for all steps
+        """A file that is not there is fine."""
+        _remove(site.files, self.path)
+
+
+@dataclass(frozen=True, slots=True)
+class Resize:
+    """Give the disk of *path* a size in bytes."""
+
+    path: str
+    size: int
+
+    def run(self, names: VolumeNames, site: Site) -> None:
+        """Leaves the old or the new size."""
+        site.engine.resize(site.files, self.path, self.size, format=names.format.image)
+
+
+@dataclass(frozen=True, slots=True)
+class Convert:
+    """Make *path*, which is not there, an image of its own format with what the lone image *source* holds."""
+
+    path: str
+    source: str
+    fixed: bool
+
+    def run(self, names: VolumeNames, site: Site) -> None:
+        """Atomic; not for repeating: what follows it looks whether it came to pass."""
+        shape = Shape(DiskFormat(self.path.rpartition(".")[2]), self.fixed)
+        site.engine.convert(
+            site.files,
+            self.source,
+            site.files,
+            self.path,
+            source_format=names.format.image,
+            options=shape.options,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Succeed:
+    """Remove the volume's *base* and its .info, if *heir*, the base of the volume in another format, is there."""
+
+    base: str
+    heir: str
+
+    def run(self, names: VolumeNames, site: Site) -> None:
+        """Doing it again changes nothing."""
+        try:
+            site.files.stat(self.heir)
+        except FileNotFoundError:
+            return
+        _remove(site.files, names.info)
+        _remove(site.files, self.base)
+
+
+class MoveStopped(Error):
+    """A volume was on its way to *destination*, and only the catalogue of *owner* knows whether it has arrived."""
+
+    def __init__(self, message: str, owner: str = "", destination: str = "", volume: str = "") -> None:
+        super().__init__(message)
+        self.owner = owner
+        self.destination = destination
+        self.volume = volume
+
+
+@dataclass(frozen=True, slots=True)
+class Moving:
+    """The mark of a volume that is being moved to the share at *destination*; *owner* is its id in the catalogue."""
+
+    owner: str
+    destination: str
+
+    def run(self, names: VolumeNames, site: Site) -> None:
+        """Raises MoveStopped: see `smbfs_driver.volumes.moving`."""
+        where = site.files.describe(names.base)
+        raise MoveStopped(
+            f"{where}: its move to {self.destination} was stopped and is still to be settled",
+            self.owner,
+            self.destination,
+            names.volume,
+        )
+
+
+def _remove(files: FileSystem, path: str) -> None:
+    with contextlib.suppress(FileNotFoundError):
+        files.remove(path)
+    files.sync_directory("")
+
+
+Step = CreateChild | Merge | Relink | WriteInfo | Discard | Remove | Resize | Convert | Succeed | Moving
+"""One change to the files of a volume: ``run`` does what is left of it, durably."""
+
+RECORDED: Mapping[str, type[Step]] = {
+    "merge": Merge,
+    "relink": Relink,
+    "write_info": WriteInfo,
+    "discard": Discard,
+    "remove": Remove,
+    "succeed": Succeed,
+    "moving": Moving,
+}
+"""The steps that may lie on a share, by the name they have there."""
+
+
+def encode(steps: Sequence[Step]) -> list[dict[str, Any]]:
+    """*steps* as JSON knows them."""
+    names: dict[type, str] = {kind: name for name, kind in RECORDED.items()}
+    return [{"step": names[type(step)], **dataclasses.asdict(step)} for step in steps]
+
+
+def decode(document: object, names: VolumeNames, source: str) -> list[Step]:
+    """The steps that `encode` wrote down. *source* is named in errors.
+
+    Raises Error unless every step is known and touches files of this volume only.
+    """
+    if not isinstance(document, list):
+        raise Error(f"{source}: the steps are no JSON list")
+    return [_decode(entry, names, source) for entry in document]
+
+
+def _decode(entry: object, names: VolumeNames, source: str) -> Step:
+    fields = dict(entry) if isinstance(entry, dict) else {}
+    kind = RECORDED.get(str(fields.pop("step", None)))
+    if kind is Merge:
+        fields.setdefault("shrink", Shrink.FORCE.value)
+    if kind is None or set(fields) != {field.name for field in dataclasses.fields(kind)}:
+        raise Error(f"{source}: holds a step that this version does not know; finish it with the one that began it")
+    if kind is WriteInfo:
+        return WriteInfo(info_file.check(fields["document"], names, source).document())
+    if kind is Moving:
+        return _decode_moving(fields, source)
+    if kind is Merge and fields["shrink"] not in [way.value for way in Shrink]:
+        raise Error(f"{source}: a merge that may shrink {fields['shrink']!r}, which this version does not know")
+    heir = fields.get("heir")
+    if heir is not None and not _is_base_of(heir, names.volume):
+        raise Error(f"{source}: a step names {heir!r}, which is no base of volume {names.volume}")
+    for file in (value for key, value in fields.items() if key not in ("heir", "shrink")):
+        if not isinstance(file, str) or names.kind(file) in (None, FileKind.INTENT):
+            raise Error(f"{source}: a step names {file!r}, which is no file of volume {names.volume}")
+    return kind(**fields)
+
+
+def _decode_moving(fields: Mapping[str, Any], source: str) -> Moving:
+    if not all(isinstance(value, str) for value in fields.values()):
+        raise Error(f"{source}: the mark of a move is not made of texts")
+    return Moving(**fields)
+
+
+def _is_base_of(file: object, volume: str) -> bool:
+    parsed = parse(file) if isinstance(file, str) else None
+    return parsed is not None and parsed.kind is FileKind.BASE and parsed.names.volume == volume

@@ -1,0 +1,84 @@
+"""The child of `smbfs_driver.worker.worker`: runs what it is sent, until the other end is gone."""
+
+import os
+import pickle
+import queue
+import socket
+import sys
+import threading
+from collections.abc import Callable
+from typing import Any, NoReturn
+
+from smbfs_driver.shares.connections import by_smb
+from smbfs_driver.worker.backend import Backend
+from smbfs_driver.worker.frames import Frames
+from smbfs_driver.worker.worker import Call, Data, Outcome, Taken
+from vhdx.errors import Error
+from vhdx.storage.smb import SmbPool
+
+
+class _Calls:
+    """The calls that are running, each in a thread."""
+
+    def __init__(self, frames: Frames, backend: Backend) -> None:
+        self._frames = frames
+        self._backend = backend
+        self._feeds: dict[int, queue.SimpleQueue[bytes | None]] = {}
+
+    def take(self, message: Call | Data) -> None:
+        """Begin a call, or hand data to one."""
+        if isinstance(message, Call):
+            if message.fed:
+                self._feeds[message.number] = queue.SimpleQueue()
+            threading.Thread(target=self._run, args=(message,), daemon=True).start()
+        elif message.number in self._feeds:
+            self._feeds[message.number].put(message.data)
+
+    def _run(self, call: Call) -> None:
+        arguments = (self._feed_of(call.number), *call.arguments) if call.fed else call.arguments
+        value, error = None, None
+        try:
+            value = getattr(self._backend, call.method)(*arguments, **call.named)
+        except Exception as raised:  # noqa: BLE001  the caller over there is to have it, whatever it is
+            error = _sendable(raised)
+        self._feeds.pop(call.number, None)
+        self._frames.send(Outcome(call.number, value, error))
+
+    def _feed_of(self, number: int) -> Callable[[], bytes]:
+        waiting = self._feeds[number]
+
+        def feed() -> bytes:
+            data = waiting.get()
+            self._frames.send(Taken(number))
+            if data is None:
+                raise Error("what was on its way broke off")
+            return data
+
+        return feed
+
+
+def _sendable(error: Exception) -> Exception:
+    """*error* where it survives the way; its chain of causes stays here."""
+    try:
+        copy: Any = pickle.loads(pickle.dumps(error))  # noqa: S301  made on the line itself
+    except Exception:  # noqa: BLE001  whatever keeps it from being copied
+        return Error(f"{type(error).__name__}: {error}")
+    return error if str(copy) == str(error) else Error(str(error))
+
+
+def main(descriptor: int) -> NoReturn:
+    """Serve the socket *descriptor*. The first message are the shares, all others calls and their data."""
+    connection = socket.socket(fileno=descriptor)
+    connection.settimeout(None)  # one that eventlet made is not
+    frames = Frames(connection)
+    try:
+        calls = _Calls(frames, Backend(frames.receive(), by_smb(SmbPool())))
+        while True:
+            calls.take(frames.receive())
+    except EOFError:
+        # Nobody waits any more for what is running, and the journal knows how far it came.
+        os._exit(0)
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]))

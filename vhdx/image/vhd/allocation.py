@@ -1,0 +1,115 @@
+"""Places for payload in a VHD: which blocks get space, what else must be zeroed, what table and bitmaps say then."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from vhdx.extents import Extent, Presence, Range, coalesce, gaps, spans
+from vhdx.format.vhd_bat import SECTOR
+from vhdx.image.vhd.file import VhdFile
+from vhdx.storage import transfer
+
+
+@dataclass(slots=True)
+class _Block:
+    """One block that payload goes to, and the ranges of it that it covers."""
+
+    number: int
+    place: int
+    taken: bool  # the place was handed out for this allocation
+    ranges: list[Range]
+
+
+class Allocation:
+    """Space for one call of `allocate`: prepared, then adopted when the payload is there, or given back."""
+
+    def __init__(self, file: VhdFile, ranges: Sequence[Range]) -> None:
+        self._file = file
+        self._blocks: list[_Block] = []
+        try:
+            self.places = self._prepare(ranges)
+        except BaseException:
+            self.give_back()
+            raise
+
+    def _prepare(self, ranges: Sequence[Range]) -> list[Extent]:
+        layout = self._file.layout
+        covered: dict[int, list[Range]] = {}
+        for wanted in ranges:
+            for span in spans(wanted.offset, wanted.length, layout.block_size):
+                covered.setdefault(span.number, []).append(Range(span.within, span.length))
+        stale: list[Range] = []
+        for number, parts in covered.items():
+            place = self._file.table.place(number)
+            if place is not None:
+                self._blocks.append(_Block(number, place, taken=False, ranges=parts))
+                continue
+            fresh = self._file.take_block()
+            self._blocks.append(_Block(number, fresh.offset, taken=True, ranges=parts))
+            if not fresh.fresh and not layout.has_parent:
+                data = fresh.offset + layout.bitmap_size
+                stale += [Range(data + rest.offset, rest.length) for rest in gaps(parts, 0, layout.block_size)]
+        self._file.grow()
+        transfer.zero(self._file.storage, stale)
+        return list(
+            coalesce(
+                Extent(
+                    block.number * layout.block_size + part.offset,
+                    part.length,
+                    Presence.DATA,
+                    block.place + layout.bitmap_size + part.offset,
+                )
+                for block in self._blocks
+                for part in block.ranges
+            )
+        )
+
+    def adopt(self) -> None:
+        """Stage what table and bitmaps have to say about the blocks, now that their payload is written."""
+        file = self._file
+        while self._blocks:
+            block = self._blocks[-1]
+            file.make_room()
+            sectors = [Range(part.offset // SECTOR, part.length // SECTOR) for part in block.ranges]
+            if block.taken:
+                file.bitmaps.start(block.number, block.place, sectors if file.layout.has_parent else None)
+                file.table.set_place(block.number, block.place)
+            elif file.layout.has_parent:
+                file.bitmaps.put(block.number, block.place, sectors, value=True)
+            else:
+                # Others believe the bitmap of a dynamic block, too.
+                file.bitmaps.fill(block.number, block.place)
+            self._blocks.pop()
+
+    def give_back(self) -> None:
+        """The payload did not get there: nothing refers to the space that was taken."""
+        space = self._file.space
+        assert space is not None
+        for block in self._blocks:
+            if block.taken:
+                space.give_back(block.place)
+        self._blocks.clear()
+
+
+@contextmanager
+def allocate(file: VhdFile, ranges: Sequence[Range]) -> Iterator[Sequence[Extent]]:
+    """Places for *ranges*; a clean exit stages them, an exception gives the space back.
+
+    A crash before the next commit leaves each sector old or new: what is written to a block that the table does not
+    name yet, or to a sector whose bit is not set, is not seen; and elsewhere it is the new content itself.
+    """
+    with file.writer:
+        with file.changing():
+            file.touch()
+            allocation = Allocation(file, ranges)
+        try:
+            yield allocation.places
+        except OSError as error:
+            file.poison = f"a write failed ({error})"
+            raise
+        except BaseException:
+            with file.lock:
+                allocation.give_back()
+            raise
+        with file.changing(), file.poisoning():
+            allocation.adopt()

@@ -1,0 +1,79 @@
+"""Zeroing and discarding ranges of an open VHD.
+
+A VHD cannot say that a range is zeros: without a parent whole blocks lose their place, over a parent zeros are written.
+"""
+
+from collections.abc import Sequence
+
+from vhdx.extents import Range
+from vhdx.image.base import ALLOCATE_LIMIT
+from vhdx.image.vhd.allocation import allocate
+from vhdx.image.vhd.file import VhdFile
+from vhdx.storage import transfer
+
+
+def zero(file: VhdFile, offset: int, length: int) -> None:
+    """Make a range read as zeros, masking any parent."""
+    file.touch()
+    if file.layout.has_parent:
+        _write_zeros(file, Range(offset, length))
+        return
+    _clear(file, offset, length, zero_parts=True)
+
+
+def discard(file: VhdFile, offset: int, length: int) -> None:
+    """Let whole blocks inside a range go; over a parent, which would show, keep everything."""
+    file.touch()
+    if not file.layout.has_parent:
+        _clear(file, offset, length, zero_parts=False)
+
+
+def drop_zeros(file: VhdFile, ranges: Sequence[Range], *, masked: bool) -> None:
+    """Let whole blocks go whose content is known to be zeros, unless a parent would show instead."""
+    file.touch()
+    if masked and file.layout.has_parent:
+        return
+    size = file.layout.block_size
+    for wanted in ranges:
+        for block in range(-(-wanted.offset // size), -(-wanted.end // size)):
+            if min((block + 1) * size, file.layout.virtual_size) <= wanted.end:
+                clear_block(file, block)
+
+
+def _write_zeros(file: VhdFile, wanted: Range) -> None:
+    at = wanted.offset
+    while at < wanted.end:
+        part = Range(at, min(ALLOCATE_LIMIT, wanted.end - at))
+        with allocate(file, [part]) as places:
+            transfer.zero(file.storage, [(place.file_offset, place.length) for place in places if place.file_offset])
+        at = part.end
+
+
+def _clear(file: VhdFile, offset: int, length: int, *, zero_parts: bool) -> None:
+    size = file.layout.block_size
+    at, end = offset, offset + length
+    while at < end:
+        block, within = divmod(at, size)
+        unused = file.table.unused_run(block, -(-end // size))
+        if unused:
+            at = (block + unused) * size
+            continue
+        stop = min((block + 1) * size, end)
+        if within == 0 and stop == min((block + 1) * size, file.layout.virtual_size):
+            clear_block(file, block)
+        elif zero_parts:
+            _write_zeros(file, Range(at, stop - at))
+        at = stop
+
+
+def clear_block(file: VhdFile, block: int) -> None:
+    """Stage that a block has no place."""
+    place = file.table.place(block)
+    if place is None:
+        return
+    assert file.space is not None
+    file.make_room()
+    file.not_full(block)
+    file.space.release(place)
+    file.bitmaps.forget(block)
+    file.table.set_place(block, None)

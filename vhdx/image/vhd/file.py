@@ -1,0 +1,257 @@
+"""The parts of one open VHD with blocks that its operations share, and the commit of all of them.
+
+There is no journal, so a commit is an order: payload and the bitmaps of new blocks; flush; the sectors of the block
+table and the bitmaps of older blocks, each of which is there whole or not at all and says nothing that is not yet
+true; flush. In a file of blktap, what is no longer full is not called so before any of that.
+"""
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from enum import Enum
+
+from vhdx.errors import Error, OutOfSpace, Poisoned, ReadOnly, UnsupportedFeature
+from vhdx.extents import Range
+from vhdx.format.vhd_bat import VhdLayout
+from vhdx.format.vhd_footer import SIZE, Footer
+from vhdx.format.vhd_header import HEADER, DynamicHeader
+from vhdx.image.base import ParentLink
+from vhdx.image.vhd.batmap import Batmap, find_batmap
+from vhdx.image.vhd.bitmaps import Bitmaps
+from vhdx.image.vhd.footers import Footers
+from vhdx.image.vhd.space import Place, Space
+from vhdx.image.vhd.survey import survey
+from vhdx.image.vhd.table import BlockTable
+from vhdx.image.vhdx.file import naming
+from vhdx.storage import ownership, transfer
+from vhdx.storage.base import Storage
+
+_MOST_STAGED = 8 << 20
+
+
+class CommitOrder(Enum):
+    """The order of a commit; anything but PAYLOAD_TABLE loses data in a crash, and is there to prove the tests."""
+
+    PAYLOAD_TABLE = "payload, table"
+    TABLE_BEFORE_PAYLOAD = "table, payload"
+
+
+@dataclass(slots=True)
+class VhdFile:
+    """One open file. *space* is known once somebody has asked for it, at the latest when the first change begins.
+
+    Whoever changes the disk holds *writer* from the first step to the last, and *lock* whenever tables or space are
+    looked at or changed; payload moves without *lock*. *writer* is taken before *lock*, never while holding it.
+    """
+
+    storage: Storage
+    footers: Footers
+    header: DynamicHeader
+    table: BlockTable
+    bitmaps: Bitmaps
+    link: ParentLink | None
+    warnings: tuple[str, ...] = ()
+    order: CommitOrder = CommitOrder.PAYLOAD_TABLE
+    building: bool = False
+    space: Space | None = None
+    batmap: Batmap | None = None
+    tidy: "Callable[[VhdFile], None]" = lambda _: None  # before a file that was changed is closed
+    touched: bool = False
+    poison: str = ""
+    closed: bool = False
+    pins: int = 0
+    writer: threading.RLock = field(default_factory=threading.RLock)
+    lock: threading.RLock = field(default_factory=threading.RLock)
+
+    @property
+    def footer(self) -> Footer:
+        return self.footers.footer
+
+    @property
+    def layout(self) -> VhdLayout:
+        return self.table.layout
+
+    def touch(self) -> Space:
+        """Before any byte of the file changes: survey it and make both footers sound and equal, durably.
+
+        Raises FormatError when two structures lie on each other: writing to one would change the other.
+        """
+        self.check_usable()
+        space = self.surveyed()
+        self.touched = True
+        if not self.footers.settled:
+            with self.poisoning():
+                self.footers.settle(space.used_end)
+        if self.batmap is not None and self.batmap.place != self.batmap.home and self.batmap.spare is None:
+            self._bring_batmap_home(self.batmap, space)
+        return space
+
+    def surveyed(self) -> Space:
+        """What lies where, looked at once. Raises FormatError when two structures lie on each other."""
+        if self.space is None:
+            end = self.footers.end
+            limit = self.storage.size() if end is None else end
+            batmap = find_batmap(self.storage, self.footer, self.header, limit)
+            own = [] if batmap is None else batmap.structures
+            self.space = survey(self.storage, self.table, self.header, self.footer.data_offset, end, own=own)
+            self.batmap = batmap
+        return self.space
+
+    def _bring_batmap_home(self, batmap: Batmap, space: Space) -> None:
+        """The bits go from elsewhere, where a commit or a stop has left them, to where nothing else is."""
+        away = batmap.place
+        if space.claim(batmap.home):
+            self.grow()
+            with self.poisoning():
+                batmap.go(self.storage, batmap.home)
+            space.drop(away.offset)
+
+    def not_full(self, block: int) -> None:
+        """Stage, where a map calls it full, that a block is not; before what makes it so. Raises OutOfSpace."""
+        batmap = self.batmap
+        if batmap is None or not batmap.calls_full(block):
+            return
+        if batmap.spare is None:
+            place = Range(self.take_bytes(len(batmap.bits)).offset, len(batmap.bits))
+            transfer.reserve(self.storage, [place])
+            batmap.spare = place
+        batmap.clear(block)
+
+    def check_usable(self) -> None:
+        """Raises ReadOnly or Poisoned, Error when it is closed."""
+        if self.closed:
+            raise ownership.refusal(self.storage.name, ownership.CLOSED)
+        if not self.storage.writable:
+            raise ReadOnly(f"{self.storage.name}: the image was opened for reading")
+        if self.poison:
+            raise Poisoned(f"{self.storage.name}: {self.poison}; close the image and open it again")
+
+    @contextmanager
+    def poisoning(self) -> Iterator[None]:
+        """After a transport failure in here nobody knows what reached the disk: refuse to go on."""
+        try:
+            yield
+        except (OSError, Error) as error:
+            self.poison = f"a write failed ({error})"
+            raise
+
+    def commit(self) -> None:
+        """Everything so far durable."""
+        self.check_usable()
+        with self.poisoning():
+            for block in self.bitmaps.partial() if self.batmap is not None else ():
+                self.not_full(block)
+            self.storage.write(self.bitmaps.staged_new())
+            spare = None if self.batmap is None else self.batmap.spare
+            if self.batmap is not None and self.space is not None and spare is not None:
+                before = self.batmap.place
+                self.batmap.go(self.storage, spare)
+                self.space.drop(before.offset)
+            late = self.table.staged() + self.bitmaps.staged_changed()
+            if late and self.order is CommitOrder.PAYLOAD_TABLE and not self.building:
+                self.storage.flush()
+            self.storage.write(late)
+            self.storage.flush()
+            self.table.settle()
+            self.bitmaps.settle()
+            if self.batmap is not None and self.space is not None and spare is not None:
+                self.batmap.spare = None
+                self._bring_batmap_home(self.batmap, self.space)
+        if self.space is not None:
+            self.space.settle()
+            self._reclaim()
+
+    def make_room(self) -> None:
+        """Commit early when much is staged already."""
+        if self.table.staged_size + self.bitmaps.staged_size > _MOST_STAGED:
+            self.commit()
+
+    @contextmanager
+    def pinned(self) -> Iterator[None]:
+        """While inside, no place that the table has named is handed out again."""
+        with self.lock:
+            self.pins += 1
+        try:
+            yield
+        finally:
+            with self.lock:
+                self.pins -= 1
+                self._reclaim()
+
+    @contextmanager
+    def changing(self) -> Iterator[None]:
+        """One change of tables at a time, none while a reader looks at them."""
+        with self.writer, self.lock, naming(self.storage.name):
+            yield
+
+    @contextmanager
+    def looking(self) -> Iterator[None]:
+        """Tables as they are between two changes."""
+        with self.lock, naming(self.storage.name):
+            yield
+
+    def _reclaim(self) -> None:
+        if self.space is not None and not self.pins:
+            self.space.reclaim()
+
+    def take_block(self) -> Place:
+        """A place for a block; the file is grown to hold it by `grow`."""
+        assert self.space is not None
+        return self.space.take_block()
+
+    def grow(self) -> None:
+        """Let the file hold everything that was taken. Raises OutOfSpace with the file as before."""
+        assert self.space is not None
+        try:
+            self.footers.make_room(self.space.used_end)
+        except (OutOfSpace, UnsupportedFeature):
+            raise
+        except (OSError, Error) as error:
+            self.poison = f"the file could not grow ({error})"
+            raise
+
+    def take_bytes(self, length: int) -> Place:
+        """A place for a structure that is no block, the file grown to hold it. Raises OutOfSpace."""
+        assert self.space is not None
+        place = self.space.take_bytes(length)
+        try:
+            self.grow()
+        except BaseException:
+            self.space.drop(place.offset)
+            raise
+        return place
+
+    def close(self) -> None:
+        """Flush, tidy, cut free space off the end, close the storage; after a failure only that.
+
+        Whoever waits for his turn to change the file finds it closed.
+        """
+        with self.writer:
+            try:
+                with self.changing():
+                    self._settle()
+            finally:
+                self.closed = True
+                self.storage.close()
+
+    def _settle(self) -> None:
+        if self.space is None or not self.touched or self.poison or self.closed:
+            return
+        self.commit()
+        with self.poisoning():
+            self.tidy(self)
+            self.footers.trim(self.space.used_end)
+            if self.building:
+                self.footers.finish()
+                self.storage.flush()
+
+    @property
+    def fixed_places(self) -> list[Range]:
+        """What no block and no table may lie on: the copy of the footer, and the dynamic header."""
+        return fixed_places(self.footer.data_offset)
+
+
+def fixed_places(header_offset: int) -> list[Range]:
+    """The copy of the footer, and the dynamic header."""
+    return [Range(0, SIZE), Range(header_offset, HEADER.size)]

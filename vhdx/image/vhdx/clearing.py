@@ -1,0 +1,74 @@
+"""Zeroing and discarding ranges of an open VHDX, by table entries where whole blocks are concerned."""
+
+from collections.abc import Sequence
+
+from vhdx.extents import Range
+from vhdx.format import bat
+from vhdx.format.bat import PRESENT, PayloadState
+from vhdx.image.vhdx.allocation import allocate, pages_per_block
+from vhdx.image.vhdx.file import VhdxFile
+from vhdx.storage import transfer
+
+
+def zero(file: VhdxFile, offset: int, length: int) -> None:
+    """Make a range read as zeros, masking any parent."""
+    _clear(file, offset, length, PayloadState.ZERO)
+
+
+def discard(file: VhdxFile, offset: int, length: int) -> None:
+    """Let whole blocks inside a range go: they read as zeros, never as the parent, and their space is free.
+
+    A fixed image keeps its blocks and their content.
+    """
+    _clear(file, offset, length, PayloadState.UNMAPPED)
+
+
+def drop_zeros(file: VhdxFile, ranges: Sequence[Range]) -> None:
+    """Let whole blocks go whose content is known to be zeros; the disk reads as before, so its DataWriteGuid stays."""
+    file.touch()
+    size = file.layout.block_size
+    for wanted in ranges:
+        for block in range(-(-wanted.offset // size), -(-wanted.end // size)):
+            if min((block + 1) * size, file.layout.virtual_size) <= wanted.end:
+                _clear_block(file, block, PayloadState.ZERO)
+
+
+def _clear(file: VhdxFile, offset: int, length: int, new: PayloadState) -> None:
+    file.begin()
+    layout = file.layout
+    at, end = offset, offset + length
+    while at < end:
+        block, within = divmod(at, layout.block_size)
+        start = block * layout.block_size
+        if not layout.has_parent:
+            absent = file.table.absent_run(block, -(-end // layout.block_size))
+            if absent:
+                at = (block + absent) * layout.block_size
+                continue
+        stop = min(start + layout.block_size, end)
+        whole = within == 0 and stop == min(start + layout.block_size, layout.virtual_size)
+        if whole and not file.metadata.leave_block_allocated:
+            _clear_block(file, block, new)
+        elif new is PayloadState.ZERO:
+            _zero_part(file, Range(at, stop - at))
+        at = stop
+
+
+def _clear_block(file: VhdxFile, block: int, new: PayloadState) -> None:
+    raw = file.table.payload(block)
+    state = bat.state(raw)
+    if state in PRESENT:
+        assert file.space is not None
+        file.make_room(pages_per_block(file))
+        file.space.release(bat.file_offset(raw), file.layout.block_size)
+        file.table.set_payload(block, new)
+    elif state == PayloadState.NOT_PRESENT and file.layout.has_parent:
+        file.make_room(pages_per_block(file))
+        file.table.set_payload(block, new)
+
+
+def _zero_part(file: VhdxFile, part: Range) -> None:
+    state = bat.state(file.table.payload(part.offset // file.layout.block_size))
+    if state in PRESENT or (state == PayloadState.NOT_PRESENT and file.layout.has_parent):
+        with allocate(file, [part]) as places:
+            transfer.zero(file.storage, [(place.file_offset, place.length) for place in places if place.file_offset])

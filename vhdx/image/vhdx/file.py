@@ -1,0 +1,298 @@
+"""The parts of one open VHDX that its operations share: tables, space, headers and the commit of all of them."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from uuid import UUID
+
+from vhdx.errors import Error, FormatError, OutOfSpace, Poisoned, ReadOnly, UnsupportedFeature
+from vhdx.extents import Range
+from vhdx.format import bat, metadata, region
+from vhdx.format.bat import BatLayout, BitmapState, PayloadState
+from vhdx.format.header import AREA
+from vhdx.format.metadata import DiskMetadata, TableEntry
+from vhdx.format.region import RegionEntry
+from vhdx.image.base import NewId, ParentLink
+from vhdx.image.vhdx.blocks import BlockTable
+from vhdx.image.vhdx.headers import Headers
+from vhdx.image.vhdx.journal import Journal
+from vhdx.image.vhdx.pages import Pages
+from vhdx.image.vhdx.space import Place, Space
+from vhdx.storage import ownership
+from vhdx.storage.base import Storage
+
+
+@contextmanager
+def naming(name: str) -> Iterator[None]:
+    """Put the file's name into what the pure rules complain about."""
+    try:
+        yield
+    except FormatError as error:
+        error.file = error.file or name
+        raise
+    except UnsupportedFeature as error:
+        if name in str(error):
+            raise
+        raise UnsupportedFeature(f"{name}: {error}") from None
+
+
+@dataclass(slots=True)
+class VhdxFile:
+    """One open file. *space* is known at the latest when the first change begins.
+
+    *journal* is None in a file opened to read.
+
+    Whoever changes the disk holds *writer* from the first step to the last, and *lock* whenever tables, pages or space
+    are looked at or changed; payload moves without *lock*. *writer* is taken before *lock*, never while holding it.
+    """
+
+    storage: Storage
+    creator: str
+    headers: Headers
+    regions: list[RegionEntry]
+    items: list[TableEntry]
+    metadata: DiskMetadata
+    pages: Pages
+    table: BlockTable
+    new_id: NewId
+    link: ParentLink | None = None
+    journal: Journal | None = None
+    space: Space | None = None
+    touched: bool = False
+    begun: bool = False
+    poison: str = ""
+    closed: bool = False
+    pins: int = 0
+    writer: threading.RLock = field(default_factory=threading.RLock)
+    lock: threading.RLock = field(default_factory=threading.RLock)
+
+    @property
+    def layout(self) -> BatLayout:
+        return self.table.layout
+
+    def touch(self) -> Space:
+        """Before any byte of the file changes: survey it, then a fresh FileWriteGuid, durable.
+
+        A file that ends inside its last block, behind the end of the disk, is then grown to hold it.
+
+        Raises FormatError when two structures lie on each other: writing to one would change the other.
+        """
+        self.check_usable()
+        space = self.surveyed()
+        if not self.touched:
+            with self.poisoning():
+                self.headers.update(both_slots=False)
+                if space.used_end > space.file_size:
+                    self.storage.truncate(space.used_end)
+                    space.grown(space.used_end)
+            self.touched = True
+        return space
+
+    def surveyed(self) -> Space:
+        """What lies where, looked at once. Raises FormatError when two structures lie on each other."""
+        if self.space is None:
+            self.space = survey(self)
+        return self.space
+
+    def begin(self, data_write_guid: UUID | None = None) -> Space:
+        """Before the content of the disk changes: `touch`, then a fresh or the given DataWriteGuid, durable."""
+        space = self.touch()
+        if not self.begun or (data_write_guid is not None and data_write_guid != self.headers.header.data_write_guid):
+            with self.poisoning():
+                self.headers.update(data_write_guid=data_write_guid or self.new_id())
+            self.begun = True
+        return space
+
+    def check_usable(self) -> None:
+        """Raises ReadOnly or Poisoned, Error when it is closed."""
+        if self.closed:
+            raise ownership.refusal(self.storage.name, ownership.CLOSED)
+        if self.journal is None:
+            raise ReadOnly(f"{self.storage.name}: the image was opened for reading")
+        if self.poison:
+            raise Poisoned(f"{self.storage.name}: {self.poison}; close the image and open it again")
+
+    @contextmanager
+    def poisoning(self) -> Iterator[None]:
+        """After a transport failure in here nobody knows what reached the disk: refuse to go on."""
+        try:
+            yield
+        except (OSError, Error) as error:
+            self.poison = f"a write failed ({error})"
+            raise
+
+    def commit(self) -> None:
+        """Everything so far durable, in one consistent step."""
+        self.check_usable()
+        assert self.journal is not None
+        with self.poisoning():
+            self.journal.commit(self.space)
+        self._reclaim()
+
+    def pinned(self) -> "Pin":
+        """While inside, no place that the table has named is handed out again."""
+        return Pin(self)
+
+    def pin(self, count: int) -> None:
+        """One reader more, or one less."""
+        with self.lock:
+            self.pins += count
+            self._reclaim()
+
+    @contextmanager
+    def changing(self) -> Iterator[None]:
+        """One change of tables at a time, none while a reader looks at them."""
+        with self.writer, self.lock, naming(self.storage.name):
+            yield
+
+    @contextmanager
+    def looking(self) -> Iterator[None]:
+        """Tables as they are between two changes."""
+        with self.lock, naming(self.storage.name):
+            yield
+
+    def _reclaim(self) -> None:
+        if self.space is not None and not self.pins:
+            self.space.reclaim()
+
+    def make_room(self, pages: int) -> None:
+        """Commit early when *pages* more might not fit into one log entry."""
+        assert self.journal is not None
+        if self.pages.staged_count + pages > self.journal.most_pages:
+            self.commit()
+
+    def take(self, length: int) -> Place:
+        """Space for *length* bytes (whole MiB), the file grown to hold it. Raises OutOfSpace."""
+        assert self.space is not None
+        place = self.space.allocate(length)
+        if place.offset + length > self.space.file_size:
+            try:
+                self.storage.truncate(place.offset + length)
+            except OutOfSpace:
+                self.space.give_back(place.offset, length)
+                raise
+            self.space.grown(place.offset + length)
+        return place
+
+    def close(self) -> None:
+        """Flush, take the log out of use, cut free space off the end, close the storage; after a failure only that.
+
+        Whoever waits for his turn to change the file finds it closed.
+        """
+        with self.writer:
+            try:
+                with self.changing():
+                    self._settle()
+            finally:
+                self.closed = True
+                self.storage.close()
+
+    def _settle(self) -> None:
+        if self.journal is None or self.poison or self.closed or not self.touched:
+            return
+        self.commit()
+        with self.poisoning():
+            self.journal.close()
+            if self.space is not None and self.least_size < self.space.file_size:
+                self.storage.truncate(self.least_size)
+
+    @property
+    def least_size(self) -> int:
+        """What the file may be cut to: a fixed image keeps room for every block."""
+        assert self.space is not None
+        if not self.metadata.leave_block_allocated:
+            return self.space.used_end
+        structures = sum(entry.length for entry in self.regions) + self.headers.header.log_length
+        blocks = self.layout.payload_blocks * self.layout.block_size
+        return max(self.space.used_end, AREA + structures + blocks)
+
+    @property
+    def metadata_region(self) -> Range:
+        return region.find(self.regions, region.METADATA)
+
+    def item(self, item_id: UUID) -> TableEntry | None:
+        """The entry of a system item."""
+        return metadata.system_items(self.items).get(item_id)
+
+
+class Pin:
+    """Holds the places of a file for one reader. Not a generator: it is entered for every read."""
+
+    __slots__ = ("_file",)
+
+    def __init__(self, file: VhdxFile) -> None:
+        self._file = file
+
+    def __enter__(self) -> None:
+        self._file.pin(1)
+
+    def __exit__(self, *_: object) -> None:
+        self._file.pin(-1)
+
+
+def survey(file: VhdxFile) -> Space:
+    """What lies where: headers, log, regions, every block and bitmap; nothing twice, nothing behind the end.
+
+    One pass over the part of the BAT that is not holes. Raises FormatError.
+    """
+    space = survey_structures(file)
+    _survey_blocks(file, space)
+    return space
+
+
+def survey_structures(file: VhdxFile) -> Space:
+    """Where headers, log and regions lie: all that is taken in a file without blocks. Raises FormatError."""
+    size = file.storage.size()
+    space = Space(size)
+    space.take("headers", 0, AREA, within=size)
+    log = file.headers.header.log
+    if log.length:
+        space.take("log", log.offset, log.length, within=size)
+    for entry in file.regions:
+        space.take(f"region {entry.guid}", entry.file_offset, entry.length, within=size)
+    return space
+
+
+def _survey_blocks(file: VhdxFile, space: Space) -> None:
+    partial, mapped = set(), set()
+    layout = file.layout
+    for index, raw in file.table.scan(file.storage):
+        chunk, within = divmod(index, layout.chunk_ratio + 1)
+        if within == layout.chunk_ratio:
+            place = _bitmap_place(file.table, index, raw)
+            if place is not None:
+                mapped.add(chunk)
+                _take(space, file, index, "sector bitmap", Range(place, bat.BITMAP_BLOCK_SIZE))
+            continue
+        block = index - chunk
+        if block >= layout.payload_blocks:
+            continue
+        reason = bat.payload_fault(raw, has_parent=layout.has_parent)
+        if reason:
+            raise bat.fault(index, file.table.region, reason)
+        if bat.state(raw) == PayloadState.PARTIALLY_PRESENT:
+            partial.add(chunk)
+        place = bat.place(raw)
+        if place is not None:
+            # A fixed image of qemu ends where its disk does, inside the last block; `touch` lets it hold all of it.
+            ends_early = place + bat.covered(layout, index) <= space.file_size
+            within = max(space.file_size, place + layout.block_size) if ends_early else space.file_size
+            _take(space, file, index, "payload block", Range(place, layout.block_size), within=within)
+    for chunk in partial - mapped:
+        reason = "a block of the chunk is partially present, yet there is no sector bitmap"
+        raise bat.fault(layout.bitmap_index(chunk), file.table.region, reason)
+
+
+def _take(space: Space, file: VhdxFile, index: int, owner: str, place: Range, *, within: int = 0) -> None:
+    try:
+        space.take(owner, place.offset, place.length, within=within or space.file_size)
+    except FormatError as error:
+        raise bat.fault(index, file.table.region, f"{error.structure}: {error.reason}") from None
+
+
+def _bitmap_place(table: BlockTable, index: int, raw: int) -> int | None:
+    reason = bat.bitmap_fault(raw)
+    if reason:
+        raise bat.fault(index, table.region, reason)
+    return bat.file_offset(raw) if bat.state(raw) == BitmapState.PRESENT else None

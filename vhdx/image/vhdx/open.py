@@ -1,0 +1,147 @@
+"""Opening a VHDX: every structure verified, a dirty log replayed on a view first and on the file only when it may be.
+
+Reading never writes: a log that holds changes is shown through an overlay, the file stays untouched.
+"""
+
+from vhdx.errors import FormatError, UnsupportedFeature
+from vhdx.extents import Range
+from vhdx.format import header, identifier, log, metadata, region
+from vhdx.format.bat import BatLayout
+from vhdx.format.header import Current
+from vhdx.format.log import Entry
+from vhdx.format.record import NO_GUID
+from vhdx.image.base import NewId
+from vhdx.image.vhdx.blocks import BlockTable
+from vhdx.image.vhdx.file import VhdxFile, naming, survey
+from vhdx.image.vhdx.headers import Headers
+from vhdx.image.vhdx.image import VhdxImage
+from vhdx.image.vhdx.journal import CommitOrder, LogJournal
+from vhdx.image.vhdx.pages import Pages
+from vhdx.image.vhdx.parent import read_link
+from vhdx.image.vhdx.space import Space
+from vhdx.storage import transfer
+from vhdx.storage.base import Storage
+from vhdx.storage.overlay import OverlayStorage
+from vhdx.storage.stored import StoredBytes
+from vhdx.storage.transfer import pread, preads
+
+_LONGEST_LOG = 128 << 20
+_SLACK = 1 << 30
+"""How far behind the last thing it needs a log may place the end of the file."""
+
+
+def open_vhdx(
+    storage: Storage, *, new_id: NewId, order: CommitOrder = CommitOrder.PAYLOAD_LOG_PAGES
+) -> VhdxImage:
+    """The image in *storage*; writable exactly when the storage is. The image owns the storage from here on.
+
+    A storage opened for writing has its log replayed. Raises FormatError, UnsupportedFeature; the storage is then
+    closed.
+    """
+    try:
+        with naming(storage.name):
+            return _open(storage, new_id, order)
+    except BaseException:
+        storage.close()
+        raise
+
+
+def _open(storage: Storage, new_id: NewId, order: CommitOrder) -> VhdxImage:
+    size = storage.size()
+    if size < header.AREA:
+        raise FormatError("file", None, f"{size} bytes are too few for a VHDX, it was cut off or is something else")
+    identity, *copies = preads(
+        storage, [(0, identifier.IDENTIFIER.size), *((offset, header.HEADER.size) for offset in header.OFFSETS)]
+    )
+    creator = identifier.IDENTIFIER.parse(identity, 0).creator_text
+    current = header.current(copies)
+    entries = _log_entries(storage, current, size)
+    file = _assemble(_as_replayed(storage, entries), creator, Headers(storage, current, new_id), new_id)
+    if storage.writable:
+        if entries:
+            space = _replay(storage, file, entries)
+            file = _assemble(storage, creator, file.headers, new_id)
+            # Replaying is a change, so closing cuts off what the log had made free at the end.
+            file.touched, file.space = True, space
+            entries = []
+        file.journal = LogJournal(storage, file.headers, file.pages, new_id, order)
+        if file.journal.most_pages < 1:
+            raise UnsupportedFeature("the file has no log to write through")
+    return VhdxImage(file, log_entries=len(entries))
+
+
+def _log_entries(storage: Storage, current: Current, size: int) -> list[Entry]:
+    if not current.header.has_log:
+        return []
+    place = current.header.log
+    if place.length > _LONGEST_LOG:
+        raise UnsupportedFeature(f"a log of {place.length} bytes in use is longer than {_LONGEST_LOG}")
+    if place.end > size:
+        raise FormatError("log", place.offset, f"it reaches past the end of the file at {size}", "2.3")
+    entries = log.scan(StoredBytes(storage, place), current.header.log_guid)
+    if not entries:
+        reason = "it is in use but holds no valid sequence of entries; the file cannot be trusted without it"
+        raise FormatError("log", place.offset, reason, "2.3.3")
+    log.verify(entries, log=place, file_size=size)
+    return entries
+
+
+def _as_replayed(storage: Storage, entries: list[Entry]) -> Storage:
+    if not entries:
+        return storage
+    return OverlayStorage(storage, log.places(entries), size=log.file_size_after(entries, storage.size()))
+
+
+def _assemble(view: Storage, creator: str, headers: Headers, new_id: NewId) -> VhdxFile:
+    regions = region.current(preads(view, [(offset, region.TABLE_SIZE) for offset in region.OFFSETS]))
+    region.verify(regions, log=headers.header.log, file_size=view.size())
+    place = region.find(regions, region.METADATA)
+    items = metadata.parse_table(pread(view, place.offset, metadata.TABLE_SIZE), place)
+    wanted = metadata.system_items(items)
+    contents = preads(view, [(place.offset + entry.offset, entry.length) for entry in wanted.values()])
+    disk = metadata.decode(dict(zip(wanted, contents, strict=True)), place.offset)
+    pages = Pages(view)
+    table = BlockTable(pages, _layout(disk), region.find(regions, region.BAT))
+    return VhdxFile(
+        storage=view,
+        creator=creator,
+        headers=headers,
+        regions=regions,
+        items=items,
+        metadata=disk,
+        pages=pages,
+        table=table,
+        new_id=new_id,
+        link=read_link(disk, place.offset),
+    )
+
+
+def _layout(disk: metadata.DiskMetadata) -> BatLayout:
+    return BatLayout(disk.virtual_size, disk.block_size, disk.logical_sector_size, disk.has_parent)
+
+
+def _replay(storage: Storage, view: VhdxFile, entries: list[Entry]) -> Space:
+    """Apply the log to the file; returns what lies where then.
+
+    Stopping anywhere is fine: the log stays in force until everything is durable.
+    """
+    space = survey(view)
+    size = log.file_size_after(entries, storage.size())
+    if size > max(storage.size(), space.used_end) + _SLACK:
+        raise FormatError("log", view.headers.header.log_offset, f"it would grow the file to {size} bytes for nothing")
+    view.headers.update(both_slots=False)
+    # As every change does: a file that ends inside its last block is grown to hold it.
+    size = max(size, space.used_end)
+    if size > storage.size():
+        storage.truncate(size)
+    space.grown(size)
+    for offset, what in log.places(entries):
+        if isinstance(what, int):
+            transfer.zero(storage, [Range(offset, what)])
+        else:
+            storage.write([(offset, what.fetch())])
+    storage.flush()
+    view.headers.update(log_guid=NO_GUID)
+    return space
+
+
