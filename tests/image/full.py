@@ -1,11 +1,12 @@
 """A file system in memory that runs full: pages that a file does not have yet count against a limit."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 
 from tests.support.memory import PAGE, MemoryFileSystem, MemoryStorage
 from vhdx.errors import OutOfSpace
 from vhdx.extents import Range
-from vhdx.storage.base import Access, Buffer, FileStatus, Move, Space, Storage, Unsupported
+from vhdx.storage.base import Access, Buffer, FileStatus, FileSystem, Move, Space, Storage, Unsupported
 
 
 class FullFileSystem:
@@ -24,17 +25,20 @@ class FullFileSystem:
     def create(self, path: str, *, like: FileStatus | None = None, exact: bool = False) -> "FullStorage":
         return FullStorage(self, self.inner.create(path, like=like, exact=exact))
 
-    def rename(self, source: str, target: str, *, replace: bool) -> None:
-        self.inner.rename(source, target, replace=replace)
+    def rename(self, source: str, target: str, *, replace: bool, held: Storage | None = None) -> None:
+        self.inner.rename(source, target, replace=replace, held=_inside(held))
 
-    def remove(self, path: str) -> None:
-        self.inner.remove(path)
+    def remove(self, path: str, *, held: Storage | None = None) -> None:
+        self.inner.remove(path, held=_inside(held))
 
     def stat(self, path: str) -> FileStatus:
         return self.inner.stat(path)
 
-    def list(self, directory: str) -> list[str]:
-        return self.inner.list(directory)
+    def list(self, directory: str, prefix: str = "") -> list[str]:
+        return self.inner.list(directory, prefix)
+
+    def staying(self, directory: str) -> AbstractContextManager[FileSystem]:
+        return nullcontext(self)
 
     def space(self) -> Space:
         return Space(1 << 40, self.left)
@@ -44,6 +48,10 @@ class FullFileSystem:
 
     def describe(self, path: str) -> str:
         return self.inner.describe(path)
+
+
+def _inside(held: Storage | None) -> Storage | None:
+    return held._inner if isinstance(held, FullStorage) else held
 
 
 class FullStorage:
@@ -79,6 +87,9 @@ class FullStorage:
 
     def copy(self, source: Storage, moves: Sequence[Move]) -> None:
         raise Unsupported("every byte is to be counted")
+
+    def identity(self) -> Hashable:
+        return self._inner.identity()
 
     def status(self) -> FileStatus:
         return self._inner.status()

@@ -8,11 +8,12 @@ Everything is deterministic: identities and times are counters. What the contrac
 import errno
 import posixpath
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 
 from vhdx.errors import Error, FormatError, InUse, ReadOnly
 from vhdx.extents import Range, spans
-from vhdx.storage.base import Access, Buffer, FileStatus, Move, Space, Storage, Unsupported
+from vhdx.storage.base import Access, Buffer, FileStatus, FileSystem, Move, Space, Storage, Unsupported
 from vhdx.storage.beneath import names_below, outside
 
 PAGE = 4096
@@ -222,9 +223,17 @@ class MemoryStorage:
             source.read([(move.source_offset, memoryview(data))])
             self.write([(move.target_offset, data)])
 
+    def identity(self) -> Hashable:
+        self._usable()
+        return self._file.identity
+
     def status(self) -> FileStatus:
         self._usable()
         return self._file.status()
+
+    def is_open(self, file: MemoryFile) -> bool:
+        """Whether this holds *file* now, for writing."""
+        return self._open and self._file is file and self.writable
 
     def innermost(self) -> Storage:
         return self
@@ -345,8 +354,8 @@ class MemoryFileSystem:
             raise FileExistsError(errno.EEXIST, "the file exists", self.describe(path))
         return MemoryStorage(self._add(place, Pages()), self.describe(path), Access.WRITE, optional=self._optional)
 
-    def rename(self, source: str, target: str, *, replace: bool) -> None:
-        file = self._unheld(source)
+    def rename(self, source: str, target: str, *, replace: bool, held: Storage | None = None) -> None:
+        file = self._unheld(source, held)
         place = normal(target)
         if place in self._files:
             if not replace:
@@ -355,20 +364,25 @@ class MemoryFileSystem:
         del self._files[normal(source)]
         self._files[place] = file
 
-    def remove(self, path: str) -> None:
-        self._unheld(path)
+    def remove(self, path: str, *, held: Storage | None = None) -> None:
+        self._unheld(path, held)
         del self._files[normal(path)]
+        if held is not None:
+            held.close()
 
     def stat(self, path: str) -> FileStatus:
         return self._find(path).status()
 
-    def list(self, directory: str) -> list[str]:
+    def staying(self, directory: str) -> AbstractContextManager[FileSystem]:
+        return nullcontext(self)
+
+    def list(self, directory: str, prefix: str = "") -> list[str]:
         inside = normal(directory) if directory else ""
-        prefix = inside + "/" if inside not in ("", ".") else ""
-        under = [path.removeprefix(prefix) for path in self._files if path.startswith(prefix)]
-        if prefix and not under:
+        above = inside + "/" if inside not in ("", ".") else ""
+        under = [path.removeprefix(above) for path in self._files if path.startswith(above)]
+        if above and not under:
             raise FileNotFoundError(errno.ENOENT, "no such directory", self.describe(directory))
-        return sorted(path for path in under if "/" not in path)
+        return sorted(path for path in under if "/" not in path and path.casefold().startswith(prefix.casefold()))
 
     def space(self) -> Space:
         return Space(self._capacity, self._capacity - sum(file.pages.used() for file in self._files.values()))
@@ -387,9 +401,12 @@ class MemoryFileSystem:
             raise Error(f"{self.describe(path)}: not a regular file")
         raise FileNotFoundError(errno.ENOENT, "no such file", self.describe(path))
 
-    def _unheld(self, path: str) -> MemoryFile:
+    def _unheld(self, path: str, held: Storage | None = None) -> MemoryFile:
         file = self._find(path)
-        if not file.admits(Access.WRITE):
+        if held is not None:
+            if not (isinstance(held, MemoryStorage) and held.is_open(file)):
+                raise ValueError(f"{self.describe(path)}: not what the caller has open")
+        elif not file.admits(Access.WRITE):
             raise InUse(f"{self.describe(path)}: in use")
         return file
 

@@ -5,12 +5,13 @@ every byte that moves is seen as a write; zeroing and reserving are recorded as 
 """
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import NamedTuple
 
 from tests.support.memory import MemoryFileSystem, MemoryStorage, Pages, normal
 from vhdx.extents import Range
-from vhdx.storage.base import Access, Buffer, FileStatus, Move, Space, Storage, Unsupported
+from vhdx.storage.base import Access, Buffer, FileStatus, FileSystem, Move, Space, Storage, Unsupported
 
 
 class Write(NamedTuple):
@@ -136,21 +137,24 @@ class RecordingFileSystem:
             self.events.append(Create(normal(path), file))
         return RecordingStorage(inner, file, self.events, self._lock)
 
-    def rename(self, source: str, target: str, *, replace: bool) -> None:
+    def rename(self, source: str, target: str, *, replace: bool, held: Storage | None = None) -> None:
         with self._lock:
-            self.files.rename(source, target, replace=replace)
+            self.files.rename(source, target, replace=replace, held=_inside(held))
             self.events.append(Rename(normal(source), normal(target)))
 
-    def remove(self, path: str) -> None:
+    def remove(self, path: str, *, held: Storage | None = None) -> None:
         with self._lock:
-            self.files.remove(path)
+            self.files.remove(path, held=_inside(held))
             self.events.append(Remove(normal(path)))
 
     def stat(self, path: str) -> FileStatus:
         return self.files.stat(path)
 
-    def list(self, directory: str) -> list[str]:
-        return self.files.list(directory)
+    def list(self, directory: str, prefix: str = "") -> list[str]:
+        return self.files.list(directory, prefix)
+
+    def staying(self, directory: str) -> AbstractContextManager[FileSystem]:
+        return nullcontext(self)
 
     def space(self) -> Space:
         return self.files.space()
@@ -194,6 +198,9 @@ class RecordingStorage:
     def copy(self, source: Storage, moves: Sequence[Move]) -> None:
         raise Unsupported("every byte is to be seen as a write")
 
+    def identity(self) -> Hashable:
+        return self._inner.identity()
+
     def status(self) -> FileStatus:
         return self._inner.status()
 
@@ -230,6 +237,10 @@ class RecordingStorage:
 
     def close(self) -> None:
         self._inner.close()
+
+
+def _inside(held: Storage | None) -> Storage | None:
+    return held._inner if isinstance(held, RecordingStorage) else held
 
 
 def _unless_zeros(data: Buffer) -> bytes | None:

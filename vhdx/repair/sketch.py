@@ -1,6 +1,6 @@
 """A file as a repair would leave it: every change stays in memory, none reaches the file."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 
 from vhdx.extents import Range
 from vhdx.storage.base import Buffer, FileStatus, Move, Storage, Unsupported
@@ -42,6 +42,9 @@ class SketchStorage:
 
     def copy(self, source: Storage, moves: Sequence[Move]) -> None:  # noqa: ARG002
         raise Unsupported("a sketch has no place of its own")
+
+    def identity(self) -> Hashable:
+        return self._base.identity()
 
     def status(self) -> FileStatus:
         return self._base.status()

@@ -10,7 +10,7 @@ trace, the undo file holds the outcome too: each byte there is as it was, or as 
 """
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import google_crc32c
@@ -164,6 +164,9 @@ class UndoStorage:
             if target < HEAD:
                 self._announce([(target, pread(source, place, min(length, HEAD - target)))])
         self._inner.copy(source.innermost(), moves)
+
+    def identity(self) -> Hashable:
+        return self._inner.identity()
 
     def status(self) -> FileStatus:
         return self._inner.status()

@@ -17,6 +17,7 @@ What every implementation promises, and what the contract tests hold it to:
 """
 
 from collections.abc import Hashable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from enum import Enum
 from typing import NamedTuple, Protocol
@@ -86,6 +87,9 @@ class Storage(Protocol):
     def size(self) -> int:
         """The file's length; of one that is held against writers it may be known without asking."""
 
+    def identity(self) -> Hashable:
+        """The same as in `status`; most file systems need not be asked for it."""
+
     def status(self) -> "FileStatus":
         """What the file system, which is asked, knows of this open file, whatever its name stands for by now."""
 
@@ -152,17 +156,33 @@ class FileSystem(Protocol):
         to take the place of that file, it has the same permissions. On a share the server decides.
         """
 
-    def rename(self, source: str, target: str, *, replace: bool) -> None:
-        """Give a file another name in one atomic step. Raises FileExistsError when it may not replace, InUse."""
+    def rename(self, source: str, target: str, *, replace: bool, held: Storage | None = None) -> None:
+        """Give a file another name in one atomic step. Raises FileExistsError when it may not replace, InUse.
 
-    def remove(self, path: str) -> None:
-        """Remove a file. Raises FileNotFoundError, InUse."""
+        *held* is *source* as the caller itself made it and still has it open; anybody else's claim is InUse. It stays
+        open.
+        """
+
+    def remove(self, path: str, *, held: Storage | None = None) -> None:
+        """Remove a file. Raises FileNotFoundError, InUse.
+
+        *held* is *path* as the caller itself made it and still has it open; it is closed, and the file is gone then.
+        """
 
     def stat(self, path: str) -> FileStatus:
         """Look at a file without opening its content. Raises FileNotFoundError."""
 
-    def list(self, directory: str) -> list[str]:
-        """Names of the regular files in *directory* ("" is the root), sorted."""
+    def list(self, directory: str, prefix: str = "") -> list[str]:
+        """Names of the regular files in *directory* ("" is the root), sorted.
+
+        With *prefix* those that begin with it, in whatever capitals; a server then sends no others.
+        """
+
+    def staying(self, directory: str) -> AbstractContextManager["FileSystem"]:
+        """The same files for one piece of work in *directory*, which a server need not be asked to open again.
+
+        What it gives is for one thread at a time, and no longer than the ``with``.
+        """
 
     def space(self) -> Space:
         """Total and free bytes."""

@@ -16,7 +16,7 @@ from pathlib import Path
 from vhdx.errors import Error
 from vhdx.storage import beneath as confined
 from vhdx.storage import linux, locking, ntfs, permissions
-from vhdx.storage.base import Access, FileStatus, Space, Storage, Unsupported
+from vhdx.storage.base import Access, FileStatus, FileSystem, Space, Storage, Unsupported
 from vhdx.storage.beneath import Way
 from vhdx.storage.local_file import LocalStorage, failures, give_back, status_of
 
@@ -68,23 +68,25 @@ class LocalFileSystem:
                 raise locking.in_use(str(place))
             return _storage(fd, str(place), writable=True)
 
-    def rename(self, source: str, target: str, *, replace: bool) -> None:
+    def rename(self, source: str, target: str, *, replace: bool, held: Storage | None = None) -> None:
         old, new = self._place(source), self._place(target)
         with failures(f"{old} to {new}"):
             if not replace:
-                with _unheld(old):
+                with _unheld(old, held):
                     _rename_no_replace(old, new)
                 return
-            with _unheld(old), contextlib.ExitStack() as stack:
+            with _unheld(old, held), contextlib.ExitStack() as stack:
                 if old != new:
                     with contextlib.suppress(FileNotFoundError):
                         stack.enter_context(_unheld(new))
                 old.replace(new)
 
-    def remove(self, path: str) -> None:
+    def remove(self, path: str, *, held: Storage | None = None) -> None:
         place = self._place(path)
-        with failures(str(place)), _unheld(place):
+        with failures(str(place)), _unheld(place, held):
             place.unlink()
+        if held is not None:
+            held.close()
 
     def stat(self, path: str) -> FileStatus:
         place = self._place(path)
@@ -93,11 +95,15 @@ class LocalFileSystem:
         _check_regular(status, str(place))
         return status_of(status)
 
-    def list(self, directory: str) -> list[str]:
-        place = self._place(directory)
+    def list(self, directory: str, prefix: str = "") -> list[str]:
+        place, first = self._place(directory), prefix.casefold()
         with failures(str(place)), os.scandir(place) as entries:
             # A link to a regular file counts, because `open` follows it too.
-            return sorted(entry.name for entry in entries if _is_file(entry))
+            return sorted(e.name for e in entries if e.name.casefold().startswith(first) and _is_file(e))
+
+    def staying(self, directory: str) -> contextlib.AbstractContextManager[FileSystem]:  # noqa: ARG002
+        """A directory of this machine costs nothing to open."""
+        return contextlib.nullcontext(self)
 
     def space(self) -> Space:
         with failures(str(self._root)):
@@ -213,11 +219,16 @@ def _still_named(fd: int, place: Path, way: Way | None = None) -> bool:
 
 
 @contextlib.contextmanager
-def _unheld(place: Path) -> Iterator[None]:
+def _unheld(place: Path, held: Storage | None = None) -> Iterator[None]:
     """Hold a file against every reader and writer while its name changes. Raises InUse.
 
-    A link is only a name, so nobody can hold it.
+    What the caller holds already, *held*, needs no other hold. A link is only a name, so nobody can hold it.
     """
+    if held is not None:
+        if status_of(place.lstat()).identity != held.identity():
+            raise locking.in_use(str(place))
+        yield
+        return
     if not stat.S_ISREG(place.lstat().st_mode):
         yield
         return

@@ -9,7 +9,7 @@ import os
 import stat
 import threading
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from contextlib import nullcontext
 from functools import partial
 
@@ -223,6 +223,9 @@ class LocalStorage:
     def size(self) -> int:
         with self._working():
             return os.fstat(self._fd).st_size
+
+    def identity(self) -> Hashable:
+        return self.status().identity
 
     def status(self) -> FileStatus:
         with self._working():

@@ -4,7 +4,7 @@ Only the pieces that differ are kept; a range of zeros costs the same whatever i
 """
 
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from typing import NamedTuple, NoReturn, Protocol, Self
 
 from vhdx.errors import FormatError, ReadOnly
@@ -123,6 +123,9 @@ class OverlayStorage:
         if offset + length > self._size and length:
             reason = f"the file ends before the {length} bytes that were to be read from here"
             raise FormatError("file", offset, reason, file=self.name)
+
+    def identity(self) -> Hashable:
+        return self._base.identity()
 
     def status(self) -> FileStatus:
         return self._base.status()

@@ -4,7 +4,8 @@
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -78,6 +79,9 @@ class WatchedStorage:
         self._tell("size")
         return self._inner.size()
 
+    def identity(self) -> Hashable:
+        return self._inner.identity()
+
     def status(self) -> FileStatus:
         self._tell("status")
         return self._inner.status()
@@ -112,21 +116,26 @@ class WatchedFileSystem:
         self._tell("create", path)
         return WatchedStorage(self._inner.create(path, like=like, exact=exact), self._watch)
 
-    def rename(self, source: str, target: str, *, replace: bool) -> None:
+    def rename(self, source: str, target: str, *, replace: bool, held: Storage | None = None) -> None:
         self._tell("rename", source)
-        self._inner.rename(source, target, replace=replace)
+        self._inner.rename(source, target, replace=replace, held=_inside(held))
 
-    def remove(self, path: str) -> None:
+    def remove(self, path: str, *, held: Storage | None = None) -> None:
         self._tell("remove", path)
-        self._inner.remove(path)
+        self._inner.remove(path, held=_inside(held))
 
     def stat(self, path: str) -> FileStatus:
         self._tell("stat", path)
         return self._inner.stat(path)
 
-    def list(self, directory: str) -> list[str]:
+    def list(self, directory: str, prefix: str = "") -> list[str]:
         self._tell("list", directory)
-        return self._inner.list(directory)
+        return self._inner.list(directory, prefix)
+
+    @contextmanager
+    def staying(self, directory: str) -> Iterator[FileSystem]:
+        with self._inner.staying(directory) as inner:
+            yield WatchedFileSystem(inner, self._watch)
 
     def space(self) -> Space:
         self._tell("space", "")
@@ -138,6 +147,11 @@ class WatchedFileSystem:
 
     def describe(self, path: str) -> str:
         return self._inner.describe(path)
+
+
+def _inside(held: Storage | None) -> Storage | None:
+    """The caller's open file as the file system inside gave it."""
+    return held._inner if isinstance(held, WatchedStorage) else held
 
 
 @dataclass(slots=True)

@@ -4,32 +4,24 @@ import errno
 import posixpath
 import struct
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
+from types import MappingProxyType
 
 from vhdx.errors import Error, InUse
-from vhdx.storage.base import Access, FileStatus, Space
+from vhdx.storage.base import Access, FileStatus, Space, Storage
 from vhdx.storage.beneath import names_below, outside
 from vhdx.storage.smb import handle as h
 from vhdx.storage.smb.connection import SmbConnection
+from vhdx.storage.smb.directory import Directory
 from vhdx.storage.smb.handle import Handle
-from vhdx.storage.smb.status import (
-    ACCESS_DENIED,
-    DELETE_PENDING,
-    INVALID_HANDLE,
-    NO_MORE_FILES,
-    NO_SUCH_FILE,
-    UNSUPPORTED,
-    failures,
-    refusal,
-)
+from vhdx.storage.smb.status import DELETE_PENDING, refusal
 from vhdx.storage.smb.storage import SmbStorage
 
-_DIRECTORY_INFORMATION = 1
-_RENAME_INFORMATION = 10
+_RENAME_INFORMATION, _DISPOSITION_INFORMATION = 10, 13
 _FULL_SIZE_INFORMATION = 7
-_IS_DIRECTORY = 0x10
 _FULL_SIZE = struct.Struct("<QQQII")  # total, free for the account, free, sectors in a unit, bytes in a sector
-_ENTRY = struct.Struct("<I52xII")  # next entry, index and times and sizes, attributes, length of the name
 
 _ATTEMPTS, _PAUSE = 20, 0.05  # seconds
 _MODES = {
@@ -46,9 +38,17 @@ _MODES = {
 class SmbFileSystem:
     """Implements `FileSystem`. When its connection is lost the next call makes another; open files stay lost."""
 
-    def __init__(self, connect: Callable[[], SmbConnection], server: str, share: str) -> None:
+    def __init__(
+        self,
+        connect: Callable[[], SmbConnection],
+        server: str,
+        share: str,
+        kept: Mapping[str, Directory] = MappingProxyType({}),
+    ) -> None:
         self._connect = connect
+        self._server = server
         self._share = share
+        self._kept = kept
         self.name = f"{server}/{share}"
 
     def _handle(
@@ -153,9 +153,11 @@ class SmbFileSystem:
     ) -> SmbStorage:
         """Make a file with the permissions that its directory hands on; see `FileSystem.create`."""
         wanted, share = _MODES[Access.WRITE]
-        return _storage(self._handle(path, access=wanted, share=share, disposition=h.CREATE), Access.WRITE)
+        # With the right to rename or remove it through this handle.
+        handle = self._handle(path, access=wanted | h.DELETE, share=share, disposition=h.CREATE)
+        return _storage(handle, Access.WRITE)
 
-    def rename(self, source: str, target: str, *, replace: bool) -> None:
+    def rename(self, source: str, target: str, *, replace: bool, held: Storage | None = None) -> None:
         """Rename in one step on the server; see `FileSystem.rename`.
 
         The target is looked at first: Samba would replace a file that somebody else holds. A file that is being
@@ -164,14 +166,16 @@ class SmbFileSystem:
         """
         new_name = _checked(target).replace("/", "\\").encode("utf-16-le")
         command = struct.pack("<B7xQI", replace, 0, len(new_name)) + new_name
-        handle = self._handle(source, access=h.DELETE | h.READ_ATTRIBUTES)
+        own = _handle_of(held)
+        handle = own or self._handle(source, access=h.DELETE | h.READ_ATTRIBUTES)
         try:
             attempts = _ATTEMPTS if replace else 1
             while not self._renamed(handle, command, target, replace=replace, last=attempts == 1):
                 attempts -= 1
                 time.sleep(_PAUSE)
         finally:
-            handle.close()
+            if own is None:
+                handle.close()
 
     def _renamed(self, handle: Handle, command: bytes, target: str, *, replace: bool, last: bool) -> bool:
         """Try to; False where the target is being inspected, and it is not the last time that it is tried."""
@@ -199,12 +203,17 @@ class SmbFileSystem:
         except FileNotFoundError:
             return
 
-    def remove(self, path: str) -> None:
+    def remove(self, path: str, *, held: Storage | None = None) -> None:
         """Remove a file; see `FileSystem.remove`. Its name is free when the last who inspects it closes it.
 
         When the connection is lost meanwhile, that is a ConnectionError, and the file may or may not be there.
         """
-        self._handle(path, access=h.DELETE, options=h.DELETE_ON_CLOSE).finish()
+        own = _handle_of(held)
+        if own is None:
+            self._handle(path, access=h.DELETE, options=h.DELETE_ON_CLOSE).finish()
+            return
+        own.set(_DISPOSITION_INFORMATION, b"\1")
+        own.finish()
 
     def stat(self, path: str) -> FileStatus:
         """Look at a file; see `FileSystem.stat`."""
@@ -214,13 +223,33 @@ class SmbFileSystem:
         finally:
             handle.close()
 
-    def list(self, directory: str) -> list[str]:
+    def list(self, directory: str, prefix: str = "") -> list[str]:
         """Names of the files in a directory; see `FileSystem.list`."""
-        handle = self._handle(directory, access=h.READ_DATA | h.READ_ATTRIBUTES, options=h.DIRECTORY)
+        if any(map(_forbidden, prefix)):
+            return []
+        with self._directory(directory) as found:
+            return found.names(prefix)
+
+    @contextmanager
+    def staying(self, directory: str) -> Iterator["SmbFileSystem"]:
+        """The same files while a handle on *directory* is kept; see `FileSystem.staying`."""
+        kept = Directory(partial(self._handle, directory, options=h.DIRECTORY), kept=True)
         try:
-            return sorted(_names(handle))
+            yield SmbFileSystem(self._connect, self._server, self._share, {directory: kept})
         finally:
-            handle.close()
+            kept.close()
+
+    @contextmanager
+    def _directory(self, directory: str) -> Iterator[Directory]:
+        """A directory, which is closed behind the ``with`` unless it is kept."""
+        if directory in self._kept:
+            yield self._kept[directory]
+            return
+        found = Directory(partial(self._handle, directory, options=h.DIRECTORY), kept=False)
+        try:
+            yield found
+        finally:
+            found.close()
 
     def space(self) -> Space:
         """Capacity of the share for this account."""
@@ -232,19 +261,9 @@ class SmbFileSystem:
         return Space(total * sectors * sector_size, free * sectors * sector_size)
 
     def sync_directory(self, directory: str) -> None:
-        """Flush a directory: Samba does an fsync of it for whoever may add files to it.
-
-        Where the server cannot, names are as durable as it makes them by itself.
-        """
-        handle = self._handle(directory, access=h.WRITE_DATA | h.APPEND_DATA | h.READ_ATTRIBUTES, options=h.DIRECTORY)
-        try:
-            handle.flush()
-        except OSError as error:
-            refused = refusal(error)
-            if refused is None or refused.status not in UNSUPPORTED | {ACCESS_DENIED, INVALID_HANDLE}:
-                raise
-        finally:
-            handle.close()
+        """Flush a directory; see `Directory.sync`."""
+        with self._directory(directory) as found:
+            found.sync()
 
     def describe(self, path: str) -> str:
         """The URL of a path."""
@@ -259,26 +278,13 @@ def _storage(handle: Handle, access: Access) -> SmbStorage:
         raise
 
 
-def _names(handle: Handle) -> Iterator[str]:
-    restart = True
-    try:
-        with failures(handle.name):
-            while len(page := handle.page(_DIRECTORY_INFORMATION, restart=restart)):
-                yield from _entries(page)
-                restart = False
-    except OSError as error:
-        refused = refusal(error)
-        if refused is None or refused.status not in (NO_MORE_FILES, NO_SUCH_FILE):
-            raise
-
-
-def _entries(entries: memoryview) -> Iterator[str]:
-    """The names of the files in one page of a listing."""
-    while len(entries):
-        following, attributes, name_length = _ENTRY.unpack_from(entries)
-        if not attributes & _IS_DIRECTORY:
-            yield bytes(entries[_ENTRY.size : _ENTRY.size + name_length]).decode("utf-16-le", "replace")
-        entries = entries[following:] if following else entries[:0]
+def _handle_of(held: Storage | None) -> Handle | None:
+    """The handle of what the caller itself has open."""
+    if held is None:
+        return None
+    storage = held.innermost()
+    assert isinstance(storage, SmbStorage)
+    return storage.handle
 
 
 def _forbidden(character: str) -> bool:

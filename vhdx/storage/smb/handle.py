@@ -3,14 +3,14 @@
 import contextlib
 import os
 import struct
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from functools import partial
 
 from vhdx.storage import ownership
 from vhdx.storage.base import FileStatus
 from vhdx.storage.smb import messages
 from vhdx.storage.smb.connection import SmbConnection, Tree
-from vhdx.storage.smb.messages import Answer, Message
+from vhdx.storage.smb.messages import Answer, Message, Scan
 from vhdx.storage.smb.status import failures
 
 READ_DATA, WRITE_DATA, APPEND_DATA = 0x1, 0x2, 0x4
@@ -64,6 +64,7 @@ class Handle:
         self.allocated_at_opening = created.allocated
         self.modified_at_opening = (created.modified - _EPOCH) / 10_000_000
         self.is_reparse_point = bool(created.attributes & _REPARSE_POINT)
+        self._number = created.number
         give_back = partial(_close, connection, tree, created.file)
         self._unclosed = ownership.unless_closed(self, name, give_back, waits=True)
 
@@ -142,13 +143,18 @@ class Handle:
         """The file's length now."""
         return self.query(_STANDARD_INFORMATION, _STANDARD)[1]
 
+    def identity(self) -> Hashable:
+        """Equal for two handles of one file; most servers have told when they opened it."""
+        self.check_open()
+        if self._number is None:
+            (self._number,) = self.query(_INTERNAL_INFORMATION, _NUMBER)
+        return (self.connection.server, self.connection.port, self.tree.share, self._number)
+
     def status(self) -> FileStatus:
-        """What the server says of the file; its size and time are those at its opening."""
-        (number,) = self.query(_INTERNAL_INFORMATION, _NUMBER)
+        """What the server, which is asked, says of the file; its size and time are those at its opening."""
         links = self.query(_STANDARD_INFORMATION, _STANDARD)[2]
-        identity = (self.connection.server, self.connection.port, self.tree.share, number)
         sizes = self.size_at_opening, self.allocated_at_opening
-        return FileStatus(identity, *sizes, self.modified_at_opening, links=links)
+        return FileStatus(self.identity(), *sizes, self.modified_at_opening, links=links)
 
     def is_link(self) -> bool:
         """Whether this, opened with OPEN_REPARSE_POINT, is a symbolic link, a junction or the like.
@@ -157,10 +163,10 @@ class Handle:
         """
         return self.is_reparse_point and bool(self.query(_ATTRIBUTE_TAG_INFORMATION, _TAG)[1] & _NAME_SURROGATE)
 
-    def page(self, information: int, *, restart: bool) -> memoryview:
+    def page(self, information: int, pattern: str, scan: Scan) -> memoryview:
         """The next entries of a directory."""
         with self._talking():
-            message = messages.query_directory(self.file, information, _PAGE_LENGTH, restart=restart)
+            message = messages.query_directory(self.file, information, _PAGE_LENGTH, pattern=pattern, scan=scan)
             return messages.queried(self.connection.call(self.tree, message))
 
     def finish(self) -> None:

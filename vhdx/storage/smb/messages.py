@@ -16,7 +16,9 @@ CREDIT = 64 << 10
 _FILE_SYSTEM, _FILE = 2, 1
 _IS_FSCTL = 1
 _IMPERSONATION = 2
-_RESTART_SCAN = 1
+_RESTART_SCAN, _REOPEN = 0x01, 0x10
+_QUERY_ON_DISK_ID = struct.pack("<IHHHHI4s4x", 0, 16, 4, 0, 0, 0, b"QFid")
+"""A create context that asks for the number of the file (MS-SMB2 2.2.13.2.9)."""
 
 
 class Command(IntEnum):
@@ -75,6 +77,7 @@ class Created(NamedTuple):
     size: int
     modified: int  # in units of 100 ns since 1601-01-01 UTC
     attributes: int  # MS-FSCC 2.6
+    number: int | None  # unique on the volume; None where the server does not tell when it opens a file
 
 
 class Connected(NamedTuple):
@@ -95,7 +98,8 @@ _QUERY_INFO = struct.Struct("<HBBIHHIII16s")
 _SET_INFO = struct.Struct("<HBBIH2xI16s")
 
 _CONNECTED = struct.Struct("<HB1xI")
-_CREATED = struct.Struct("<8x16xQ8xQQI4x16s")
+_CREATED = struct.Struct("<8x16xQ8xQQI4x16sII")
+_CONTEXT = struct.Struct("<IHHHHI")
 _WRITTEN = struct.Struct("<4xI")
 _CONTROLLED = struct.Struct("<32xII")
 _LOCATED = struct.Struct("<2xHI")
@@ -122,14 +126,29 @@ def create(path: str, *, access: int, share: int, disposition: int, options: int
     """Open or make a file or directory. No oplock and no lease are asked for, so none is ever broken."""
     name = path.replace("/", "\\").encode("utf-16-le")
     offset = HEADER_LENGTH + _CREATE.size
-    body = _CREATE.pack(57, 0, 0, _IMPERSONATION, 0, 0, access, 0, share, disposition, options, offset, len(name), 0, 0)
-    return Message(Command.CREATE, body, name or bytes(1))
+    padded = name.ljust(max(-(-len(name) // 8) * 8, 8), b"\0")
+    context = offset + len(padded), len(_QUERY_ON_DISK_ID)
+    wanted = access, 0, share, disposition, options
+    body = _CREATE.pack(57, 0, 0, _IMPERSONATION, 0, 0, *wanted, offset, len(name), *context)
+    return Message(Command.CREATE, body, padded + _QUERY_ON_DISK_ID)
 
 
 def created(answer: Answer) -> Created:
     """The answer to `create`."""
-    modified, allocated, size, attributes, file = _CREATED.unpack_from(answer.body)
-    return Created(file, allocated, size, modified, attributes)
+    modified, allocated, size, attributes, file, offset, length = _CREATED.unpack_from(answer.body)
+    number = _on_disk_id(answer.part(offset, length)) if length else None
+    return Created(file, allocated, size, modified, attributes, number)
+
+
+def _on_disk_id(contexts: memoryview) -> int | None:
+    """The number of the file in the contexts of an answer (MS-SMB2 2.2.14.2.9)."""
+    while len(contexts):
+        following, name, name_length, _, data, length = _CONTEXT.unpack_from(contexts)
+        if bytes(contexts[name : name + name_length]) == b"QFid" and length:
+            (number,) = struct.unpack_from("<Q", contexts[data : data + length])
+            return int(number)
+        contexts = contexts[following:] if following else contexts[:0]
+    return None
 
 
 def close(file: bytes) -> Message:
@@ -193,13 +212,20 @@ def set_information(file: bytes, information: int, data: bytes) -> Message:
     return Message(Command.SET_INFO, body, data)
 
 
-def query_directory(file: bytes, information: int, length: int, *, restart: bool) -> Message:
-    """The next entries of a directory, as many as *length* bytes hold."""
-    pattern = "*".encode("utf-16-le")
+class Scan(IntEnum):
+    """How a request goes on with a listing; the pattern counts where one begins."""
+
+    GO_ON = 0
+    RESTART = _RESTART_SCAN
+    REOPEN = _REOPEN | _RESTART_SCAN  # with another pattern
+
+
+def query_directory(file: bytes, information: int, length: int, *, pattern: str, scan: Scan) -> Message:
+    """The next entries of a directory whose names match *pattern*, as many as *length* bytes hold."""
+    encoded = pattern.encode("utf-16-le")
     offset = HEADER_LENGTH + _QUERY_DIRECTORY.size
-    flags = _RESTART_SCAN if restart else 0
-    body = _QUERY_DIRECTORY.pack(33, information, flags, 0, file, offset, len(pattern), length)
-    return Message(Command.QUERY_DIRECTORY, body, pattern, length)
+    body = _QUERY_DIRECTORY.pack(33, information, scan, 0, file, offset, len(encoded), length)
+    return Message(Command.QUERY_DIRECTORY, body, encoded, length)
 
 
 def queried(answer: Answer) -> memoryview:

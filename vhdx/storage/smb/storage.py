@@ -7,7 +7,7 @@ gone on the server, so only whoever knows what was written can go on, through a 
 import errno
 import struct
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 from vhdx.errors import FormatError, ReadOnly
@@ -17,6 +17,7 @@ from vhdx.storage.smb import offload
 from vhdx.storage.smb.handle import Handle
 
 _END_OF_FILE_INFORMATION = 20
+_SMALL = 64 << 10  # bytes
 
 
 class SmbStorage:
@@ -57,7 +58,7 @@ class SmbStorage:
     def write(self, pieces: Sequence[tuple[int, Buffer]]) -> None:
         """Put the buffers in place, with many requests in flight."""
         self._check_writable()
-        parts = self._parts([(offset, memoryview(data)) for offset, data in pieces])
+        parts = self._parts(_joined(pieces))
         with self._growing(max((offset + len(part) for offset, part in parts), default=0)):
             for (offset, part), count in zip(parts, self.handle.write(parts), strict=True):
                 if count != len(part):
@@ -81,6 +82,9 @@ class SmbStorage:
         size = origin.size()
         with self._growing(max((move.target_offset + move.length for move in moves if move.length), default=0)):
             offload.copy(origin.handle, self.handle, moves, source_size=size)
+
+    def identity(self) -> Hashable:
+        return self.handle.identity()
 
     def status(self) -> FileStatus:
         return self.handle.status()
@@ -146,3 +150,22 @@ class SmbStorage:
         with self._resizing:
             if self._size is not None:
                 self._size = max(self._size, end)
+
+
+def _joined(pieces: Sequence[tuple[int, Buffer]]) -> Iterator[tuple[int, memoryview]]:
+    """The pieces, small ones that continue each other as one: a request costs more than a copy of so little."""
+    held = bytearray()
+    start = 0
+    for offset, data in pieces:
+        view = memoryview(data).cast("B")
+        if held and (offset != start + len(held) or len(view) > _SMALL or len(held) > _SMALL):
+            yield start, memoryview(held)
+            held = bytearray()
+        if len(view) > _SMALL:
+            yield offset, view
+            continue
+        if not held:
+            start = offset
+        held += view
+    if held:
+        yield start, memoryview(held)

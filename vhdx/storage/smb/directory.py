@@ -1,0 +1,120 @@
+"""One directory of a share: the names in it, and making them durable."""
+
+import struct
+import threading
+from collections.abc import Iterator
+from typing import Protocol
+
+from vhdx.storage.smb import handle as h
+from vhdx.storage.smb.handle import Handle
+from vhdx.storage.smb.messages import Scan
+from vhdx.storage.smb.status import (
+    ACCESS_DENIED,
+    INVALID_HANDLE,
+    NO_MORE_FILES,
+    NO_SUCH_FILE,
+    UNSUPPORTED,
+    failures,
+    refusal,
+)
+
+_DIRECTORY_INFORMATION = 1
+_IS_DIRECTORY = 0x10
+_ENTRY = struct.Struct("<I52xII")  # next entry, index and times and sizes, attributes, length of the name
+_LISTING = h.READ_DATA | h.READ_ATTRIBUTES
+_SYNCING = h.WRITE_DATA | h.APPEND_DATA | h.READ_ATTRIBUTES
+
+
+class _Open(Protocol):
+    def __call__(self, *, access: int) -> Handle: ...
+
+
+class Directory:
+    """A directory that *opening* opens when it is first needed; a *kept* one with the rights for everything.
+
+    When its connection is lost, the next use opens it again. Safe to use from several threads.
+    """
+
+    def __init__(self, opening: _Open, *, kept: bool) -> None:
+        self._opening = opening
+        self._kept = kept
+        self._handle: Handle | None = None
+        self._rights = 0
+        self._listed = False
+        self._lock = threading.Lock()
+
+    def names(self, prefix: str) -> list[str]:
+        """The names of the files in it that begin with *prefix*, in whatever capitals, sorted.
+
+        The server picks them, so what else is in the directory costs nothing on the wire.
+        """
+        with self._lock:
+            handle = self._opened(_LISTING)
+            scan = Scan.REOPEN if self._listed else Scan.RESTART
+            self._listed = True
+            # A server may also go by a short name that it has made up.
+            found = _names(handle, f"{prefix}*", scan)
+            return sorted(name for name in found if name.casefold().startswith(prefix.casefold()))
+
+    def sync(self) -> None:
+        """Make its names durable: Samba does an fsync of it for whoever may add files to it.
+
+        Where the server cannot, names are as durable as it makes them by itself.
+        """
+        with self._lock:
+            handle = self._opened(_SYNCING)
+            try:
+                handle.flush()
+            except OSError as error:
+                refused = refusal(error)
+                if refused is None or refused.status not in UNSUPPORTED | {ACCESS_DENIED, INVALID_HANDLE}:
+                    raise
+
+    def _opened(self, rights: int) -> Handle:
+        """The handle, which has *rights*."""
+        if self._handle is not None and (self._rights & rights != rights or not self._handle.connection.alive):
+            self._close()
+        if self._handle is None:
+            self._handle = self._open(rights)
+        return self._handle
+
+    def _open(self, rights: int) -> Handle:
+        if self._kept:
+            self._rights = _LISTING | _SYNCING
+            try:
+                return self._opening(access=self._rights)
+            except PermissionError:
+                self._kept = False  # not everybody may do both
+        self._rights = rights
+        return self._opening(access=rights)
+
+    def _close(self) -> None:
+        handle, self._handle, self._listed = self._handle, None, False
+        if handle is not None:
+            handle.close()
+
+    def close(self) -> None:
+        """Close the handle, if there is one."""
+        with self._lock:
+            self._close()
+
+
+def _names(handle: Handle, pattern: str, scan: Scan) -> Iterator[str]:
+    try:
+        with failures(handle.name):
+            while len(page := handle.page(_DIRECTORY_INFORMATION, pattern, scan)):
+                yield from _entries(page)
+                scan = Scan.GO_ON
+    except OSError as error:
+        refused = refusal(error)
+        if refused is None or refused.status not in (NO_MORE_FILES, NO_SUCH_FILE):
+            raise
+
+
+def _entries(entries: memoryview) -> Iterator[str]:
+    """The names of the files in one page of a listing."""
+    while len(entries):
+        following, attributes, name_length = _ENTRY.unpack_from(entries)
+        if not attributes & _IS_DIRECTORY:
+            yield bytes(entries[_ENTRY.size : _ENTRY.size + name_length]).decode("utf-16-le", "replace")
+        entries = entries[following:] if following else entries[:0]
