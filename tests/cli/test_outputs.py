@@ -195,11 +195,10 @@ def test_a_temporary_is_never_wider_open(tmp_path: Path) -> None:
     (tmp_path / "secret").touch(0o600)
     (tmp_path / "open").touch(0o644)
     sources = [files.stat("open"), files.stat("secret")]
-    with building(files, "new", token="0" * 8, sources=sources) as storage, closing(storage):
+    with building(files, "new", token="0" * 8, sources=sources):
         assert mode(tmp_path / f"new.{'0' * 8}.tmp") == 0o600
-    with building(files, "secret", token="0" * 8, replace=True, sources=[files.stat("open")]) as storage:
+    with building(files, "secret", token="0" * 8, replace=True, sources=[files.stat("open")]):
         assert mode(tmp_path / f"secret.{'0' * 8}.tmp") == 0o600
-        storage.close()
 
 
 def test_another_group_gets_what_everybody_gets(tmp_path: Path) -> None:
@@ -210,8 +209,8 @@ def test_another_group_gets_what_everybody_gets(tmp_path: Path) -> None:
     (tmp_path / "a").touch()
     (tmp_path / "a").chmod(0o664)
     os.chown(tmp_path / "a", 0, 4321)
-    with building(files, "b", token="0" * 8, sources=[files.stat("a")]) as storage:
-        storage.close()
+    with building(files, "b", token="0" * 8, sources=[files.stat("a")]):
+        pass
     assert mode(tmp_path / "b") & 0o070 == 0o040
     (tmp_path / "c").touch(0o600)
     both = narrowest([files.stat("a"), files.stat("c")])

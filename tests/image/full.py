@@ -12,6 +12,8 @@ from vhdx.storage.base import Access, Buffer, FileStatus, FileSystem, Move, Spac
 class FullFileSystem:
     """*inner*, all files of which together may have *pages* pages; overwriting what is there always works."""
 
+    has_permissions = False
+
     def __init__(self, inner: MemoryFileSystem, *, room: int) -> None:
         self.inner = inner
         self.left = room

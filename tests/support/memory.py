@@ -176,7 +176,7 @@ class MemoryFile:
         """Whether it may be opened so beside those who hold it."""
         if access is Access.INSPECT:
             return True
-        return Access.WRITE not in self.holders and not (access is Access.WRITE and Access.READ in self.holders)
+        return not any(held.writes for held in self.holders) and not (access.writes and Access.READ in self.holders)
 
 
 class MemoryStorage:
@@ -196,7 +196,7 @@ class MemoryStorage:
 
     @property
     def writable(self) -> bool:
-        return self._access is Access.WRITE
+        return self._access.writes
 
     def read(self, pieces: Sequence[tuple[int, memoryview]]) -> None:
         with self._file.lock:
@@ -305,6 +305,8 @@ class MemoryFileSystem:
     *optional* is False for one whose files refuse every optional operation, so that the fallbacks run.
     """
 
+    has_permissions = False
+
     def __init__(
         self, files: dict[str, Pages] | None = None, *, capacity: int = 1 << 40, optional: bool = True
     ) -> None:
@@ -352,7 +354,7 @@ class MemoryFileSystem:
         place = normal(path)
         if place in self._files:
             raise FileExistsError(errno.EEXIST, "the file exists", self.describe(path))
-        return MemoryStorage(self._add(place, Pages()), self.describe(path), Access.WRITE, optional=self._optional)
+        return MemoryStorage(self._add(place, Pages()), self.describe(path), Access.OWN, optional=self._optional)
 
     def rename(self, source: str, target: str, *, replace: bool, held: Storage | None = None) -> None:
         file = self._unheld(source, held)

@@ -106,6 +106,8 @@ class RecordingFileSystem:
     *files* is the file system as it is now.
     """
 
+    has_permissions = False
+
     def __init__(self, initial: MemoryFileSystem | None = None) -> None:
         self.initial = initial.snapshot() if initial is not None else {}
         self.events: list[Event] = []

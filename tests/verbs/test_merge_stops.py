@@ -9,10 +9,12 @@ from tests.support.choice import Points, points
 from tests.support.disks import MIB, Disk, counting_ids, pattern
 from tests.support.memory import MemoryFileSystem
 from tests.support.wrappers import Fault, WatchedFileSystem
+from vhdx.chain.family import Family
 from vhdx.errors import Error, InUse
 from vhdx.image.base import CreateOptions, ImageFormat
 from vhdx.storage.watched import Operation
-from vhdx.verbs.engine import Direction, NativeEngine
+from vhdx.verbs import engine, merging
+from vhdx.verbs.engine import Direction, MergePlan, NativeEngine
 
 FORMATS = [ImageFormat.VHDX, ImageFormat.VHD]
 
@@ -100,25 +102,36 @@ def test_a_merged_file_stays_while_something_beside_cannot_be_looked_into(
     assert len(before) == 4 * MIB
 
 
-def test_a_child_that_is_made_between_looking_and_merging_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("direction", [Direction.DOWN, Direction.UP])
+def test_nobody_comes_between_the_look_and_the_merge(direction: Direction, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a merge rests on stays as it was seen, since the files are claimed before they are looked at."""
     files = MemoryFileSystem()
     disk = family(files, ImageFormat.VHD, 0)
-    top, _, base = disk.paths
-    plan_merge = NativeEngine.plan_merge
+    top, middle, base = disk.paths
+    other = NativeEngine(counting_ids(900))
+    refused = []
+    plan = merging.plan_merge
 
-    def slow(self: NativeEngine, *arguments: object, **options: object) -> object:
-        plan = plan_merge(self, *arguments, **options)  # type: ignore[arg-type]
-        NativeEngine(counting_ids(900)).create_child(files, "new.vhd", base)
-        return plan
+    def slow(family: Family, target: str, way: Direction) -> MergePlan:
+        found = plan(family, target, way)
+        for intrude in (
+            lambda: other.merge(files, middle, base, remove=True),
+            lambda: other.create_child(files, "new.vhd", top),
+            lambda: other.resize(files, top, 8 * MIB, any_size=True),
+        ):
+            with pytest.raises(InUse):
+                intrude()
+            refused.append(intrude)
+        return found
 
-    monkeypatch.setattr(NativeEngine, "plan_merge", slow)
-    before = content(files, base)
-    with pytest.raises(Error, match=r"new\.vhd"):
-        disk.engine.merge(files, top, base)
-    assert content(files, "new.vhd") == before
+    monkeypatch.setattr(engine, "plan_merge", slow)
+    disk.engine.merge(files, top, base, direction=direction)
+    assert len(refused) == 3
+    assert content(files, top) == bytes(disk.contents[0])
 
 
-def test_a_run_that_changed_between_looking_and_merging_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_changes_before_the_claim_is_what_is_merged(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The way is chosen by a look without a claim; the plan that is carried out is made under it."""
     files = MemoryFileSystem()
     disk = family(files, ImageFormat.VHDX, 0)
     disk.snapshot()
@@ -133,8 +146,7 @@ def test_a_run_that_changed_between_looking_and_merging_is_refused(monkeypatch: 
         return plan
 
     monkeypatch.setattr(NativeEngine, "plan_merge", slow)
-    with pytest.raises(Error, match="changed meanwhile"):
-        disk.engine.merge(files, top, third)
+    disk.engine.merge(files, top, third, direction=Direction.CHEAPER)
     assert content(files, top) == bytes(disk.contents[0])
     assert content(files, base) == bytes(disk.contents[3])
 
@@ -201,17 +213,13 @@ def test_a_merged_file_keeps_its_name_where_nobody_can_tell_who_needs_it(format:
     files = MemoryFileSystem()
     disk = family(files, format, 0)
     top, middle, base = disk.paths
-    aside = False
 
     def watch(operation: Operation) -> None:
-        nonlocal aside
-        if aside and operation.kind == kind:
+        if operation.kind == kind:
             raise OSError(errno.EIO, "stopped")
-        aside = aside or operation.kind == "rename"
 
     disk.engine.merge(files, top, base)
     with pytest.raises(OSError, match="stopped"):
         disk.engine.merge(WatchedFileSystem(files, watch), top, base, remove=True)
-    assert aside
     assert sorted(files.list("")) == sorted([base, middle, top])
     assert content(files, top) == bytes(disk.contents[0])

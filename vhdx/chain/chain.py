@@ -72,11 +72,16 @@ class Chain:
         *,
         new_id: NewId,
         writable: int = 0,
+        down_to: Hashable | None = None,
+        writing: Access = Access.WRITE,
         access: Access = Access.READ,
         policy: ParentPolicy = DEFAULT_POLICY,
         format: ImageFormat | None = None,
     ) -> Self:
-        """Open *path* and everything under it; the first *writable* layers for writing, the rest with *access*.
+        """Open *path* and everything under it; the first *writable* layers with *writing*, the rest with *access*.
+
+        With *down_to*, the identity of a file, as many are opened for writing as lead to that one; all, where it is
+        not among them.
 
         *format* says what *path* is instead of its content; parents are always of the child's format. Where *path* is
         a symbolic link, parents are those of the file that it leads to. Raises ParentNotFound, ParentMismatch, InUse,
@@ -89,7 +94,7 @@ class Chain:
 
             def admit(layer: Layer) -> None:
                 stack.callback(layer.image.close)
-                identity = layer.image.storage.status().identity
+                identity = layer.image.storage.identity()
                 if identity in seen:
                     raise FormatError("chain", None, "the parents form a circle", file=files.describe(path))
                 if len(layers) == policy.most_layers:
@@ -99,7 +104,8 @@ class Chain:
                 layers.append(layer)
 
             def mode() -> Access:
-                return Access.WRITE if len(layers) < writable else access
+                above = len(layers) < writable if down_to is None else down_to not in seen
+                return writing if above else access
 
             # Beneath its directory: a link that takes its place now would have relatives elsewhere.
             storage = files.open(path, mode(), beneath=posixpath.dirname(path))

@@ -91,7 +91,7 @@ def write(files: FileSystem, path: str, notes: Sequence[Forced], *, token: str) 
     document = {"version": _VERSION, "forced": [asdict(forced) for forced in notes]}
     data = json.dumps(document, indent=1, default=str).encode() + b"\n"
     sources = [files.stat(path)]
-    with building(files, note_of(path), token=token, replace=True, sources=sources) as storage, closing(storage):
+    with building(files, note_of(path), token=token, replace=True, sources=sources) as storage:
         pwrite(storage, 0, data)
         storage.flush()
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import NamedTuple
 
-from vhdx.chain.children import children
+from vhdx.chain.children import Looked, Relatives
 from vhdx.chain.forced import standing
 from vhdx.chain.parents import ParentPolicy, explained_candidates, refusal, unusable, why_not
 from vhdx.errors import Error
@@ -89,6 +89,7 @@ def ancestry(
     be opened is a problem of the link to it.
     """
     met: set[Hashable] = set()
+    relatives = Relatives(files, policy=policy, new_id=new_id)
     path = files.resolve(path)
     info, status = see(files, path, new_id, format)
     while True:
@@ -101,7 +102,7 @@ def ancestry(
                 link = replace(link, verdict=Verdict.LOOP)
             elif len(met) >= policy.most_layers:
                 link = replace(link, verdict=Verdict.TOO_DEEP)
-        siblings = _siblings(files, status, link, policy=policy, new_id=new_id, format=info.format)
+        siblings = _siblings(relatives, status, link)
         yield Member(path, info, status, link, siblings)
         if link is None or link.verdict is not Verdict.FOUND or link.path is None or link.seen is None:
             return
@@ -172,24 +173,14 @@ def see(
         return Seen(image.info, image.storage.status())
 
 
-def _siblings(
-    files: FileSystem,
-    status: FileStatus,
-    link: Link | None,
-    *,
-    policy: ParentPolicy,
-    new_id: NewId,
-    format: ImageFormat,
-) -> tuple[str, ...] | None:
+def _siblings(relatives: Relatives, status: FileStatus, link: Link | None) -> tuple[str, ...] | None:
     if link is None:
         return ()
     if link.path is None or link.seen is None:
         return None
-    linkage = link.seen.info.linkage
-    if linkage is None:
-        return ()
+    kin = relatives.of(link.path, link.seen.info.format)
     try:
-        found = children(files, link.path, linkage, policy, new_id=new_id, format=format)
+        found = kin.children(link.path, Looked(link.seen.info, link.seen.status.identity))
     except PermissionError:
         return None
-    return tuple(other for other in found if files.stat(other).identity != status.identity)
+    return tuple(other for other in found if kin.identity(other) != status.identity)

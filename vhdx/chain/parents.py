@@ -13,7 +13,7 @@ import errno
 import posixpath
 import re
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -33,17 +33,23 @@ def _any(path: str, name: str) -> bool:  # noqa: ARG001
     return True
 
 
+def _anything(path: str) -> str:  # noqa: ARG001
+    return ""
+
+
 @dataclass(frozen=True, slots=True)
 class ParentPolicy:
     """Where parents may lie beside the child's own directory, and how many layers a chain may have.
 
     *related* says of an image's path and the name of a file beside it whether the two may be of one disk; by default
-    any may. It saves looking into every file of a directory that holds many disks.
+    any may. It saves looking into every file of a directory that holds many disks. *prefix* says how the names of all
+    files begin that may be of one disk with an image; a server then tells of no others.
     """
 
     directories: tuple[str, ...] = ()
     most_layers: int = 256
     related: Callable[[str, str], bool] = _any
+    prefix: Callable[[str], str] = _anything
 
 
 DEFAULT_POLICY = ParentPolicy()
@@ -138,18 +144,31 @@ def _open_if_parent(
     files: FileSystem, candidate: "Candidate", child: ImageInfo, *, access: Access, new_id: NewId
 ) -> Image | str:
     """The image when it is the parent of *child*, else the reason why not."""
-    # Looked at first without a claim on the file; again afterwards, since another may have taken its name.
-    for claim in (Access.INSPECT, access):
-        storage = files.open(candidate.path, claim, beneath=candidate.base)
+    # To be opened for writing changes a file that is to be replayed, so it is looked at first without a claim; again
+    # afterwards, since another may have taken its name.
+    for claim in (Access.INSPECT, access) if access.writes else (access,):
+        try:
+            storage = files.open(candidate.path, claim, beneath=candidate.base)
+        except InUse:
+            reason = _inspected(files, candidate, child, new_id=new_id)
+            if reason:
+                return reason
+            raise
         image = open_image(storage, new_id=new_id, format=child.format)
         reason = refusal(child, image.info)
-        if reason or claim is access:
-            break
-        image.close()
-    if not reason:
-        return image
-    image.close()
-    return reason
+        if reason:
+            image.close()
+            return reason
+        if claim is not access:
+            image.close()
+    return image
+
+
+def _inspected(files: FileSystem, candidate: "Candidate", child: ImageInfo, *, new_id: NewId) -> str:
+    """Why a file that somebody writes to is not the parent of *child*; empty when it is."""
+    storage = files.open(candidate.path, Access.INSPECT, beneath=candidate.base)
+    with closing(open_image(storage, new_id=new_id, format=child.format)) as image:
+        return refusal(child, image.info)
 
 
 def refusal(child: ImageInfo, parent: ImageInfo) -> str:
@@ -205,10 +224,24 @@ def candidates(files: FileSystem, child: str, link: ParentLink, policy: ParentPo
     return (candidate.path for candidate in explained_candidates(files, child, link, policy))
 
 
+def namesakes(files: FileSystem, directory: str, name: str) -> list[str]:
+    """The files in *directory* that are called *name*, in whatever capitals; none where it cannot be listed."""
+    with suppress(FileNotFoundError, NotADirectoryError, PermissionError):
+        return [found for found in files.list(directory, name) if found.casefold() == name.casefold()]
+    return []
+
+
 def explained_candidates(
-    files: FileSystem, child: str, link: ParentLink, policy: ParentPolicy
+    files: FileSystem,
+    child: str,
+    link: ParentLink,
+    policy: ParentPolicy,
+    called: Callable[[str, str], list[str]] | None = None,
 ) -> Iterator[Candidate]:
-    """The same with what led to each, and with what each is to be opened beneath."""
+    """The same with what led to each, and with what each is to be opened beneath.
+
+    *called* gives the files in a directory that have a name, in whatever capitals, in place of asking *files*.
+    """
     seen: set[str] = {posixpath.normpath(child)}
     direct = followed(files, child, link, policy)
     if direct is not None and direct.path not in seen:
@@ -217,11 +250,8 @@ def explained_candidates(
     home = posixpath.dirname(child)
     names = [(key, name) for key, path in link.paths.items() if (name := _base_name(path))]
     for directory in (home, *policy.directories):
-        present: list[str] = []
-        with suppress(FileNotFoundError, NotADirectoryError, PermissionError):
-            present = files.list(directory)
         for key, name in names:
-            for found in (entry for entry in present if entry.casefold() == name.casefold()):
+            for found in namesakes(files, directory, name) if called is None else called(directory, name):
                 path = posixpath.normpath(posixpath.join(directory, found))
                 candidate = _confined(files, path, key, home, policy, by_name=True)
                 if candidate is not None and candidate.path not in seen:

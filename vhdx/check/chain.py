@@ -6,7 +6,7 @@ from collections.abc import Generator, Hashable, Iterator, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 
-from vhdx.chain.children import children
+from vhdx.chain.children import Looked, Relatives
 from vhdx.chain.forced import has_note, standing
 from vhdx.chain.parents import (
     DEFAULT_POLICY,
@@ -49,7 +49,8 @@ def check_chain(
     """
     path = files.resolve(path)
     moment = time.time() if now is None else now
-    walk = _Walk(files, policy, new_id, access)
+    relatives = Relatives(files, policy=policy, new_id=new_id)
+    walk = _Walk(files, policy, new_id, access, relatives)
     seen: set[Hashable] = set()
     child: _Layer | None = None
     following: Candidate | None = Candidate(path, "", by_name=False, base=posixpath.dirname(path))
@@ -62,7 +63,7 @@ def check_chain(
             yield walk.found(child.path, "chain-unreadable", f"its parent cannot be opened ({error})")
             return
         with closing(opened) as storage:
-            fault = walk.admit(following.path, storage.status().identity, child, seen)
+            fault = walk.admit(following.path, storage.identity(), child, seen)
             if fault is not None:
                 yield fault
                 return
@@ -84,14 +85,17 @@ def check_forced(
         return
     with suppress(Error), closing(open_image(files.open(path, Access.INSPECT), new_id=new_id, format=format)) as image:
         if image.info.parent is not None:
-            walk = _Walk(files, DEFAULT_POLICY, new_id, Access.INSPECT)
-            yield from walk.forced(_Layer(path, image.info), image.info.parent)
+            relatives = Relatives(files, policy=DEFAULT_POLICY, new_id=new_id)
+            walk = _Walk(files, DEFAULT_POLICY, new_id, Access.INSPECT, relatives)
+            layer = _Layer(path, image.info, image.storage.identity())
+            yield from walk.forced(layer, image.info.parent)
 
 
 @dataclass(frozen=True, slots=True)
 class _Layer:
     path: str
     info: ImageInfo
+    identity: Hashable
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +106,7 @@ class _Walk:
     policy: ParentPolicy
     new_id: NewId
     access: Access
+    relatives: Relatives
 
     def found(self, path: str, code: str, message: str) -> Finding:
         return replace(found(code, None, message), file=self.files.describe(path))
@@ -132,7 +137,7 @@ class _Walk:
         yield from check_storage(storage, deep=deep, format=format, now=now)
         try:
             with closing(open_image(storage, new_id=self.new_id, format=format)) as image:
-                return _Layer(path, image.info)
+                return _Layer(path, image.info, image.storage.identity())
         except Error as error:
             yield self.found(path, "chain-unreadable", f"the image cannot be opened ({error})")
             return None
@@ -238,9 +243,8 @@ class _Walk:
             message = f"only the second recorded id is that of {name}: a merge may have been stopped; run it again"
             yield self.of(child, "chain-linkage2", message)
         yield from self.forced(child, link)
-        of_parent = children(
-            self.files, parent.path, below.linkage, self.policy, new_id=self.new_id, format=below.format
-        )
+        kin = self.relatives.of(parent.path, below.format)
+        of_parent = kin.children(parent.path, Looked(below, parent.identity))
         others = [path for path in of_parent if posixpath.normpath(path) != posixpath.normpath(child.path)]
         if others:
             message = f"{name} is also the parent of {', '.join(map(self.files.describe, others))}"

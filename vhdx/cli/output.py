@@ -62,7 +62,6 @@ class Output:
         with building(files, path, token=token, replace=self.force, sources=[source]) as storage:
             storage.write([(0, content)])
             storage.flush()
-            storage.close()
 
     def _layers(self) -> set[Hashable]:
         """The identity of the image and of every file that may be a parent of it, sound or not."""

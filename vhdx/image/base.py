@@ -211,5 +211,8 @@ class Image(Protocol):
     def flush(self) -> None:
         """Make every change before this call durable, in one consistent step."""
 
+    def settle(self) -> None:
+        """Make the file complete and durable as `close` does, but leave it open: it is the caller's from here on."""
+
     def close(self) -> None:
         """Flush, settle the log and give the file back. After a failure: give the file back untouched."""

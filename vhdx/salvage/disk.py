@@ -54,6 +54,11 @@ class SalvageDisk:
         return self.layers[0].info.virtual_size
 
     @property
+    def storages(self) -> Sequence[Storage]:
+        """The open files of the layers."""
+        return [layer.medium.storage for layer in self.layers]
+
+    @property
     def base(self) -> ImageInfo:
         """The lowest layer."""
         return self.layers[-1].info

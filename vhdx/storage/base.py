@@ -106,6 +106,12 @@ class Access(Enum):
     INSPECT = "inspect"  # read, whatever others do
     READ = "read"  # read; nobody may write
     WRITE = "write"  # read and write; nobody else may write or hold it with READ
+    OWN = "own"  # the same, and what is opened may be renamed and removed
+
+    @property
+    def writes(self) -> bool:
+        """Whether what is opened so may be written to."""
+        return self in (Access.WRITE, Access.OWN)
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +140,10 @@ class Space(NamedTuple):
 class FileSystem(Protocol):
     """A tree of files. Paths are relative to its root, with ``/`` between names."""
 
+    @property
+    def has_permissions(self) -> bool:
+        """Whether a file has permissions that a program can set, as `FileStatus.mode` tells them."""
+
     def open(self, path: str, access: Access, *, beneath: str | None = None) -> Storage:
         """Open an existing regular file. Raises FileNotFoundError, PermissionError, InUse.
 
@@ -150,7 +160,7 @@ class FileSystem(Protocol):
         """
 
     def create(self, path: str, *, like: FileStatus | None = None, exact: bool = False) -> Storage:
-        """Make an empty file and open it with Access.WRITE. Raises FileExistsError.
+        """Make an empty file and open it with Access.OWN. Raises FileExistsError.
 
         Nobody but its owner may do more with it, at any moment, than with the file *like*; with *exact*, where it is
         to take the place of that file, it has the same permissions. On a share the server decides.
@@ -159,14 +169,13 @@ class FileSystem(Protocol):
     def rename(self, source: str, target: str, *, replace: bool, held: Storage | None = None) -> None:
         """Give a file another name in one atomic step. Raises FileExistsError when it may not replace, InUse.
 
-        *held* is *source* as the caller itself made it and still has it open; anybody else's claim is InUse. It stays
-        open.
+        *held* is *source* as the caller has it open with Access.OWN; anybody else's claim is InUse. It stays open.
         """
 
     def remove(self, path: str, *, held: Storage | None = None) -> None:
         """Remove a file. Raises FileNotFoundError, InUse.
 
-        *held* is *path* as the caller itself made it and still has it open; it is closed, and the file is gone then.
+        *held* is *path* as the caller has it open with Access.OWN; it is closed, and the file is gone then.
         """
 
     def stat(self, path: str) -> FileStatus:

@@ -37,15 +37,21 @@ def suffixed(path: str, suffix: str) -> str:
     return posixpath.join(directory, name + suffix)
 
 
+def granting(files: FileSystem, sources: Sequence[Storage]) -> list[FileStatus]:
+    """The permissions of *sources*, for `building` in *files*; nothing is asked where no program could set them."""
+    return [source.status() for source in sources] if files.has_permissions else []
+
+
 @contextmanager
 def building(
     files: FileSystem, path: str, *, token: str, replace: bool = False, sources: Sequence[FileStatus] = ()
 ) -> Iterator[Storage]:
-    """An empty file that becomes *path*, durably, when the caller has closed it, or nothing.
+    """An empty file that becomes *path*, durably, when the caller has made it complete and durable, or nothing.
 
-    It gets the permissions of the file that it replaces; a new one grants others no more than each of *sources*, the
-    files that its content comes from. A stop leaves at most the temporary. Raises FileExistsError when there is such a
-    file and it may not be replaced.
+    It is renamed through the handle that the caller has, and closed then, so at no moment it is anybody else's. It gets
+    the permissions of the file that it replaces; a new one grants others no more than each of *sources*, the files that
+    its content comes from. A stop leaves at most the temporary. Raises FileExistsError when there is such a file and it
+    may not be replaced.
     """
     replaced = None
     with suppress(FileNotFoundError):
@@ -65,7 +71,8 @@ def building(
         raise PermissionError(error.errno, error.strerror, files.describe(path)) from error
     try:
         yield storage
-        files.rename(temporary, path, replace=replace)
+        files.rename(temporary, path, replace=replaced is not None, held=storage)
+        storage.close()
     except BaseException as error:
         storage.close()
         with suppress(OSError, Error):

@@ -27,6 +27,8 @@ _LEASED, _PAUSE = 50, 0.02  # how often, and after how many seconds, a file with
 class LocalFileSystem:
     """The files under *root*. An absolute path stands for itself."""
 
+    has_permissions = True
+
     def __init__(self, root: str | Path = ".") -> None:
         self._root = Path(root).absolute()
 
@@ -38,7 +40,7 @@ class LocalFileSystem:
                 fd = _claimed(place, access, way)
                 with _closed_on_error(fd):
                     if access is Access.INSPECT or _still_named(fd, place, way):
-                        return _storage(fd, str(place), writable=access is Access.WRITE)
+                        return _storage(fd, str(place), writable=access.writes)
             # Another file took the name between opening and locking; what we locked is no longer *path*.
             give_back(fd)
         raise locking.in_use(str(place))
@@ -154,9 +156,9 @@ def _closed_on_error(fd: int) -> Iterator[None]:
 
 def _claimed(place: Path, access: Access, way: Way | None = None) -> int:
     """A descriptor of a regular file, held for *access*. Raises InUse."""
-    if access is Access.WRITE:
+    if access.writes:
         _check_no_writer(place, way)
-    fd = _open_regular(place, os.O_RDWR if access is Access.WRITE else os.O_RDONLY, way)
+    fd = _open_regular(place, os.O_RDWR if access.writes else os.O_RDONLY, way)
     with _closed_on_error(fd):
         _claim(fd, access, place)
     return fd

@@ -58,7 +58,7 @@ def claim(fd: int, access: Access, name: str) -> None:
     if access is Access.INSPECT:
         return
     try:
-        fcntl.flock(fd, (fcntl.LOCK_EX if access is Access.WRITE else fcntl.LOCK_SH) | fcntl.LOCK_NB)
+        fcntl.flock(fd, (fcntl.LOCK_EX if access.writes else fcntl.LOCK_SH) | fcntl.LOCK_NB)
     except (BlockingIOError, PermissionError) as error:  # CIFS says EACCES
         raise in_use(name) from error
     if sys.platform == "linux" and linux.file_system(fd) not in _MANDATORY:
@@ -68,7 +68,7 @@ def claim(fd: int, access: Access, name: str) -> None:
 def _claim_bytes(fd: int, access: Access, name: str) -> None:
     if sys.platform != "linux":
         return
-    held, excluded = _BYTES[access]
+    held, excluded = _BYTES[Access.WRITE if access.writes else Access.READ]
     for start, length in held:
         try:
             fcntl.fcntl(fd, fcntl.F_OFD_SETLK, _flock(fcntl.F_RDLCK, start, length))

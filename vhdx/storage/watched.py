@@ -102,6 +102,10 @@ class WatchedFileSystem:
         self._inner = inner
         self._watch = watch
 
+    @property
+    def has_permissions(self) -> bool:
+        return self._inner.has_permissions
+
     def _tell(self, kind: str, path: str) -> None:
         self._watch(Operation(kind, path))
 

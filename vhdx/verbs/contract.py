@@ -5,14 +5,15 @@ sizes are in bytes. A *format* says what a file is instead of its content, and r
 children, being of one format, are of the same without a look at their marks.
 """
 
-from collections.abc import Callable, Iterator
-from typing import Protocol
+from collections.abc import Callable, Iterator, Sequence
+from typing import Protocol, Self
 
+from vhdx.chain.chain import Chain
 from vhdx.check import Finding
 from vhdx.image.base import CreateOptions, ImageFormat, ImageInfo, Progress
 from vhdx.repair.fix import Fix
 from vhdx.salvage.report import Salvaged
-from vhdx.storage.base import FileSystem
+from vhdx.storage.base import Access, FileSystem
 from vhdx.verbs.merge_plan import Direction, MergePlan
 from vhdx.verbs.shrink import Shrink
 
@@ -20,8 +21,66 @@ Warn = Callable[[str], None]
 """Takes one line that a user has to know."""
 
 
+class OpenDisk(Protocol):
+    """A disk whose files an engine has opened and claimed, and keeps open for several verbs.
+
+    A verb that gets one as *disk* works on its layers, by their paths, and opens none of them again. It is for the
+    engine that opened it, and for one thread; what a verb changes has to be open for writing.
+    """
+
+    @property
+    def paths(self) -> Sequence[str]:
+        """The paths of its layers, leaf first."""
+
+    def size_of(self, path: str) -> int:
+        """Bytes of the disk that a layer shows."""
+
+    def release(self, path: str) -> None:
+        """Close one layer, so that its file can be replaced or removed."""
+
+    def close(self) -> None:
+        """Close all of them; what was changed is durable then."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(self, *_: object) -> None: ...
+
+
 class Engine(Protocol):
-    """Verbs on images by path."""
+    """Verbs on images by path. With *disk* a verb works on layers that are open already."""
+
+    def open_family(
+        self,
+        files: FileSystem,
+        path: str,
+        *,
+        writable: int = 0,
+        down_to: str | None = None,
+        orphan: bool = False,
+        format: ImageFormat | None = None,
+    ) -> OpenDisk:
+        """Open the disk of *path* with its parents, verified, and claim their files, for several verbs.
+
+        The first *writable* layers, or with *down_to* all as far as that file, are open for writing, the others so that
+        nobody else may write to them. Raises as `open_chain` does.
+        """
+
+    def open_chain(
+        self,
+        files: FileSystem,
+        path: str,
+        *,
+        writable: int = 0,
+        access: Access = Access.READ,
+        orphan: bool = False,
+        format: ImageFormat | None = None,
+    ) -> Chain:
+        """The disk of *path* through all its layers, the first *writable* of them open for writing.
+
+        Raises HasChildren when something is open for writing and *path* has children, which a change of it would
+        break, or more names than this one (hard links), beside which nobody looks for children; unless *orphan* gives
+        them up. Where *path* is a symbolic link, children are those of the file that it leads to.
+        """
 
     def create(
         self,
@@ -48,6 +107,7 @@ class Engine(Protocol):
         any_size: bool = False,
         parent_format: ImageFormat | None = None,
         replace: bool = False,
+        disk: OpenDisk | None = None,
     ) -> None:
         """Make an empty differencing image over *parent*, of the parent's format and, unless *size* says so, size.
 
@@ -77,6 +137,7 @@ class Engine(Protocol):
         orphan: bool = False,
         any_size: bool = False,
         format: ImageFormat | None = None,
+        disk: OpenDisk | None = None,
     ) -> None:
         """Change the disk's size; a grown part reads as zeros, and in a fixed image has its space.
 
@@ -101,6 +162,7 @@ class Engine(Protocol):
         remove: bool = False,
         format: ImageFormat | None = None,
         on_progress: Progress | None = None,
+        disk: OpenDisk | None = None,
     ) -> str:
         """Merge *top*, its ancestor *target* and the layers between into one file, whose path is returned.
 
@@ -124,6 +186,7 @@ class Engine(Protocol):
         *,
         direction: Direction = Direction.DOWN,
         format: ImageFormat | None = None,
+        disk: OpenDisk | None = None,
     ) -> MergePlan:
         """What `merge` with *remove* would do. Changes nothing."""
 
@@ -136,6 +199,7 @@ class Engine(Protocol):
         force: bool = False,
         merged: bool = False,
         format: ImageFormat | None = None,
+        disk: OpenDisk | None = None,
     ) -> None:
         """Record *parent* and its present linkage as the parent of *child*; directories are as for `create_child`.
 
@@ -168,6 +232,7 @@ class Engine(Protocol):
         scan_zeros: bool = False,
         on_progress: Progress | None = None,
         on_warning: Warn | None = None,
+        disk: OpenDisk | None = None,
     ) -> None:
         """Make *target* an image with the content of *source* read through its chain, and a disk id of its own.
 

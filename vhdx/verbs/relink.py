@@ -1,45 +1,39 @@
 """Recording another parent: only one that the child was made over, unless it is forced."""
 
-from collections.abc import Sequence
-from contextlib import closing, suppress
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
 
 from vhdx.chain.chain import Chain
+from vhdx.chain.family import Family, Means
 from vhdx.chain.forced import Forced, carry, forget, read, standing, write
 from vhdx.chain.parents import ParentPolicy, differences, path_between
 from vhdx.errors import Error, FormatError, WrongParent
-from vhdx.image.base import Image, ImageFormat, ImageInfo, NewId, ParentLink
+from vhdx.image.base import Image, ImageFormat, ImageInfo, ParentLink
 from vhdx.image.open import open_image
 from vhdx.storage.base import Access, FileSystem
 
 
 def relink(
-    files: FileSystem,
-    child: str,
-    below: Chain,
-    *,
-    new_id: NewId,
-    policy: ParentPolicy,
-    token: str,
-    force: bool,
-    merged: bool,
-    format: ImageFormat | None,
+    below: Family, child: str, *, force: bool, merged: bool, format: ImageFormat | None, image: Image | None = None
 ) -> None:
-    """Record the leaf of *below* as the parent of *child*; see `Engine.relink`."""
-    child, parent = files.resolve(child), below.layers[0].path
-    identity = files.stat(child).identity
-    if any(layer.image.storage.status().identity == identity for layer in below.layers):
+    """Record the leaf of *below* as the parent of *child*, which is *image* where it is open; see `Engine.relink`."""
+    files, parent = below.files, below.layers[0]
+    child = files.resolve(child)
+    identity = files.stat(child).identity if image is None else image.storage.identity()
+    if any(below.identity(place) == identity for place in range(len(below.layers))):
         raise Error(f"{files.describe(child)}: would become its own ancestor")
-    link = link_to(files, child, parent, below.leaf.info, policy)
-    with closing(open_image(files.open(child, Access.WRITE), new_id=new_id, format=format)) as image:
-        was = _recorded(files, child, image, below.leaf.info)
-        differs = [] if merged else differences(image.info, below.leaf.info)
+    with _opened(files, child, image, below.means, format) as opened:
+        link = link_to(files, child, parent.path, parent.image.info, below.means.policy)
+        was = _recorded(files, child, opened, parent.image.info)
+        differs = [] if merged else differences(opened.info, parent.image.info)
         if differs and (before := standing(files, child, was)) and link.linkage in before.became:
             differs = []  # it was forced before, under whatever name
-        same_sectors = image.logical_sector_size == below.leaf.logical_sector_size
+        same_sectors = opened.logical_sector_size == parent.image.logical_sector_size
         if differs and not (force and same_sectors):
-            raise _wrong_parent(files, child, parent, differs, same_sectors=same_sectors)
+            raise _wrong_parent(files, child, parent.path, differs, same_sectors=same_sectors)
         # The note first: it counts from when the image records what it says.
+        token = below.means.token()
         if differs:
             write(files, child, [*read(files, child), Forced(was, (link.linkage,), tuple(differs))], token=token)
         elif link.linkage != was.linkage:
@@ -47,22 +41,32 @@ def relink(
             with suppress(*[FormatError] * merged):
                 carry(files, child, was, link, token=token)
         if not _records(was, link):
-            image.set_parent(link)
+            opened.set_parent(link)
 
 
-def undo_relink(
-    files: FileSystem, child: str, *, new_id: NewId, token: str, format: ImageFormat | None
-) -> None:
+@contextmanager
+def _opened(
+    files: FileSystem, path: str, image: Image | None, means: Means, format: ImageFormat | None
+) -> Iterator[Image]:
+    """*image*, which stays open, or else the one at *path*, which does not."""
+    if image is not None:
+        yield image
+        return
+    with closing(open_image(files.open(path, Access.WRITE), new_id=means.new_id, format=format)) as opened:
+        yield opened
+
+
+def undo_relink(files: FileSystem, child: str, means: Means, *, format: ImageFormat | None) -> None:
     """Record again what was recorded before a parent was forced; see `Engine.undo_relink`."""
     child = files.resolve(child)
-    with closing(open_image(files.open(child, Access.WRITE), new_id=new_id, format=format)) as image:
+    with _opened(files, child, None, means, format) as image:
         forced = standing(files, child, image.info.parent)
         if forced is None:
             raise Error(f"{files.describe(child)}: no parent was forced on it that it still records")
         image.set_parent(forced.was)
         notes = [other for other in read(files, child) if other != forced]
         if notes:
-            write(files, child, notes, token=token)
+            write(files, child, notes, token=means.token())
         else:
             forget(files, child)
 

@@ -239,6 +239,16 @@ class VhdFixedImage:
                 self._closed = True
                 self._storage.close()
 
+    def settle(self) -> None:
+        """Flush, and leave the file open; see `Image.settle`."""
+        if self._opener == os.getpid():
+            with self._writer:
+                try:
+                    if self._touched and not self._poison and not self._closed:
+                        self.flush()
+                finally:
+                    self._closed = True
+
     def abandon(self) -> None:
         """Give the file back without a flush."""
         self._closed = True

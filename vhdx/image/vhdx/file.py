@@ -180,13 +180,19 @@ class VhdxFile:
 
         Whoever waits for his turn to change the file finds it closed.
         """
+        try:
+            self.settle()
+        finally:
+            self.storage.close()
+
+    def settle(self) -> None:
+        """All of `close` but closing the storage, which is the caller's from here on."""
         with self.writer:
             try:
                 with self.changing():
                     self._settle()
             finally:
                 self.closed = True
-                self.storage.close()
 
     def _settle(self) -> None:
         if self.journal is None or self.poison or self.closed or not self.touched:

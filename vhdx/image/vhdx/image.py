@@ -213,6 +213,13 @@ class VhdxImage:
                 self._unclosed.detach()
             self._file.close()
 
+    def settle(self) -> None:
+        """Make the file complete and durable, and leave it open; see `Image.settle`."""
+        if self._opener == os.getpid() and not self._file.closed:
+            if self._unclosed is not None:
+                self._unclosed.detach()
+            self._file.settle()
+
     def abandon(self) -> None:
         """Close the storage without another write: what was not flushed may be lost, as in a crash."""
         if self._unclosed is not None:

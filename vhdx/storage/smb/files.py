@@ -24,19 +24,21 @@ _FULL_SIZE_INFORMATION = 7
 _FULL_SIZE = struct.Struct("<QQQII")  # total, free for the account, free, sectors in a unit, bytes in a sector
 
 _ATTEMPTS, _PAUSE = 20, 0.05  # seconds
+_READING = h.READ_DATA | h.READ_ATTRIBUTES
+_WRITING = _READING | h.WRITE_DATA | h.APPEND_DATA | h.WRITE_ATTRIBUTES
 _MODES = {
-    Access.INSPECT: (h.READ_DATA | h.READ_ATTRIBUTES, h.SHARE_ALL),
-    Access.READ: (h.READ_DATA | h.READ_ATTRIBUTES, h.SHARE_READ),
-    Access.WRITE: (
-        h.READ_DATA | h.WRITE_DATA | h.APPEND_DATA | h.READ_ATTRIBUTES | h.WRITE_ATTRIBUTES,
-        h.SHARE_READ,
-    ),
+    Access.INSPECT: (_READING, h.SHARE_ALL),
+    Access.READ: (_READING, h.SHARE_READ),
+    Access.WRITE: (_WRITING, h.SHARE_READ),
+    Access.OWN: (_WRITING | h.DELETE, h.SHARE_READ),
 }
 """Wanted rights and what others may have: a reader that shares no writing cannot get in beside a writer."""
 
 
 class SmbFileSystem:
     """Implements `FileSystem`. When its connection is lost the next call makes another; open files stay lost."""
+
+    has_permissions = False
 
     def __init__(
         self,
@@ -152,10 +154,8 @@ class SmbFileSystem:
         exact: bool = False,  # noqa: ARG002
     ) -> SmbStorage:
         """Make a file with the permissions that its directory hands on; see `FileSystem.create`."""
-        wanted, share = _MODES[Access.WRITE]
-        # With the right to rename or remove it through this handle.
-        handle = self._handle(path, access=wanted | h.DELETE, share=share, disposition=h.CREATE)
-        return _storage(handle, Access.WRITE)
+        wanted, share = _MODES[Access.OWN]
+        return _storage(self._handle(path, access=wanted, share=share, disposition=h.CREATE), Access.OWN)
 
     def rename(self, source: str, target: str, *, replace: bool, held: Storage | None = None) -> None:
         """Rename in one step on the server; see `FileSystem.rename`.

@@ -36,7 +36,7 @@ class SmbStorage:
 
     @property
     def writable(self) -> bool:
-        return self._access is Access.WRITE
+        return self._access.writes
 
     def read(self, pieces: Sequence[tuple[int, memoryview]]) -> None:
         """Fill the buffers, with many requests in flight."""
