@@ -280,7 +280,7 @@ def test_only_names_inside_the_childs_directory_are_tried(
     recorded: str, home: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Anywhere(MemoryFileSystem):
-        def list(self, directory: str, prefix: str = "") -> list[str]:
+        def list(self, directory: str, prefix: str = "", suffix: str = "") -> list[str]:
             return ["child.vhdx"]
 
     for where in ("/", tmp_path):

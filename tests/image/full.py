@@ -36,8 +36,8 @@ class FullFileSystem:
     def stat(self, path: str) -> FileStatus:
         return self.inner.stat(path)
 
-    def list(self, directory: str, prefix: str = "") -> list[str]:
-        return self.inner.list(directory, prefix)
+    def list(self, directory: str, prefix: str = "", suffix: str = "") -> list[str]:
+        return self.inner.list(directory, prefix, suffix)
 
     def staying(self, directory: str) -> AbstractContextManager[FileSystem]:
         return nullcontext(self)

@@ -28,8 +28,12 @@ from vhdx.storage.local_file import LocalStorage
 from vhdx.storage.transfer import pread
 
 FLOCK = struct.Struct("hhqqi0q")
-HELD = {Access.INSPECT: set(), Access.READ: {100, 201, 203}, Access.WRITE: {100, 101, 103, 201, 203}}
-CLASHES = {Access.INSPECT: set(), Access.READ: {101, 103, 200}, Access.WRITE: {101, 103, 200, 201, 203}}
+HELD = {Access.INSPECT: set(), Access.READ: {100, 201, 203}} | dict.fromkeys(
+    (Access.WRITE, Access.OWN), {100, 101, 103, 201, 203}
+)
+CLASHES = {Access.INSPECT: set(), Access.READ: {101, 103, 200}} | dict.fromkeys(
+    (Access.WRITE, Access.OWN), {101, 103, 200, 201, 203}
+)
 BYTES = range(100, 204)
 CIFS = 0xFF534D42
 

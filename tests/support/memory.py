@@ -13,7 +13,7 @@ from contextlib import AbstractContextManager, nullcontext
 
 from vhdx.errors import Error, FormatError, InUse, ReadOnly
 from vhdx.extents import Range, spans
-from vhdx.storage.base import Access, Buffer, FileStatus, FileSystem, Move, Space, Storage, Unsupported
+from vhdx.storage.base import Access, Buffer, FileStatus, FileSystem, Move, Space, Storage, Unsupported, is_named
 from vhdx.storage.beneath import names_below, outside
 
 PAGE = 4096
@@ -378,13 +378,13 @@ class MemoryFileSystem:
     def staying(self, directory: str) -> AbstractContextManager[FileSystem]:
         return nullcontext(self)
 
-    def list(self, directory: str, prefix: str = "") -> list[str]:
+    def list(self, directory: str, prefix: str = "", suffix: str = "") -> list[str]:
         inside = normal(directory) if directory else ""
         above = inside + "/" if inside not in ("", ".") else ""
         under = [path.removeprefix(above) for path in self._files if path.startswith(above)]
         if above and not under:
             raise FileNotFoundError(errno.ENOENT, "no such directory", self.describe(directory))
-        return sorted(path for path in under if "/" not in path and path.casefold().startswith(prefix.casefold()))
+        return sorted(path for path in under if "/" not in path and is_named(path, prefix, suffix))
 
     def space(self) -> Space:
         return Space(self._capacity, self._capacity - sum(file.pages.used() for file in self._files.values()))

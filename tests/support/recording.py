@@ -152,8 +152,8 @@ class RecordingFileSystem:
     def stat(self, path: str) -> FileStatus:
         return self.files.stat(path)
 
-    def list(self, directory: str, prefix: str = "") -> list[str]:
-        return self.files.list(directory, prefix)
+    def list(self, directory: str, prefix: str = "", suffix: str = "") -> list[str]:
+        return self.files.list(directory, prefix, suffix)
 
     def staying(self, directory: str) -> AbstractContextManager[FileSystem]:
         return nullcontext(self)

@@ -93,7 +93,7 @@ def test_what_names_the_merged_top_is_relinked_and_what_nothing_names_is_removed
 def test_a_directory_that_cannot_be_listed_keeps_the_merged_file(
     files: MemoryFileSystem, family: Disk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refuse(directory: str, prefix: str = "") -> list[str]:
+    def refuse(directory: str, prefix: str = "", suffix: str = "") -> list[str]:
         raise PermissionError(directory)
 
     monkeypatch.setattr(files, "list", refuse)

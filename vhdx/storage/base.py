@@ -130,6 +130,12 @@ class FileStatus:
     links: int = 1
 
 
+def is_named(name: str, prefix: str, suffix: str) -> bool:
+    """Whether a name begins and ends so, in whatever capitals."""
+    folded = name.casefold()
+    return folded.startswith(prefix.casefold()) and folded.endswith(suffix.casefold())
+
+
 class Space(NamedTuple):
     """Capacity of a file system as this user sees it."""
 
@@ -181,10 +187,10 @@ class FileSystem(Protocol):
     def stat(self, path: str) -> FileStatus:
         """Look at a file without opening its content. Raises FileNotFoundError."""
 
-    def list(self, directory: str, prefix: str = "") -> list[str]:
+    def list(self, directory: str, prefix: str = "", suffix: str = "") -> list[str]:
         """Names of the regular files in *directory* ("" is the root), sorted.
 
-        With *prefix* those that begin with it, in whatever capitals; a server then sends no others.
+        With *prefix* and *suffix* those that begin and end so, in whatever capitals; a server then sends no others.
         """
 
     def staying(self, directory: str) -> AbstractContextManager["FileSystem"]:

@@ -16,7 +16,7 @@ from pathlib import Path
 from vhdx.errors import Error
 from vhdx.storage import beneath as confined
 from vhdx.storage import linux, locking, ntfs, permissions
-from vhdx.storage.base import Access, FileStatus, FileSystem, Space, Storage, Unsupported
+from vhdx.storage.base import Access, FileStatus, FileSystem, Space, Storage, Unsupported, is_named
 from vhdx.storage.beneath import Way
 from vhdx.storage.local_file import LocalStorage, failures, give_back, status_of
 
@@ -97,11 +97,11 @@ class LocalFileSystem:
         _check_regular(status, str(place))
         return status_of(status)
 
-    def list(self, directory: str, prefix: str = "") -> list[str]:
-        place, first = self._place(directory), prefix.casefold()
+    def list(self, directory: str, prefix: str = "", suffix: str = "") -> list[str]:
+        place = self._place(directory)
         with failures(str(place)), os.scandir(place) as entries:
             # A link to a regular file counts, because `open` follows it too.
-            return sorted(e.name for e in entries if e.name.casefold().startswith(first) and _is_file(e))
+            return sorted(e.name for e in entries if is_named(e.name, prefix, suffix) and _is_file(e))
 
     def staying(self, directory: str) -> contextlib.AbstractContextManager[FileSystem]:  # noqa: ARG002
         """A directory of this machine costs nothing to open."""

@@ -132,9 +132,9 @@ class WatchedFileSystem:
         self._tell("stat", path)
         return self._inner.stat(path)
 
-    def list(self, directory: str, prefix: str = "") -> list[str]:
+    def list(self, directory: str, prefix: str = "", suffix: str = "") -> list[str]:
         self._tell("list", directory)
-        return self._inner.list(directory, prefix)
+        return self._inner.list(directory, prefix, suffix)
 
     @contextmanager
     def staying(self, directory: str) -> Iterator[FileSystem]:

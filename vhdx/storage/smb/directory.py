@@ -5,6 +5,7 @@ import threading
 from collections.abc import Iterator
 from typing import Protocol
 
+from vhdx.storage.base import is_named
 from vhdx.storage.smb import handle as h
 from vhdx.storage.smb.handle import Handle
 from vhdx.storage.smb.messages import Scan
@@ -43,8 +44,8 @@ class Directory:
         self._listed = False
         self._lock = threading.Lock()
 
-    def names(self, prefix: str) -> list[str]:
-        """The names of the files in it that begin with *prefix*, in whatever capitals, sorted.
+    def names(self, prefix: str, suffix: str) -> list[str]:
+        """The names of the files in it that begin and end so, in whatever capitals, sorted.
 
         The server picks them, so what else is in the directory costs nothing on the wire.
         """
@@ -53,8 +54,8 @@ class Directory:
             scan = Scan.REOPEN if self._listed else Scan.RESTART
             self._listed = True
             # A server may also go by a short name that it has made up.
-            found = _names(handle, f"{prefix}*", scan)
-            return sorted(name for name in found if name.casefold().startswith(prefix.casefold()))
+            found = _names(handle, f"{prefix}*{suffix}", scan)
+            return sorted(name for name in found if is_named(name, prefix, suffix))
 
     def sync(self) -> None:
         """Make its names durable: Samba does an fsync of it for whoever may add files to it.
@@ -69,6 +70,11 @@ class Directory:
                 refused = refusal(error)
                 if refused is None or refused.status not in UNSUPPORTED | {ACCESS_DENIED, INVALID_HANDLE}:
                     raise
+
+    def query(self, information: int, place: struct.Struct) -> tuple[int, ...]:
+        """The fields at the start of an information class of its file system."""
+        with self._lock:
+            return self._opened(h.READ_ATTRIBUTES).query(information, place, file_system=True)
 
     def _opened(self, rights: int) -> Handle:
         """The handle, which has *rights*."""

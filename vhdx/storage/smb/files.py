@@ -223,12 +223,12 @@ class SmbFileSystem:
         finally:
             handle.close()
 
-    def list(self, directory: str, prefix: str = "") -> list[str]:
+    def list(self, directory: str, prefix: str = "", suffix: str = "") -> list[str]:
         """Names of the files in a directory; see `FileSystem.list`."""
-        if any(map(_forbidden, prefix)):
+        if any(map(_forbidden, prefix + suffix)):
             return []
         with self._directory(directory) as found:
-            return found.names(prefix)
+            return found.names(prefix, suffix)
 
     @contextmanager
     def staying(self, directory: str) -> Iterator["SmbFileSystem"]:
@@ -253,11 +253,8 @@ class SmbFileSystem:
 
     def space(self) -> Space:
         """Capacity of the share for this account."""
-        handle = self._handle("", access=h.READ_ATTRIBUTES, options=h.DIRECTORY)
-        try:
-            total, free, _, sectors, sector_size = handle.query(_FULL_SIZE_INFORMATION, _FULL_SIZE, file_system=True)
-        finally:
-            handle.close()
+        with self._directory("") as root:
+            total, free, _, sectors, sector_size = root.query(_FULL_SIZE_INFORMATION, _FULL_SIZE)
         return Space(total * sectors * sector_size, free * sectors * sector_size)
 
     def sync_directory(self, directory: str) -> None:

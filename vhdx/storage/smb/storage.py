@@ -29,6 +29,8 @@ class SmbStorage:
         # Nobody else can change the length of a file that is held against writers. None: only the server knows it.
         self._size = handle.size_at_opening if access is not Access.INSPECT else None
         self._resizing = threading.Lock()
+        # Also what others wrote before and never flushed.
+        self._changed = True
 
     @property
     def name(self) -> str:
@@ -95,7 +97,10 @@ class SmbStorage:
     def zero(self, ranges: Sequence[tuple[int, int]]) -> None:
         """Zeros made by the server. The file is never marked sparse: Windows refuses images that are."""
         self._check_writable()
-        offload.zero(self.handle, ranges)
+        try:
+            offload.zero(self.handle, ranges)
+        finally:
+            self._changed = True
 
     def reserve(self, ranges: Sequence[tuple[int, int]]) -> None:
         """No request makes a server really allocate."""
@@ -108,10 +113,16 @@ class SmbStorage:
         raise Unsupported(f"{self.name}: the holes in {length} bytes at {offset} are not known")
 
     def flush(self) -> None:
-        """The barrier: an SMB2 FLUSH."""
+        """The barrier: an SMB2 FLUSH. Where nothing was changed since the last one there is nothing to order."""
         self.handle.check_open()
-        if self.writable:
-            self.handle.flush()
+        if self.writable and self._changed:
+            # What is begun from here on is for the next one.
+            self._changed = False
+            try:
+                self.handle.flush()
+            except BaseException:
+                self._changed = True
+                raise
 
     def size(self) -> int:
         self.handle.check_open()
@@ -127,7 +138,10 @@ class SmbStorage:
         self._check_writable()
         with self._resizing:
             self._size = None
-            self.handle.set(_END_OF_FILE_INFORMATION, struct.pack("<Q", size))
+            try:
+                self.handle.set(_END_OF_FILE_INFORMATION, struct.pack("<Q", size))
+            finally:
+                self._changed = True
             self._size = size
 
     def close(self) -> None:
@@ -147,6 +161,8 @@ class SmbStorage:
             with self._resizing:
                 self._size = None
             raise
+        finally:
+            self._changed = True  # afterwards: a flush meanwhile may have come too early
         with self._resizing:
             if self._size is not None:
                 self._size = max(self._size, end)
