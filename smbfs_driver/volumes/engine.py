@@ -5,11 +5,13 @@ content. The names of files say their format. `vhdx.verbs.engine.NativeEngine` i
 a call that leaves the format out.
 """
 
+from collections.abc import Sequence
 from typing import Protocol
 
+from vhdx.chain.chain import Claim
 from vhdx.image.base import CreateOptions, ImageFormat, ImageInfo
 from vhdx.storage.base import FileSystem
-from vhdx.verbs.contract import Warn
+from vhdx.verbs.contract import Kinsman, OpenDisk, Warn
 from vhdx.verbs.merge_plan import MergePlan
 from vhdx.verbs.shrink import Shrink
 
@@ -20,8 +22,20 @@ class Engine(Protocol):
     def create(self, files: FileSystem, path: str, size: int, options: CreateOptions | None = None) -> None:
         """Make an image."""
 
+    def open_family(
+        self, files: FileSystem, path: str, *, claim: Claim | None = None, format: ImageFormat
+    ) -> OpenDisk:
+        """Open the disk of *path* with its parents and claim their files, for several verbs."""
+
     def create_child(
-        self, files: FileSystem, path: str, parent: str, *, parent_format: ImageFormat, replace: bool = False
+        self,
+        files: FileSystem,
+        path: str,
+        parent: str,
+        *,
+        parent_format: ImageFormat,
+        replace: bool = False,
+        disk: OpenDisk | None = None,
     ) -> None:
         """Make an empty differencing image over *parent*."""
 
@@ -34,17 +48,41 @@ class Engine(Protocol):
     def children(self, files: FileSystem, path: str, *, format: ImageFormat) -> list[str]:
         """The images beside *path* whose parent it is."""
 
-    def resize(self, files: FileSystem, path: str, size: int, *, format: ImageFormat) -> None:
+    def kinship(self, files: FileSystem, paths: Sequence[str], *, format: ImageFormat) -> list[Kinsman]:
+        """What each of *paths* is, and which of them are its children."""
+
+    def resize(
+        self, files: FileSystem, path: str, size: int, *, format: ImageFormat, disk: OpenDisk | None = None
+    ) -> None:
         """Make the disk larger."""
 
-    def merge(self, files: FileSystem, top: str, target: str, *, shrink: Shrink, format: ImageFormat) -> object:
+    def merge(
+        self,
+        files: FileSystem,
+        top: str,
+        target: str,
+        *,
+        shrink: Shrink,
+        format: ImageFormat,
+        disk: OpenDisk | None = None,
+        plan: MergePlan | None = None,
+    ) -> object:
         """Merge *top* and what is between into *target*."""
 
-    def plan_merge(self, files: FileSystem, top: str, target: str, *, format: ImageFormat) -> MergePlan:
+    def plan_merge(
+        self, files: FileSystem, top: str, target: str, *, format: ImageFormat, disk: OpenDisk | None = None
+    ) -> MergePlan:
         """What `merge` would do."""
 
     def relink(
-        self, files: FileSystem, child: str, parent: str, *, merged: bool = False, format: ImageFormat
+        self,
+        files: FileSystem,
+        child: str,
+        parent: str,
+        *,
+        merged: bool = False,
+        format: ImageFormat,
+        disk: OpenDisk | None = None,
     ) -> None:
         """Record *parent* as the parent of *child*; *merged*: what the child records was merged into it."""
 
@@ -60,6 +98,7 @@ class Engine(Protocol):
         size: int | None = None,
         replace: bool = False,
         on_warning: Warn | None = None,
+        disk: OpenDisk | None = None,
     ) -> None:
         """Make *target* an image with the content of *source*."""
 

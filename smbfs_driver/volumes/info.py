@@ -10,6 +10,7 @@ whole, durably, or not at all.
 
 import json
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Self
 
@@ -113,21 +114,23 @@ def read(files: FileSystem, names: VolumeNames) -> Info | None:
 
 def load(files: FileSystem, names: VolumeNames) -> Info:
     """The volume's document, or what its absence says. Raises as `read` does."""
-    found = read(files, names)
+    return or_none(read(files, names), names)
+
+
+def or_none(found: Info | None, names: VolumeNames) -> Info:
+    """A document that was read, or what its absence says."""
     return Info(names.base) if found is None else found
 
 
-def write(files: FileSystem, names: VolumeNames, info: Info, token: str) -> None:
-    """Put *info* in the place of the document; *token* as in `vhdx.storage.building.temporary_name`.
+def write(files: FileSystem, names: VolumeNames, info: Info, token: str, *, is_new: bool = False) -> None:
+    """Put *info* in the place of the document, or where none is; *token* as in `vhdx.storage.building.temporary_name`.
 
-    Durable on return. A stop leaves the old or the new document, and at most the temporary.
+    Durable on return. A stop leaves the old or the new document, and at most the temporary. Raises FileExistsError
+    where there is one and it *is_new*.
     """
     under_construction = temporary_name(names.info, token)
-    storage = files.create(under_construction)
-    try:
+    with closing(files.create(under_construction)) as storage:
         storage.write([(0, info.dump())])
         storage.flush()
-    finally:
-        storage.close()
-    files.rename(under_construction, names.info, replace=True)
+        files.rename(under_construction, names.info, replace=not is_new, held=storage)
     files.sync_directory("")

@@ -12,11 +12,9 @@ What this rests on, and why the gaps in it do no harm:
 * Temporaries are made after their volume's intent and are gone before it. `recover` lists them *before* it looks at
   intents: a listed temporary whose volume has no intent afterwards, or one that nobody holds, is nobody's. An
   operation that begins later uses other names.
-* A file that is held open cannot be removed, so an intent is emptied through its own handle, closed, then removed.
-  Emptying fails where the hold was lost with a connection, and then the operation has not succeeded. Whoever opens
-  the intent in between finds that nothing was begun and removes it, too. (To remove the intent of somebody else, a
-  process would have to sleep in this gap while another one begins on the same volume and dies; callers hold a
-  lock for the volume across their call, so nobody begins.)
+* An intent is emptied and removed through the handle that holds it, so nobody can open it in between. Both fail where
+  the hold was lost with a connection, and then the operation has not succeeded. It is emptied first: a stop between
+  the two leaves one that says that nothing was begun.
 * The removal is durable before the operation has succeeded: an old intent that came back after a crash would run
   against what was done since.
 """
@@ -25,6 +23,7 @@ import contextlib
 import hashlib
 import json
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from enum import Enum
 
@@ -68,8 +67,8 @@ class Operation:
     """The sole right to change one volume; got from `operation`."""
 
     def __init__(self, names: VolumeNames, site: Site, hold: Storage) -> None:
-        self._names = names
-        self._site = site
+        self.names = names
+        self.site = site
         self._hold = hold
         self._undo: Sequence[Step] | None = ()
 
@@ -83,7 +82,7 @@ class Operation:
             if not all(isinstance(step, Remove) for step in plan.steps):
                 raise
         self._undo = plan.undo
-        _run(plan.steps, self._names, self._site, self._hold)
+        _run(plan.steps, self.names, self.site, self._hold)
 
     def mark(self, step: Step) -> None:
         """Leave *step* for whoever comes next, if this operation fails from here on."""
@@ -100,7 +99,7 @@ class Operation:
 
     def carry_out(self, steps: Sequence[Step]) -> None:
         """Run *steps* under the mark."""
-        _run(steps, self._names, self._site, self._hold)
+        _run(steps, self.names, self.site, self._hold)
 
     def _promise(self, steps: Sequence[Step]) -> None:
         self._hold.write([(0, dump(steps))])
@@ -108,21 +107,19 @@ class Operation:
 
     def finish(self) -> None:
         """Give the volume free. Raises OSError where the hold was lost on the way."""
-        try:
-            self._hold.truncate(0)
-        finally:
-            self._hold.close()
-        _remove_intent(self._names, self._site)
+        _give_up(self._hold, self.names, self.site)
 
     def abandon(self) -> None:
         """Set things right at once where that is by undoing; else leave the intent for whoever comes next."""
         try:
             # What went wrong first is what the caller hears of; what goes wrong here is left to `recover`.
             with contextlib.suppress(Error, OSError):
+                self.site.clear()
+            with contextlib.suppress(Error, OSError):
                 if self._undo is not None:
-                    _run(self._undo, self._names, self._site, self._hold)
+                    _run(self._undo, self.names, self.site, self._hold)
                     self.check()
-                    _sweep(_temporaries(self._names, self._site), self._site)
+                    _sweep(_temporaries(self.names, self.site), self.site)
                     self.finish()
         finally:
             self._hold.close()
@@ -137,6 +134,7 @@ def operation(names: VolumeNames, site: Site, *, supersede: bool = False) -> Ite
     held = Operation(names, site, _begin(names, site, supersede=supersede))
     try:
         yield held
+        site.clear()
     except BaseException:
         held.abandon()
         raise
@@ -150,7 +148,7 @@ def marked(names: VolumeNames, site: Site) -> Iterator[tuple[Operation, Moving] 
     Raises InUse while the move is running.
     """
     try:
-        hold = site.files.open(names.intent, Access.WRITE)
+        hold = site.files.open(names.intent, Access.OWN)
     except FileNotFoundError:
         yield None
         return
@@ -199,10 +197,12 @@ def _check_held(hold: Storage) -> None:
     hold.status()
 
 
-def _remove_intent(names: VolumeNames, site: Site) -> None:
-    # Either means that somebody opened the empty intent and removes it.
-    with contextlib.suppress(FileNotFoundError, InUse):
-        site.files.remove(names.intent)
+def _give_up(hold: Storage, names: VolumeNames, site: Site) -> None:
+    """Empty an intent and remove it, both through *hold*. Raises OSError where that was lost."""
+    with closing(hold):
+        hold.truncate(0)
+        with contextlib.suppress(FileNotFoundError):
+            site.files.remove(names.intent, held=hold)
     site.files.sync_directory("")
 
 
@@ -220,18 +220,15 @@ def settle(names: VolumeNames, site: Site, *, supersede: bool = False) -> Outcom
     Raises what stops a step; the intent stays then.
     """
     try:
-        hold = site.files.open(names.intent, Access.WRITE)
+        hold = site.files.open(names.intent, Access.OWN)
     except FileNotFoundError:
         return Outcome.NONE
     except InUse:
         return Outcome.RUNNING
-    try:
+    with closing(hold):
         if not supersede or _is_move(hold, names):
             _run(_read(hold, names), names, site, hold)
-        hold.truncate(0)
-    finally:
-        hold.close()
-    _remove_intent(names, site)
+        _give_up(hold, names, site)
     return Outcome.SETTLED
 
 
@@ -254,7 +251,8 @@ def _read(hold: Storage, names: VolumeNames) -> list[Step]:
 
 
 def _temporaries(names: VolumeNames, site: Site) -> list[str]:
-    return [file for file in site.files.list("") if names.kind(file) is FileKind.TEMPORARY]
+    listing = site.files.list("", names.volume, ".tmp")
+    return [file for file in listing if names.kind(file) is FileKind.TEMPORARY]
 
 
 def _sweep(temporaries: Sequence[str], site: Site) -> list[str]:
@@ -281,7 +279,7 @@ class Recovery:
 
 def unsettled(site: Site) -> list[str]:
     """The volumes on the share for which `recover` has something to do, or to leave alone because it runs."""
-    return sorted({names.volume for names in _left(site)})
+    return sorted({names.volume for names in _left(site, "")})
 
 
 def recover(site: Site, volume: str | None = None) -> Recovery:
@@ -291,21 +289,22 @@ def recover(site: Site, volume: str | None = None) -> Recovery:
     and is reported; it does not keep the rest from being settled. With *volume* that one only.
     """
     report = Recovery()
-    for names, temporaries in _left(site).items():
+    for names, temporaries in _left(site, volume or "").items():
         if volume in (None, names.volume):
             _recover_volume(names, temporaries, site, report)
     return report
 
 
-def _left(site: Site) -> dict[VolumeNames, list[str]]:
+def _left(site: Site, prefix: str) -> dict[VolumeNames, list[str]]:
     """The volumes with an intent or with temporaries, which are listed before anybody looks at the intents."""
     found: dict[VolumeNames, list[str]] = {}
-    for file in site.files.list(""):
-        parsed = parse(file)
-        if parsed is not None and parsed.kind in (FileKind.INTENT, FileKind.TEMPORARY):
-            temporaries = found.setdefault(parsed.names, [])
-            if parsed.kind is FileKind.TEMPORARY:
-                temporaries.append(file)
+    for suffix in (".tmp", ".intent"):
+        for file in site.files.list("", prefix, suffix):
+            parsed = parse(file)
+            if parsed is not None and parsed.kind in (FileKind.INTENT, FileKind.TEMPORARY):
+                temporaries = found.setdefault(parsed.names, [])
+                if parsed.kind is FileKind.TEMPORARY:
+                    temporaries.append(file)
     return found
 
 

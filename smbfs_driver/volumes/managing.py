@@ -2,13 +2,15 @@
 
 import posixpath
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from smbfs_driver.shares.shares import split_address
 from smbfs_driver.volumes.engine import Engine
 from smbfs_driver.volumes.names import DiskFormat, parse
 from vhdx.errors import Error
+from vhdx.image.base import ImageInfo
 from vhdx.storage.base import FileSystem
+from vhdx.verbs.contract import Kinsman
 
 GIB = 1 << 30
 _FORMATS = {".vhd": DiskFormat.VHD, ".vhdx": DiskFormat.VHDX}
@@ -61,8 +63,7 @@ class Candidate:
 
 def candidates(files: FileSystem, address: str, engine: Engine, managed: Collection[str]) -> Iterator[Candidate]:
     """The images in the root of a share; *managed* are the names of the volumes that Cinder has."""
-    lone: list[Candidate] = []
-    has_children = False
+    free: dict[DiskFormat, list[str]] = {}
     for name in files.list(""):
         reference = Reference(address, name)
         parsed = parse(name)
@@ -70,23 +71,19 @@ def candidates(files: FileSystem, address: str, engine: Engine, managed: Collect
             format = reference.format
         except Error:
             continue
-        owner = parsed.names.volume if parsed is not None and parsed.names.volume in managed else None
-        if owner is not None:
-            yield Candidate(reference, 0, owner, "already managed")
-            continue
-        try:
-            info = engine.info(files, name, format=format.image)
-        except (Error, OSError) as error:
-            yield Candidate(reference, 0, None, f"cannot be opened: {error}")
-            continue
-        size = -(-info.virtual_size // GIB)
-        if info.parent is not None:
-            has_children = True
-            yield Candidate(reference, size, None, "has a parent")
+        if parsed is not None and parsed.names.volume in managed:
+            yield Candidate(reference, 0, parsed.names.volume, "already managed")
         else:
-            lone.append(Candidate(reference, size, None))
-    for candidate in lone:
-        # Whose children there are takes a look at every file, which most shares can do without.
-        found = candidate.reference
-        children = engine.children(files, found.path, format=found.format.image) if has_children else []
-        yield replace(candidate, reason=f"is the parent of {', '.join(children)}" if children else "")
+            free.setdefault(format, []).append(name)
+    for format, names in free.items():
+        for found in engine.kinship(files, names, format=format.image):
+            yield _judged(Reference(address, found.path), found)
+
+
+def _judged(reference: Reference, found: Kinsman) -> Candidate:
+    if not isinstance(found.info, ImageInfo):
+        fault = found.info or f"not a {reference.format.value} image"
+        return Candidate(reference, 0, None, f"cannot be opened: {fault}")
+    size = -(-found.info.virtual_size // GIB)
+    reason = f"is the parent of {', '.join(found.children)}" if found.children else ""
+    return Candidate(reference, size, None, "has a parent" if found.info.parent is not None else reason)

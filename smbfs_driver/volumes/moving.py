@@ -12,7 +12,7 @@ Stopped before 3, the copy is one too many; after it, the first files are. Only 
 `settle` touches a marked volume: everything else raises MoveStopped, with the owner's id for the volume.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from smbfs_driver.volumes import journal, plans
@@ -45,9 +45,10 @@ class Kept:
 
 def kept(shelf: Shelf, name: str) -> Kept:
     """How the volume is kept now."""
-    names = shelf.settled(name)
-    state = shelf.state(names)
-    shape = Shape(names.format, _is_fixed(shelf.site, names))
+    with shelf.working() as here:
+        names = here.settled(name)
+        state = here.state(names)
+        shape = Shape(names.format, _is_fixed(here.site, names))
     return Kept(shape, has_snapshots=len(state.chain) > 1 or bool(state.info.snapshots))
 
 
@@ -56,25 +57,26 @@ def reshape(shelf: Shelf, name: str, shape: Shape) -> None:
 
     Raises InUse while somebody has the volume open.
     """
-    with shelf.operation(name) as (held, state):
+    with shelf.operation(name) as held:
+        site, names = held.site, held.names
+        state = Shelf(site).state(names, _claim)
         base = plans.check_lone(state)
-        shelf.check_idle([base], Access.WRITE)
-        site = shelf.site
-        if state.names.format is shape.format:
+        if names.format is shape.format:
             held.run(Plan([], undo=[]))
             building = temporary_name(base, site.token())
-            was_fixed, format = _is_fixed(site, state.names), state.names.format.image
+            was_fixed, format = _is_fixed(site, names), names.format.image
             site.engine.convert(
-                site.files, base, site.files, building, source_format=format, options=shape.options
+                site.files, base, site.files, building, source_format=format, options=shape.options, disk=site.disk
             )
+            site.clear()
             _thin_out(site, building, was_fixed=was_fixed, shape=shape)
             site.files.rename(building, base, replace=True)
             site.files.sync_directory("")
             return
         heir = VolumeNames(name, shape.format)
         # Held as well, so that nobody takes what is under construction for a leftover.
-        with journal.operation(heir, site):
-            was_fixed = _is_fixed(site, state.names)
+        with journal.operation(heir, shelf.site):
+            was_fixed = _is_fixed(site, names)
             held.run(plans.reformat(state, heir, fixed=shape.fixed))
             _thin_out(site, heir.base, was_fixed=was_fixed, shape=shape)
 
@@ -85,20 +87,25 @@ def move(shelf: Shelf, name: str, onto: Destination, *, owner: str, shape: Shape
     Raises InUse while somebody has the volume open, Error where files of the volume are there already. Where *entered*
     raises, the catalogue has to be asked, by whoever calls `settle`.
     """
-    with shelf.operation(name) as (held, state):
-        base = plans.check_lone(state)
-        shelf.check_idle([base], Access.WRITE)
+    with shelf.operation(name) as held:
+        site, names = held.site, held.names
+        base = plans.check_lone(Shelf(site).state(names, _claim))
         begun = False
         try:
             with onto.shelf.creation(name, shape.format) as copy:
                 # Not before both places are held: what is marked on one share under two names, nobody could settle.
                 held.mark(Moving(owner, onto.address))
                 begun = True
-                files, there = shelf.site.files, onto.shelf.site.files
-                shelf.site.engine.convert(
-                    files, base, there, copy.base, source_format=state.names.format.image, options=shape.options
+                site.engine.convert(
+                    site.files,
+                    base,
+                    copy.site.files,
+                    copy.names.base,
+                    source_format=names.format.image,
+                    options=shape.options,
+                    disk=site.disk,
                 )
-                _thin_out(onto.shelf.site, copy.base, was_fixed=_is_fixed(shelf.site, state.names), shape=shape)
+                _thin_out(copy.site, copy.names.base, was_fixed=_is_fixed(site, names), shape=shape)
         except BaseException:
             if begun:
                 onto.shelf.delete(name)
@@ -106,7 +113,7 @@ def move(shelf: Shelf, name: str, onto: Destination, *, owner: str, shape: Shape
             raise
         held.check()
         entered()
-        _remove(held, state.names, shelf)
+        _remove(held)
 
 
 def settle(shelf: Shelf, name: str, home: Shelf | None, at: Callable[[str], Shelf]) -> bool:
@@ -126,7 +133,7 @@ def _settle(shelf: Shelf, names: VolumeNames, home: Shelf | None, at: Callable[[
         # What stays is looked at before the other is removed.
         (home or shelf).find(names.volume)
         if home is not None:
-            _remove(held, names, shelf)
+            _remove(held)
         else:
             at(mark.destination).delete(names.volume)
         return True
@@ -142,5 +149,10 @@ def _thin_out(site: Site, path: str, *, was_fixed: bool, shape: Shape) -> None:
         site.engine.compact(site.files, path, format=shape.format.image)
 
 
-def _remove(held: Operation, names: VolumeNames, shelf: Shelf) -> None:
-    held.carry_out(plans.delete_volume(names, shelf.files_of(names)).steps)
+def _remove(held: Operation) -> None:
+    held.carry_out(plans.delete_volume(held.names, Shelf(held.site).files_of(held.names)).steps)
+
+
+def _claim(above: Sequence[str]) -> Access:  # noqa: ARG001  there is one layer
+    """Nobody else may have the volume open while it goes elsewhere."""
+    return Access.WRITE

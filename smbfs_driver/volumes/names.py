@@ -185,6 +185,14 @@ def may_be_related(path: str, file: str) -> bool:
     return image is None or other is None or image == other
 
 
+def beginning(path: str) -> str:
+    """How the names of all files begin that may depend on the image at *path*; nothing where any may.
+
+    Beside a volume only its own are looked for, whatever else the share holds.
+    """
+    return _owner(path) or ""
+
+
 def _owner(file: str) -> str | None:
     """The volume with an id in its name that *file* belongs to."""
     parsed = parse(file)

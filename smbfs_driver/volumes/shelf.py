@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 from smbfs_driver.volumes import info as info_file
 from smbfs_driver.volumes import journal, plans
@@ -9,8 +10,16 @@ from smbfs_driver.volumes.journal import Operation, Outcome
 from smbfs_driver.volumes.names import DiskFormat, FileKind, VolumeNames
 from smbfs_driver.volumes.plans import State
 from smbfs_driver.volumes.steps import Site
+from vhdx.chain.chain import Claim
 from vhdx.errors import Error, InUse
 from vhdx.storage.base import Access
+
+
+class Found(NamedTuple):
+    """A volume that is there, and whether an intent lies beside it."""
+
+    names: VolumeNames
+    has_intent: bool
 
 
 class Shelf:
@@ -19,16 +28,28 @@ class Shelf:
     def __init__(self, site: Site) -> None:
         self.site = site
 
+    @contextlib.contextmanager
+    def working(self) -> Iterator["Shelf"]:
+        """The same for one operation: what it opens and learns is kept until the end; see `Site.working`."""
+        if self.site.desk is not None:
+            yield self
+            return
+        with self.site.working() as site:
+            yield Shelf(site)
+
     def files_of(self, names: VolumeNames) -> list[str]:
         """Every file of a volume."""
-        return [file for file in self.site.files.list("") if names.kind(file) is not None]
+        return [file for file in self.site.files.list("", names.volume) if names.kind(file) is not None]
 
     def find(self, name: str) -> VolumeNames:
         """The names of a volume that is there. Raises Error where there is none, or one in each format."""
+        return self._find(name).names
+
+    def _find(self, name: str) -> Found:
         found = self._present(name)
         if len(found) > 1:
             # What was stopped while it gave the volume another format.
-            outcomes = {journal.settle(names, self.site) for names in found}
+            outcomes = {journal.settle(volume.names, self.site) for volume in found}
             if Outcome.RUNNING in outcomes:
                 raise InUse(f"{self.site.files.describe(name)}: an operation on this volume is running")
             found = self._present(name)
@@ -42,30 +63,31 @@ class Shelf:
         """Whether there is a volume of this name."""
         return bool(self._present(name))
 
-    def _present(self, name: str) -> list[VolumeNames]:
-        return [names for form in DiskFormat if self._exists((names := VolumeNames(name, form)).base)]
+    def _present(self, name: str) -> list[Found]:
+        """The volumes of this name by format. The server is asked for their files only, whatever else it holds."""
+        kinds = [VolumeNames(name, form) for form in DiskFormat]
+        there = set(self.site.files.list("", name))
+        return [Found(names, names.intent in there) for names in kinds if names.base in there]
 
-    def _exists(self, path: str) -> bool:
-        try:
-            self.site.files.stat(path)
-        except FileNotFoundError:
-            return False
-        return True
+    def state(self, names: VolumeNames, claim: Claim | None = None) -> State:
+        """A volume as it is, with *claim* on its files for as long as this works on it.
 
-    def state(self, names: VolumeNames) -> State:
-        """A volume as it is. Raises Error for a chain that is broken or leaves the volume's files."""
-        info = info_file.load(self.site.files, names)
-        try:
-            chain = self.site.chain(names, info.active)
-        except FileNotFoundError as error:
-            where = self.site.files.describe(info.active)
-            raise Error(f"{where}: the active file of {names.volume} is gone; restore it from a backup") from error
-        return State(names, info, chain)
+        Raises Error for a chain that is broken or leaves the volume's files.
+        """
+        with self.working() as shelf:
+            site = shelf.site
+            info = info_file.or_none(site.document(names), names)
+            try:
+                chain = site.open(names, info.active, claim)
+            except FileNotFoundError as error:
+                where = site.files.describe(info.active)
+                raise Error(f"{where}: the active file of {names.volume} is gone; restore it from a backup") from error
+            return State(names, info, chain)
 
     def settled(self, name: str) -> VolumeNames:
         """The names of a volume on which nothing is under way. Raises InUse."""
-        names = self.find(name)
-        if journal.settle(names, self.site) is Outcome.RUNNING:
+        names, has_intent = self._find(name)
+        if has_intent and journal.settle(names, self.site) is Outcome.RUNNING:
             raise InUse(f"{self.site.files.describe(names.base)}: an operation on this volume is running")
         return names
 
@@ -76,41 +98,35 @@ class Shelf:
             with contextlib.suppress(FileNotFoundError):
                 self.site.files.open(path, access).close()
 
-    def check_single(self, path: str) -> None:
-        """Raise Error now, while nothing has begun, for a file that has more names (hard links) than this one.
-
-        All of them would show what is merged into it, and the merge would be refused half-way through a plan.
-        """
-        links = self.site.files.stat(path).links
-        if links > 1:
-            where = self.site.files.describe(path)
-            raise Error(f"{where}: has {links} names (hard links), which would all show the change; remove the others")
+    @contextlib.contextmanager
+    def operation(self, name: str) -> Iterator[Operation]:
+        """Hold a volume that is there, for a change. Raises as `find` and `journal.operation` do."""
+        with self.working() as shelf:
+            names = shelf.find(name)
+            with journal.operation(names, shelf.site) as held:
+                yield held
 
     @contextlib.contextmanager
-    def operation(self, name: str) -> Iterator[tuple[Operation, State]]:
-        """Hold a volume that is there, for a change. Raises as `find`, `journal.operation` and `state` do."""
-        names = self.find(name)
-        with journal.operation(names, self.site) as held:
-            yield held, self.state(names)
-
-    @contextlib.contextmanager
-    def creation(self, name: str, format: DiskFormat) -> Iterator[VolumeNames]:
+    def creation(self, name: str, format: DiskFormat) -> Iterator[Operation]:
         """Hold the name of a volume that is to be made. Raises Error where files of one are there."""
         names = VolumeNames(name, format)
-        with journal.operation(names, self.site):
-            there = [file for form in DiskFormat for file in self.files_of(VolumeNames(name, form))]
-            there.remove(names.intent)
+        with self.site.working() as site, journal.operation(names, site) as held:
+            kinds = [VolumeNames(name, form) for form in DiskFormat]
+            listing = site.files.list("", name)
+            there = [file for file in listing if any(kind.kind(file) for kind in kinds) and file != names.intent]
             if there:
-                where = self.site.files.describe(there[0])
+                where = site.files.describe(there[0])
                 raise Error(f"{where}: a file of a volume of this name is there; delete that volume first")
-            yield names
+            yield held
 
     def delete(self, name: str) -> None:
         """Remove every file of a volume, and no other; one that is not there is fine."""
-        for disk_format in DiskFormat:
-            names = VolumeNames(name, disk_format)
-            if self.files_of(names):
-                self._delete(names)
+        with self.working() as shelf:
+            listing = shelf.site.files.list("", name)
+            for disk_format in DiskFormat:
+                names = VolumeNames(name, disk_format)
+                if any(names.kind(file) is not None for file in listing):
+                    shelf._delete(names)
 
     def _delete(self, names: VolumeNames) -> None:
         with journal.operation(names, self.site, supersede=True) as held:
@@ -118,7 +134,8 @@ class Shelf:
             chain: list[str] = []
             # The chain only gives the order; a volume whose chain is broken is deleted all the same.
             with contextlib.suppress(Error):
-                chain.extend(self.state(names).chain)
+                chain.extend(self.state(names, lambda above: Access.WRITE).chain)  # noqa: ARG005
             kept = (FileKind.INFO, FileKind.INTENT)
-            self.check_idle([file for file in listing if names.kind(file) not in kept], Access.WRITE)
+            others = [file for file in listing if names.kind(file) not in kept and file not in chain]
+            self.check_idle(others, Access.WRITE)
             held.run(plans.delete_volume(names, listing, chain))

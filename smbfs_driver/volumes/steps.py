@@ -6,38 +6,88 @@ one. File names are those of `smbfs_driver.volumes.names`, in the root of the sh
 
 import contextlib
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from smbfs_driver.volumes import info as info_file
+from smbfs_driver.volumes.desk import Desk
 from smbfs_driver.volumes.engine import Engine
+from smbfs_driver.volumes.info import Info
 from smbfs_driver.volumes.names import DiskFormat, FileKind, VolumeNames, parse
 from smbfs_driver.volumes.shape import Shape
+from vhdx.chain.chain import Claim
 from vhdx.errors import Error
 from vhdx.image.base import NewId
 from vhdx.storage.base import FileSystem
+from vhdx.verbs.contract import OpenDisk
 from vhdx.verbs.shrink import Shrink
 
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """Where work is done: a share, and what works on it. *ids* makes the tokens of temporaries."""
+    """Where work is done: a share, and what works on it. *ids* makes the tokens of temporaries.
+
+    On its *desk* is what one operation has open and knows; steps that have none look at everything anew.
+    """
 
     files: FileSystem
     engine: Engine
     ids: NewId
+    desk: Desk | None = None
+
+    @contextlib.contextmanager
+    def working(self) -> Iterator["Site"]:
+        """The same with a desk, for one operation, which the share need not be asked twice to let into its root."""
+        desk = Desk()
+        with self.files.staying("") as files:
+            try:
+                yield Site(files, self.engine, self.ids, desk)
+            finally:
+                desk.clear()
+
+    def clear(self) -> None:
+        """Close what is open on the desk."""
+        if self.desk is not None:
+            self.desk.clear()
+
+    @property
+    def disk(self) -> OpenDisk | None:
+        """The volume's open layers."""
+        return None if self.desk is None else self.desk.disk
 
     def token(self) -> str:
         """A fresh one, for `vhdx.storage.building.temporary_name`."""
         return self.ids().hex[:8]
+
+    def document(self, names: VolumeNames) -> Info | None:
+        """The volume's document; see `smbfs_driver.volumes.info.read`."""
+        if self.desk is None:
+            return info_file.read(self.files, names)
+        return self.desk.document(names, lambda: info_file.read(self.files, names))
+
+    def put_document(self, names: VolumeNames, document: Info) -> None:
+        """Put *document* in the place of the volume's; see `smbfs_driver.volumes.info.write`."""
+        is_new = self.document(names) is None
+        if self.desk is not None:
+            self.desk.forget(names)
+        info_file.write(self.files, names, document, self.token(), is_new=is_new)
+
+    def open(self, names: VolumeNames, active: str, claim: Claim | None = None) -> list[str]:
+        """Open the chain under *active* and keep it on the desk; see `chain`."""
+        assert self.desk is not None
+        self.desk.disk = self.engine.open_family(self.files, active, claim=claim, format=names.format.image)
+        return self.chain(names, active)
 
     def chain(self, names: VolumeNames, active: str) -> list[str]:
         """The verified chain under *active*, that first, each file under the name that the volume has for it.
 
         A server finds a parent also by a recorded path in other capitals. Raises as `Engine.layers` does.
         """
-        layers = self.engine.layers(self.files, active, format=names.format.image)
+        if self.disk is not None:
+            layers = self.disk.paths
+        else:
+            layers = self.engine.layers(self.files, active, format=names.format.image)
         return [self._own_name(names, file) for file in layers]
 
     def _own_name(self, names: VolumeNames, file: str) -> str:
@@ -61,9 +111,10 @@ class CreateChild:
     def run(self, names: VolumeNames, site: Site) -> None:
         """Atomic; not for repeating: who is stopped before the .info names the child takes it back by Discard."""
         format = names.format.image
-        site.engine.create_child(site.files, self.path, self.parent, parent_format=format, replace=self.replace)
-        # The .info must not name a file whose name a crash could still take away.
-        site.files.sync_directory("")
+        # Its name is durable on return: the .info must not name a file whose name a crash could still take away.
+        site.engine.create_child(
+            site.files, self.path, self.parent, parent_format=format, replace=self.replace, disk=site.disk
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,13 +132,16 @@ class Merge:
 
     def run(self, names: VolumeNames, site: Site) -> None:
         """Done when *top* is out of the active chain; merging it again could overwrite what came after it."""
-        info = info_file.read(site.files, names)
+        info = site.document(names)
         if info is None:
             where = site.files.describe(names.info)
             raise Error(f"{where}: gone while a snapshot is being deleted; restore it from a backup, then try again")
         if self.top in site.chain(names, info.active):
             format, shrink = names.format.image, Shrink(self.shrink)
-            site.engine.merge(site.files, self.top, self.target, shrink=shrink, format=format)
+            plan = None if site.desk is None else site.desk.plan
+            site.engine.merge(
+                site.files, self.top, self.target, shrink=shrink, format=format, disk=site.disk, plan=plan
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +153,8 @@ class Relink:
 
     def run(self, names: VolumeNames, site: Site) -> None:
         """Atomic; doing it again changes nothing."""
-        site.engine.relink(site.files, self.child, self.parent, merged=True, format=names.format.image)
+        format = names.format.image
+        site.engine.relink(site.files, self.child, self.parent, merged=True, format=format, disk=site.disk)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,8 +166,8 @@ class WriteInfo:
     def run(self, names: VolumeNames, site: Site) -> None:
         """Atomic."""
         wanted = info_file.check(self.document, names, site.files.describe(names.info))
-        if info_file.read(site.files, names) != wanted:
-            info_file.write(site.files, names, wanted, site.token())
+        if site.document(names) != wanted:
+            site.put_document(names, wanted)
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,8 +178,8 @@ class Discard:
 
     def run(self, names: VolumeNames, site: Site) -> None:
         """A file that is not there is fine."""
-        if not info_file.load(site.files, names).names(self.path):
-            _remove(site.files, self.path)
+        if not info_file.or_none(site.document(names), names).names(self.path):
+            _remove(site, self.path)
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +190,7 @@ class Remove:
 
     def run(self, names: VolumeNames, site: Site) -> None:  # noqa: ARG002  one signature for all steps
         """A file that is not there is fine."""
-        _remove(site.files, self.path)
+        _remove(site, self.path)
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +202,7 @@ class Resize:
 
     def run(self, names: VolumeNames, site: Site) -> None:
         """Leaves the old or the new size."""
-        site.engine.resize(site.files, self.path, self.size, format=names.format.image)
+        site.engine.resize(site.files, self.path, self.size, format=names.format.image, disk=site.disk)
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,6 +223,7 @@ class Convert:
             self.path,
             source_format=names.format.image,
             options=shape.options,
+            disk=site.disk,
         )
 
 
@@ -184,8 +240,8 @@ class Succeed:
             site.files.stat(self.heir)
         except FileNotFoundError:
             return
-        _remove(site.files, names.info)
-        _remove(site.files, self.base)
+        _remove(site, names.info)
+        _remove(site, self.base)
 
 
 class MoveStopped(Error):
@@ -216,10 +272,12 @@ class Moving:
         )
 
 
-def _remove(files: FileSystem, path: str) -> None:
+def _remove(site: Site, path: str) -> None:
+    if site.desk is not None:
+        site.desk.release(path)
     with contextlib.suppress(FileNotFoundError):
-        files.remove(path)
-    files.sync_directory("")
+        site.files.remove(path)
+    site.files.sync_directory("")
 
 
 Step = CreateChild | Merge | Relink | WriteInfo | Discard | Remove | Resize | Convert | Succeed | Moving

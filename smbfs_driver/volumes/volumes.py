@@ -13,7 +13,7 @@ undone, what deletes is finished. Sizes are in bytes.
 """
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from typing import NamedTuple
 from uuid import uuid4
@@ -21,17 +21,19 @@ from uuid import uuid4
 from smbfs_driver.volumes import info as info_file
 from smbfs_driver.volumes import journal, plans
 from smbfs_driver.volumes.engine import Engine
-from smbfs_driver.volumes.journal import Recovery
+from smbfs_driver.volumes.journal import Operation, Recovery
 from smbfs_driver.volumes.names import DiskFormat, FileKind, VolumeNames, check_snapshot, parse
-from smbfs_driver.volumes.plans import Plan
+from smbfs_driver.volumes.plans import Plan, State
 from smbfs_driver.volumes.receiving import Announced, Sink, check_sound
 from smbfs_driver.volumes.shape import DYNAMIC_VHDX, Shape
 from smbfs_driver.volumes.shelf import Shelf
 from smbfs_driver.volumes.steps import Remove, Site
+from vhdx.chain.chain import Claim
 from vhdx.errors import Error, InUse
 from vhdx.image.base import CreateOptions, DiskType, ImageFormat, ImageInfo, NewId
 from vhdx.storage.base import Access, FileSystem
 from vhdx.storage.building import temporary_name
+from vhdx.verbs.refusals import bereaved
 from vhdx.verbs.shrink import Shrink, refuse_cut
 
 
@@ -58,8 +60,8 @@ class Volumes:
     def create(self, name: str, size: int, shape: Shape = DYNAMIC_VHDX) -> None:
         """Make an empty volume. Raises Error where files of one with this name are there."""
         plans.check_size(size)
-        with self.shelf.creation(name, shape.format) as names:
-            self._site.engine.create(self._site.files, names.base, size, shape.options)
+        with self.shelf.creation(name, shape.format) as held:
+            held.site.engine.create(held.site.files, held.names.base, size, shape.options)
 
     def load(self, name: str, image: Foreign, size: int, shape: Shape) -> None:
         """Make the content of *image* that of a volume without snapshots.
@@ -68,11 +70,12 @@ class Volumes:
         for one that is larger, and for one in which blocks share places.
         """
         plans.check_size(size)
-        with self.shelf.operation(name) as (held, state):
+        with self.shelf.operation(name) as held:
+            state = self._state(held, _for_writing)
             plans.check_loadable(state, shape.format)
-            self.shelf.check_idle([state.info.active], Access.WRITE)
             held.run(Plan([], undo=[]))
-            self._take(image, state.names.base, size, shape)
+            held.site.clear()
+            self._take(held.site, image, state.names.base, size, shape)
 
     def receive(self, name: str, image: Announced, size: int, shape: Shape) -> None:
         """Make a volume of *size* bytes of an image that is on its way.
@@ -81,8 +84,9 @@ class Volumes:
         no error in it, it has no parent and is not too large. Raises Error for an image that is not so.
         """
         plans.check_size(size)
-        site, format = self._site, image.format.image
-        with self.shelf.creation(name, shape.format) as names:
+        format = image.format.image
+        with self.shelf.creation(name, shape.format) as held:
+            site, names = held.site, held.names
             received = temporary_name(names.base, site.token())
             with closing(site.files.create(received)) as storage:
                 sink = Sink(storage, image.digest)
@@ -97,7 +101,7 @@ class Volumes:
                 site.files.rename(received, names.base, replace=False)
                 site.files.sync_directory("")
             else:
-                self._take(Foreign(site.files, received, format), names.base, size, shape)
+                self._take(site, Foreign(site.files, received, format), names.base, size, shape)
                 site.files.remove(received)
 
     def adopt(self, name: str, path: str, format: DiskFormat, unit: int = plans.SECTOR) -> None:
@@ -106,8 +110,9 @@ class Volumes:
         Raises Error for an image with a parent, with children beside it, or with an error that a check finds; InUse for
         one that somebody has open.
         """
-        site, kind = self._site, format.image
-        with self.shelf.creation(name, format) as names:
+        kind = format.image
+        with self.shelf.creation(name, format) as held:
+            site, names = held.site, held.names
             info = site.engine.info(site.files, path, format=kind)
             self._check_alone(path, info)
             was = parse(path)
@@ -131,23 +136,26 @@ class Volumes:
 
     def rename(self, name: str, to: str) -> None:
         """Give a volume without snapshots another name. Raises Error where files of one with that name are there."""
-        with self.shelf.operation(name) as (held, state), self.shelf.creation(to, state.names.format) as names:
-            base = plans.check_lone(state)
+        with self.shelf.operation(name) as held, self.shelf.creation(to, held.names.format) as made:
+            base = plans.check_lone(self._state(held))
             # Without snapshots the document says nothing that the base alone does not.
-            held.run(Plan([Remove(state.names.info)], undo=[]))
-            self._site.files.rename(base, names.base, replace=False)
-            self._site.files.sync_directory("")
+            held.run(Plan([Remove(held.names.info)], undo=[]))
+            held.site.clear()
+            made.site.files.rename(base, made.names.base, replace=False)
+            made.site.files.sync_directory("")
 
     def export(self, name: str, files: FileSystem, path: str, options: CreateOptions) -> None:
         """Make *path* in another file system an image of what the volume holds now, flattened.
 
         Raises InUse while somebody writes to the volume.
         """
-        names = self.shelf.settled(name)
-        content = self._content(names, None)
-        self._site.engine.convert(
-            self._site.files, content, files, path, source_format=names.format.image, options=options
-        )
+        with self.shelf.working() as shelf:
+            site, names = shelf.site, shelf.settled(name)
+            active = shelf.state(names).info.active
+            format = names.format.image
+            site.engine.convert(
+                site.files, active, files, path, source_format=format, options=options, disk=site.disk
+            )
 
     def size(self, name: str) -> int:
         """Bytes of the volume as it is now; works while it is in use."""
@@ -171,47 +179,55 @@ class Volumes:
     def held_for_snapshot(self, name: str, snapshot_id: str) -> Iterator[Callable[[], None]]:
         """Hold a volume for a snapshot, which what is given makes; nobody writes to it meanwhile. Raises InUse."""
         check_snapshot(snapshot_id)
-        with self.shelf.operation(name) as (held, state):
-            plan = plans.create_snapshot(state, snapshot_id)
-            with closing(self._site.files.open(state.info.active, Access.READ)):
-                yield lambda: held.run(plan)
+        with self.shelf.operation(name) as held:
+            plan = plans.create_snapshot(self._state(held), snapshot_id)
+            yield lambda: held.run(plan)
 
     def delete_snapshot(self, name: str, snapshot_id: str) -> None:
         """Forget a snapshot, merging what was written after it down; one that is not there is fine."""
         check_snapshot(snapshot_id)
-        with self.shelf.operation(name) as (held, state):
-            if snapshot_id not in state.info.snapshots:
+        with self.shelf.operation(name) as held:
+            info = info_file.or_none(held.site.document(held.names), held.names)
+            file = info.snapshots.get(snapshot_id)
+            state = self._state(held, None if file is None else _for_merging(file))
+            if file is None:
                 held.run(Plan([]))
                 return
-            file = state.file_of(snapshot_id)
-            place = state.chain.index(file)
-            self.shelf.check_idle(state.chain[max(place - 1, 0) : place + 2], Access.WRITE)
-            self.shelf.check_single(state.parent_of(file))
-            shrink = self._shrinking(state.names, file, state.parent_of(file))
-            held.run(plans.delete_snapshot(state, snapshot_id, shrink))
+            held.run(plans.delete_snapshot(state, snapshot_id, self._shrinking(held, file, state.parent_of(file))))
 
-    def _shrinking(self, names: VolumeNames, top: str, target: str) -> Shrink:
-        """How much *target* loses when *top* is merged into it: nothing, or zeros. Raises Error where data would go.
+    def _shrinking(self, held: Operation, top: str, target: str) -> Shrink:
+        """How much *target* loses when *top* is merged into it: nothing, or zeros.
 
-        No operation makes a layer smaller than the one under it; somebody else may have.
+        Raises Error, while nothing has begun, where the merge would be refused half-way through a plan: data would go,
+        somebody else's image lies over *target*, or that has more names than one. No operation makes a layer smaller
+        than the one under it; somebody else may have.
         """
-        files, engine = self._site.files, self._site.engine
-        if self._size(names, top) >= self._size(names, target):
-            return Shrink.REFUSE
-        plan = engine.plan_merge(files, top, target, format=names.format.image)
-        refuse_cut(files.describe(target), plan, Shrink.UNUSED)
-        return Shrink.UNUSED
+        site = held.site
+        plan = site.engine.plan_merge(site.files, top, target, format=held.names.format.image, disk=site.disk)
+        where = site.files.describe(target)
+        if plan.links > 1:
+            names = f"has {plan.links} names (hard links), which would all show the change"
+            raise Error(f"{where}: {names}; remove the others")
+        if plan.orphaned:
+            raise bereaved(site.files, target, plan.orphaned)
+        refuse_cut(where, plan, Shrink.UNUSED)
+        assert site.desk is not None
+        site.desk.plan = plan
+        return Shrink.UNUSED if plan.cut else Shrink.REFUSE
 
     def rename_snapshot(self, name: str, old: str, new: str) -> None:
         """Give a snapshot another id."""
         check_snapshot(new)
-        with self.shelf.operation(name) as (held, state):
-            held.run(plans.rename_snapshot(state, old, new))
+        with self.shelf.operation(name) as held:
+            held.run(plans.rename_snapshot(self._state(held), old, new))
 
     def snapshot_size(self, name: str, snapshot_id: str) -> int:
         """Bytes that the volume had at a snapshot."""
-        names = self.shelf.settled(name)
-        return self._size(names, self.shelf.state(names).content_of(snapshot_id))
+        with self.shelf.working() as shelf:
+            names = shelf.settled(name)
+            content = shelf.state(names).content_of(snapshot_id)
+            assert shelf.site.disk is not None
+            return shelf.site.disk.size_of(content)
 
     def has_snapshot(self, name: str, snapshot_id: str) -> bool:
         """Whether the volume has this snapshot; works while it is in use."""
@@ -220,7 +236,7 @@ class Volumes:
     def snapshots(self) -> dict[str, list[str]]:
         """The ids of the snapshots on this share, by the names of their volumes; an unreadable document is left out."""
         found: dict[str, list[str]] = {}
-        for file in self._site.files.list(""):
+        for file in self._site.files.list("", suffix=".info"):
             parsed = parse(file)
             if parsed is not None and parsed.kind is FileKind.INFO:
                 with contextlib.suppress(Error):
@@ -253,15 +269,16 @@ class Volumes:
 
     def extend(self, name: str, size: int) -> None:
         """Make a volume larger; the new part reads as zeros. Raises Error where it would become smaller."""
-        with self.shelf.operation(name) as (held, state):
-            present = self._size(state.names, state.info.active)
-            held.run(plans.extend(state, present, size))
+        with self.shelf.operation(name) as held:
+            state = self._state(held, _for_writing)
+            assert held.site.disk is not None
+            held.run(plans.extend(state, held.site.disk.size_of(state.info.active), size))
 
     def revert(self, name: str, snapshot_id: str) -> None:
         """Give a volume the content, and the size, that it had at its latest snapshot, which stays."""
         check_snapshot(snapshot_id)
-        with self.shelf.operation(name) as (held, state):
-            held.run(plans.revert_to_latest(state, snapshot_id))
+        with self.shelf.operation(name) as held:
+            held.run(plans.revert_to_latest(self._state(held), snapshot_id))
 
     def active(self, name: str) -> str:
         """The path of the file that takes the volume's writes; opens no image, so it works while one is in use."""
@@ -269,7 +286,8 @@ class Volumes:
 
     def chain(self, name: str) -> list[str]:
         """The paths of the verified chain under the active file, that one first."""
-        return list(self.shelf.state(self.shelf.settled(name)).chain)
+        with self.shelf.working() as shelf:
+            return list(shelf.state(shelf.settled(name)).chain)
 
     def recover(self, name: str | None = None) -> Recovery:
         """Set right what was stopped on this share, on whichever machine; leaves alone what is running.
@@ -288,20 +306,20 @@ class Volumes:
         """Bytes of the disk in a file of a volume."""
         return self._site.engine.info(self._site.files, file, format=names.format.image).virtual_size
 
-    def _content(self, names: VolumeNames, snapshot_id: str | None) -> str:
-        state = self.shelf.state(names)
-        return state.info.active if snapshot_id is None else state.content_of(snapshot_id)
+    def _state(self, held: Operation, claim: Claim | None = None) -> State:
+        """A volume that is held, as it is; its layers stay open until the operation ends."""
+        return Shelf(held.site).state(held.names, claim)
 
-    def _take(self, image: Foreign, base: str, size: int, shape: Shape) -> None:
+    def _take(self, site: Site, image: Foreign, base: str, size: int, shape: Shape) -> None:
         """Convert an image into *base*, in its place, after a look at whether it may be used at all."""
-        engine = self._site.engine
+        engine = site.engine
         info = engine.info(image.files, image.path, format=image.format)
         self._check_alone(image.files.describe(image.path), info)
         plans.check_growth(base, info.virtual_size, size)
         engine.convert(
             image.files,
             image.path,
-            self._site.files,
+            site.files,
             base,
             source_format=image.format,
             options=shape.options,
@@ -317,33 +335,48 @@ class Volumes:
     def _copy(
         self, source: str, snapshot_id: str | None, target: "Volumes", name: str, *, size: int, shape: Shape
     ) -> None:
-        files, engine, names = self._site.files, self._site.engine, self.shelf.settled(source)
-        content = self._content(names, snapshot_id)
-        plans.check_growth(source, self._size(names, content), size)
-        with target.shelf.creation(name, shape.format) as made:
-            engine.convert(
-                files,
-                content,
-                target._site.files,
-                made.base,
-                source_format=names.format.image,
-                options=shape.options,
-                size=size,
-            )
+        with self.shelf.working() as shelf:
+            site, names = shelf.site, shelf.settled(source)
+            state = shelf.state(names)
+            content = state.info.active if snapshot_id is None else state.content_of(snapshot_id)
+            assert site.disk is not None
+            plans.check_growth(source, site.disk.size_of(content), size)
             if snapshot_id is not None:
-                try:
-                    self._check_still_shown(source, snapshot_id, content)
-                except BaseException:
-                    target._site.files.remove(made.base)
-                    raise
+                self._check_shown(site, names, content)
+            with target.shelf.creation(name, shape.format) as made:
+                site.engine.convert(
+                    site.files,
+                    content,
+                    made.site.files,
+                    made.names.base,
+                    source_format=names.format.image,
+                    options=shape.options,
+                    size=size,
+                    disk=site.disk,
+                )
 
-    def _check_still_shown(self, source: str, snapshot_id: str, content: str) -> None:
-        """Raise where the file that was copied may not have shown the snapshot any more.
 
-        Copies of one source may run side by side, so they do not hold it. Nothing is merged into a layer while it is
-        read, but the deletion of the snapshot may have come first. (The active file shows the volume at some moment
-        of the copy's, whatever else is done to the volume.)
+    def _check_shown(self, site: Site, names: VolumeNames, content: str) -> None:
+        """Raise where the file that is open may not show the snapshot any more.
+
+        Copies of one source may run side by side, so they do not hold it. Nothing is merged into a layer that is open,
+        but a deletion of the snapshot may have been stopped just before.
         """
-        if self._content(self.shelf.settled(source), snapshot_id) != content:
-            where = self._site.files.describe(content)
-            raise InUse(f"{where}: {source} was changed while it was copied; try again")
+        if names.intent in site.files.list("", names.intent):
+            where = site.files.describe(content)
+            raise InUse(f"{where}: {names.volume} was changed while it was looked at; try again")
+
+
+def _for_writing(above: Sequence[str]) -> Access:
+    """The active file is about to change."""
+    return Access.READ if above else Access.WRITE
+
+
+def _for_merging(file: str) -> Claim:
+    """*file* is about to be merged into the layer under it, and the one above it to be linked to that."""
+
+    def claim(above: Sequence[str]) -> Access:
+        is_under = any(path.lower() == file.lower() for path in above[:-1])
+        return Access.READ if is_under else Access.WRITE
+
+    return claim

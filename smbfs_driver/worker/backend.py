@@ -11,7 +11,7 @@ from smbfs_driver.volumes import moving
 from smbfs_driver.volumes.engine import Engine
 from smbfs_driver.volumes.managing import Candidate, Reference, candidates
 from smbfs_driver.volumes.moving import Destination, Kept
-from smbfs_driver.volumes.names import DiskFormat, may_be_related
+from smbfs_driver.volumes.names import DiskFormat, beginning, may_be_related
 from smbfs_driver.volumes.receiving import Announced, Digest, Sink
 from smbfs_driver.volumes.shape import Shape
 from smbfs_driver.volumes.shelf import Shelf
@@ -44,7 +44,7 @@ class Backend:
 
     def __init__(self, shares: Sequence[Share], connect: Connect) -> None:
         self._connections = ShareConnections(shares, connect)
-        self._engine: Engine = NativeEngine(policy=ParentPolicy(related=may_be_related))
+        self._engine: Engine = NativeEngine(policy=ParentPolicy(related=may_be_related, prefix=beginning))
 
     def capacity(self, address: str) -> Space:
         """Total and free bytes of a share."""

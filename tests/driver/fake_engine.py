@@ -7,17 +7,19 @@ than it is, or says nothing, has failed.
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import asdict, dataclass, field
+from typing import Self
 from uuid import UUID
 
+from vhdx.chain.chain import Claim
 from vhdx.errors import Error, FormatError, ParentMismatch, ParentNotFound
 from vhdx.image.base import CreateOptions, DiskType, ImageFormat, ImageInfo, LogState, NewId, ParentLink
 from vhdx.storage.base import Access, FileSystem, Storage
 from vhdx.storage.building import temporary_name
-from vhdx.verbs.contract import Warn
-from vhdx.verbs.merge_plan import MergePlan
+from vhdx.verbs.contract import Kinsman, OpenDisk, Warn
+from vhdx.verbs.merge_plan import Direction, MergePlan
 from vhdx.verbs.shrink import Shrink
 
 FILE = 8192
@@ -54,6 +56,32 @@ class Layer:
         self.storage.flush()
 
 
+@dataclass
+class FakeDisk:
+    """The layers of a disk as they were claimed; nothing stays open, since every verb opens what it needs."""
+
+    layers: dict[str, int]
+
+    @property
+    def paths(self) -> list[str]:
+        return list(self.layers)
+
+    def size_of(self, path: str) -> int:
+        return self.layers[path]
+
+    def release(self, path: str) -> None:
+        del self.layers[path]
+
+    def close(self) -> None:
+        self.layers.clear()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
 @dataclass(frozen=True)
 class FakeEngine:
     """Implements `smbfs_driver.volumes.engine.Engine`, and reads and writes disks as a guest would."""
@@ -72,8 +100,24 @@ class FakeEngine:
         format = (options or CreateOptions()).format
         self._build(files, path, Body(str(self.new_id()), str(self.new_id()), format, size), replace=replace)
 
+    def open_family(
+        self, files: FileSystem, path: str, *, claim: Claim | None = None, format: ImageFormat
+    ) -> FakeDisk:
+        with self._chain(files, path, format, claim=claim) as layers:
+            return FakeDisk({layer.path: layer.body.size for layer in layers})
+
+    def kinship(self, files: FileSystem, paths: Sequence[str], *, format: ImageFormat) -> list[Kinsman]:
+        raise NotImplementedError
+
     def create_child(
-        self, files: FileSystem, path: str, parent: str, *, parent_format: ImageFormat, replace: bool = False
+        self,
+        files: FileSystem,
+        path: str,
+        parent: str,
+        *,
+        parent_format: ImageFormat,
+        replace: bool = False,
+        disk: OpenDisk | None = None,
     ) -> None:
         with closing(files.open(parent, Access.READ)) as storage:
             below = _load(storage, parent_format)
@@ -109,13 +153,23 @@ class FakeEngine:
     def compact(self, files: FileSystem, path: str, *, format: ImageFormat) -> None:
         raise NotImplementedError
 
-    def resize(self, files: FileSystem, path: str, size: int, *, format: ImageFormat) -> None:
+    def resize(
+        self, files: FileSystem, path: str, size: int, *, format: ImageFormat, disk: OpenDisk | None = None
+    ) -> None:
         with self._chain(files, path, format, writable=1) as layers:
             _resize(layers[0].body, size, based=bool(layers[0].body.parent))
             layers[0].store()
 
     def merge(
-        self, files: FileSystem, top: str, target: str, *, shrink: Shrink = Shrink.REFUSE, format: ImageFormat
+        self,
+        files: FileSystem,
+        top: str,
+        target: str,
+        *,
+        shrink: Shrink = Shrink.REFUSE,
+        format: ImageFormat,
+        disk: OpenDisk | None = None,
+        plan: MergePlan | None = None,
     ) -> None:
         count = self.layers(files, top, format=format).index(target) + 1
         with self._chain(files, top, format, writable=count) as layers:
@@ -138,8 +192,11 @@ class FakeEngine:
             _resize(base.body, size, based=bool(base.body.parent))
             base.store()
 
-    def plan_merge(self, files: FileSystem, top: str, target: str, *, format: ImageFormat) -> MergePlan:
-        raise NotImplementedError
+    def plan_merge(
+        self, files: FileSystem, top: str, target: str, *, format: ImageFormat, disk: OpenDisk | None = None
+    ) -> MergePlan:
+        """No plan has to be refused: layers here never become smaller than what is under them."""
+        return MergePlan(Direction.DOWN, target, (top,), 0, 0, 1, (), (), links=files.stat(target).links)
 
     def _check_relatives(self, files: FileSystem, above: str, target: str) -> None:
         for file in files.list(""):
@@ -157,6 +214,7 @@ class FakeEngine:
         format: ImageFormat,
         force: bool = False,
         merged: bool = False,
+        disk: OpenDisk | None = None,
     ) -> None:
         with self._chain(files, parent, format) as below, closing(files.open(child, Access.WRITE)) as storage:
             body = _load(storage, format)
@@ -176,6 +234,7 @@ class FakeEngine:
         size: int | None = None,
         replace: bool = False,
         on_warning: Warn | None = None,
+        disk: OpenDisk | None = None,
     ) -> None:
         with self._chain(source_files, source, source_format) as layers:
             format = (options or CreateOptions()).format
@@ -201,15 +260,16 @@ class FakeEngine:
 
     @contextmanager
     def _chain(
-        self, files: FileSystem, path: str, format: ImageFormat, writable: int = 0
+        self, files: FileSystem, path: str, format: ImageFormat, writable: int = 0, claim: Claim | None = None
     ) -> Iterator[list[Layer]]:
         with ExitStack() as stack:
             layers: list[Layer] = []
             while path:
                 if path in [layer.path for layer in layers]:
                     raise FormatError("chain", None, "the parents form a circle", file=files.describe(path))
+                access = Access.WRITE if len(layers) < writable else Access.READ
                 try:
-                    storage = files.open(path, Access.WRITE if len(layers) < writable else Access.READ)
+                    storage = files.open(path, access if claim is None else claim([layer.path for layer in layers]))
                 except FileNotFoundError:
                     if not layers:
                         raise

@@ -1,7 +1,7 @@
 """What each operation on a volume leaves, with the engine of JSON images and the real one."""
 
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import replace
 
 import pytest
@@ -10,7 +10,7 @@ from smbfs_driver.volumes import info
 from smbfs_driver.volumes.names import VolumeNames
 from smbfs_driver.volumes.volumes import Volumes
 from tests.driver.kits import OTHER, SIZE, VOLUME, A, B, Bench, C, telling_ids
-from tests.support.memory import MemoryFileSystem
+from tests.support.memory import MemoryFile, MemoryFileSystem
 from tests.support.wrappers import Operation, WatchedFileSystem
 from vhdx.errors import Error, InUse
 from vhdx.image.base import ImageFormat
@@ -25,9 +25,19 @@ def put(bench: Bench, path: str, content: bytes = b"") -> None:
         storage.write([(0, content)])
 
 
+def layers_on(files: MemoryFileSystem) -> Bench:
+    """The same with the engine that holds what it has open."""
+    return snapshots(Bench.on(files, "native"))
+
+
 @pytest.fixture
 def layered(bench: Bench) -> Bench:
     """A volume with snapshots A, B and C; sector n was last written before snapshot n, or after the last."""
+    return snapshots(bench)
+
+
+def snapshots(bench: Bench) -> Bench:
+    """Make them."""
     bench.volumes.create(VOLUME, SIZE)
     bench.write(0, 1)
     for number, snapshot in enumerate((A, B, C), start=1):
@@ -264,25 +274,47 @@ def test_a_volume_may_be_snapshotted_while_it_is_cloned(layered: Bench) -> None:
     assert layered.at_snapshot(VOLUME[7:]) == content
 
 
-def test_a_copy_is_dropped_when_the_snapshot_went_meanwhile(layered: Bench) -> None:
+def test_a_snapshot_stays_while_it_is_copied() -> None:
+    layered = layers_on(MemoryFileSystem())
+    expected, refused = layered.at_snapshot(A), []
+
     def meanwhile(operation: Operation) -> None:
-        # The source has been looked at by then, and not been opened yet.
         if (operation.kind, operation.name) == ("create", f"{OTHER}.vhdx.intent"):
-            layered.volumes.delete_snapshot(VOLUME, A)
+            with pytest.raises(InUse):
+                layered.volumes.delete_snapshot(VOLUME, A)
+            refused.append(operation)
 
     files = WatchedFileSystem(layered.files, meanwhile)
-    with pytest.raises(Error, match="no snapshot"):
-        Volumes(files, layered.kit.engine, telling_ids(1 << 16)).create_from_snapshot(OTHER, VOLUME, A, SIZE)
+    engine = layered.kit.engine
+    Volumes(files, engine, telling_ids(1 << 16)).create_from_snapshot(OTHER, VOLUME, A, SIZE)
+    assert refused
+    assert layered.content(OTHER) == expected
     assert not layered.strays()
-    assert f"{OTHER}.vhdx" not in layered.files.list("")
+
+
+def test_a_snapshot_whose_deletion_was_stopped_just_now_is_not_copied() -> None:
+    layered = layers_on(MemoryFileSystem())
+
+    def meanwhile(operation: Operation) -> None:
+        if (operation.kind, operation.name) == ("open", BASE):
+            with suppress(FileExistsError):
+                layered.files.create(f"{BASE}.intent").close()
+
+    files = WatchedFileSystem(layered.files, meanwhile)
+    with pytest.raises(InUse, match="was changed while"):
+        Volumes(files, layered.kit.engine, telling_ids(1 << 16)).create_from_snapshot(OTHER, VOLUME, A, SIZE)
+    assert not [file for file in layered.files.list("") if file.startswith(OTHER)]
 
 
 def test_a_snapshot_is_not_merged_into_a_file_that_has_other_names(
     layered: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A backup made of hard links would change; said before anything has begun, so nothing is left to recover."""
-    stat, before = layered.files.stat, layered.picture()
-    monkeypatch.setattr(layered.files, "stat", lambda path: replace(stat(path), links=1 + (path == BASE)))
+    before, base = layered.picture(), layered.files.stat(BASE).identity
+    status = MemoryFile.status
+    monkeypatch.setattr(
+        MemoryFile, "status", lambda file: replace(status(file), links=1 + (file.identity == base))
+    )
     with pytest.raises(Error, match="2 names"):
         layered.volumes.delete_snapshot(VOLUME, A)
     assert layered.picture() == before

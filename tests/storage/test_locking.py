@@ -28,12 +28,9 @@ from vhdx.storage.local_file import LocalStorage
 from vhdx.storage.transfer import pread
 
 FLOCK = struct.Struct("hhqqi0q")
-HELD = {Access.INSPECT: set(), Access.READ: {100, 201, 203}} | dict.fromkeys(
-    (Access.WRITE, Access.OWN), {100, 101, 103, 201, 203}
-)
-CLASHES = {Access.INSPECT: set(), Access.READ: {101, 103, 200}} | dict.fromkeys(
-    (Access.WRITE, Access.OWN), {101, 103, 200, 201, 203}
-)
+_WRITES = Access.WRITE, Access.OWN
+HELD = {Access.INSPECT: set(), Access.READ: {100, 201, 203}} | {way: {100, 101, 103, 201, 203} for way in _WRITES}
+CLASHES = {Access.INSPECT: set(), Access.READ: {101, 103, 200}} | {way: {101, 103, 200, 201, 203} for way in _WRITES}
 BYTES = range(100, 204)
 CIFS = 0xFF534D42
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import connect
+from tests.storage.test_contract import EXCLUDED
 from tests.support.smbd import Smbd
 from vhdx.errors import Error, FormatError, InUse, OutOfSpace
 from vhdx.storage import transfer
@@ -46,9 +47,6 @@ def content(files: SmbFileSystem, path: str) -> bytes:
 
 
 # --- who may open what -----------------------------------------------------------------------------------------------
-
-EXCLUDED = {(Access.WRITE, Access.WRITE), (Access.WRITE, Access.READ), (Access.READ, Access.WRITE)}
-
 
 @pytest.mark.parametrize(("held", "wanted"), list(itertools.product(Access, Access)))
 def test_who_may_open_a_file_beside_another_host(

@@ -21,6 +21,9 @@ from vhdx.storage import ownership
 from vhdx.storage.base import Access, Buffer, FileSystem
 from vhdx.storage.transfer import pread
 
+Claim = Callable[[Sequence[str]], Access]
+"""How the next layer is to be opened, by the paths of those above it."""
+
 
 class Found(NamedTuple):
     """An extent and the number of the layer that it comes from."""
@@ -75,13 +78,14 @@ class Chain:
         down_to: Hashable | None = None,
         writing: Access = Access.WRITE,
         access: Access = Access.READ,
+        claim: Claim | None = None,
         policy: ParentPolicy = DEFAULT_POLICY,
         format: ImageFormat | None = None,
     ) -> Self:
         """Open *path* and everything under it; the first *writable* layers with *writing*, the rest with *access*.
 
         With *down_to*, the identity of a file, as many are opened for writing as lead to that one; all, where it is
-        not among them.
+        not among them. With *claim* that says how each is opened, and the other three say nothing.
 
         *format* says what *path* is instead of its content; parents are always of the child's format. Where *path* is
         a symbolic link, parents are those of the file that it leads to. Raises ParentNotFound, ParentMismatch, InUse,
@@ -104,6 +108,8 @@ class Chain:
                 layers.append(layer)
 
             def mode() -> Access:
+                if claim is not None:
+                    return claim([layer.path for layer in layers])
                 above = len(layers) < writable if down_to is None else down_to not in seen
                 return writing if above else access
 

@@ -10,7 +10,7 @@ neither hides a child nor makes one.
 
 import posixpath
 from collections import defaultdict
-from collections.abc import Hashable, Iterator
+from collections.abc import Hashable, Iterator, Sequence
 from contextlib import closing, suppress
 from typing import NamedTuple
 from uuid import UUID
@@ -37,11 +37,18 @@ class Kin:
     *about* is the path of an image there: files that cannot be of one disk with it are not looked into. Every file is
     opened at most once, and those that are known already not at all. Paths are those of the files themselves, as
     `FileSystem.resolve` gives them. Of files that cannot be read nothing is known. It is for one thread, and tells of
-    the moment when it looked.
+    the moment when it looked. *among* are the paths of the files that count; without it the directory is listed.
     """
 
     def __init__(
-        self, files: FileSystem, about: str, format: ImageFormat, *, policy: ParentPolicy, new_id: NewId
+        self,
+        files: FileSystem,
+        about: str,
+        format: ImageFormat,
+        *,
+        policy: ParentPolicy,
+        new_id: NewId,
+        among: Sequence[str] | None = None,
     ) -> None:
         self._files = files
         self._directory = posixpath.dirname(about)
@@ -50,6 +57,7 @@ class Kin:
         self._policy = policy
         self._new_id = new_id
         self._listed: list[str] | None = None
+        self._among = among
         self._spelled: dict[str, list[str]] = defaultdict(list)
         self._looked: dict[tuple[str, str], Looked | Exception | None] = {}
         self._parents: dict[str, Hashable | None] = {}
@@ -69,7 +77,10 @@ class Kin:
     def names(self) -> list[str]:
         """The names of the files in the directory, as far as they can be of one disk. Raises OSError."""
         if self._listed is None:
-            self._listed = self._files.list(self._directory, self._policy.prefix(self._about))
+            if self._among is None:
+                self._listed = self._files.list(self._directory, self._policy.prefix(self._about))
+            else:
+                self._listed = [posixpath.basename(path) for path in self._among]
             for name in self._listed:
                 self._spelled[name.casefold()].append(name)
         return self._listed
@@ -99,6 +110,10 @@ class Kin:
         if looked.info.linkage is not None:
             found.update(self._by_linkage.get(looked.info.linkage, []))
         return self._related(path, sorted(found))
+
+    def look(self, path: str) -> Looked | Exception | None:
+        """What one of the files is, why it cannot be opened, or None for one that is no image of the format."""
+        return self._look(posixpath.normpath(path), self._directory)
 
     def identity(self, path: str) -> Hashable | None:
         """Which file an image is that was looked into; None for one that was not."""

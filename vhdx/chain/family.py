@@ -8,7 +8,7 @@ from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
 from typing import Self
 
-from vhdx.chain.chain import Chain
+from vhdx.chain.chain import Chain, Claim
 from vhdx.chain.children import Kin, Looked, Relatives
 from vhdx.chain.parents import Layer, ParentPolicy
 from vhdx.errors import Error
@@ -52,6 +52,7 @@ class Family:
         down_to: str | None = None,
         writing: Access = Access.WRITE,
         access: Access = Access.READ,
+        claim: Claim | None = None,
         format: ImageFormat | None = None,
     ) -> Self:
         """Open the disk of *path*; see `Chain.open`. *down_to* is the path of the last layer to be written to."""
@@ -63,6 +64,7 @@ class Family:
             down_to=None if down_to is None else files.stat(down_to).identity,
             writing=writing,
             access=access,
+            claim=claim,
             policy=means.policy,
             format=format,
         )
@@ -99,6 +101,12 @@ class Family:
     def identity(self, place: int) -> Hashable:
         """Which file a layer is."""
         return self.layers[place].image.storage.identity()
+
+    def claimed(self, path: str) -> Image | None:
+        """The image of a layer that is open for writing; None where *path* is no layer, or none that is."""
+        place = self.place(path)
+        image = None if place is None else self.layers[place].image
+        return image if image is not None and image.storage.writable else None
 
     def image(self, path: str) -> Image:
         """The open image of a layer. Raises Error where *path* is none."""

@@ -6,9 +6,9 @@ children, being of one format, are of the same without a look at their marks.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Protocol, Self
+from typing import NamedTuple, Protocol, Self
 
-from vhdx.chain.chain import Chain
+from vhdx.chain.chain import Chain, Claim
 from vhdx.check import Finding
 from vhdx.image.base import CreateOptions, ImageFormat, ImageInfo, Progress
 from vhdx.repair.fix import Fix
@@ -46,6 +46,14 @@ class OpenDisk(Protocol):
     def __exit__(self, *_: object) -> None: ...
 
 
+class Kinsman(NamedTuple):
+    """An image among others; *info* is why it cannot be opened, where it cannot, and None where it is no image."""
+
+    path: str
+    info: ImageInfo | Exception | None
+    children: Sequence[str] = ()
+
+
 class Engine(Protocol):
     """Verbs on images by path. With *disk* a verb works on layers that are open already."""
 
@@ -54,15 +62,13 @@ class Engine(Protocol):
         files: FileSystem,
         path: str,
         *,
-        writable: int = 0,
-        down_to: str | None = None,
-        orphan: bool = False,
+        claim: Claim | None = None,
         format: ImageFormat | None = None,
     ) -> OpenDisk:
         """Open the disk of *path* with its parents, verified, and claim their files, for several verbs.
 
-        The first *writable* layers, or with *down_to* all as far as that file, are open for writing, the others so that
-        nobody else may write to them. Raises as `open_chain` does.
+        *claim* says how each is opened; without it all are open for reading, and nobody else may write to them. Raises
+        as `layers` does. Whether there are children is for the verbs to ask.
         """
 
     def open_chain(
@@ -127,6 +133,12 @@ class Engine(Protocol):
     def children(self, files: FileSystem, path: str, *, format: ImageFormat | None = None) -> list[str]:
         """The images beside *path* whose parent it is. Raises OSError when the directory cannot be listed."""
 
+    def kinship(self, files: FileSystem, paths: Sequence[str], *, format: ImageFormat) -> list[Kinsman]:
+        """What each of *paths*, files of one directory, is as an image of *format*, and which of them are its children.
+
+        Every file is opened once. Raises OSError when the transport fails.
+        """
+
     def resize(
         self,
         files: FileSystem,
@@ -163,6 +175,7 @@ class Engine(Protocol):
         format: ImageFormat | None = None,
         on_progress: Progress | None = None,
         disk: OpenDisk | None = None,
+        plan: MergePlan | None = None,
     ) -> str:
         """Merge *top*, its ancestor *target* and the layers between into one file, whose path is returned.
 
@@ -176,6 +189,9 @@ class Engine(Protocol):
         *target* or a layer between is larger than *top* and *shrink* does not allow that its end goes (up, only what is
         removed loses anything). With *remove*, what names *top* is relinked to the result, then those merged files are
         removed that nothing names any more; without, both are left to the caller.
+
+        What is merged is what was planned: the files are claimed before they are looked at. *plan* is one that
+        `plan_merge` made of the same *disk*, of which nothing is looked at again.
         """
 
     def plan_merge(

@@ -1,12 +1,12 @@
 """The verbs done with this package's own code."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass
 from uuid import uuid4
 
 from vhdx.arguments import whole
-from vhdx.chain.chain import Chain
+from vhdx.chain.chain import Chain, Claim
 from vhdx.chain.family import Family, Means
 from vhdx.chain.parents import DEFAULT_POLICY, Layer, ParentPolicy, path_between
 from vhdx.check import Finding, check_chain, check_forced, check_storage
@@ -22,7 +22,8 @@ from vhdx.storage.base import Access, FileSystem
 from vhdx.verbs import copies
 from vhdx.verbs import create as creating
 from vhdx.verbs.compact import compact
-from vhdx.verbs.contract import Engine, OpenDisk, Warn
+from vhdx.verbs.contract import Engine, Kinsman, OpenDisk, Warn
+from vhdx.verbs.kinship import kinship
 from vhdx.verbs.merge_plan import Direction, MergePlan
 from vhdx.verbs.merging import carry_out, plan_merge
 from vhdx.verbs.refusals import children_beside, refuse_bereaving
@@ -50,13 +51,11 @@ class NativeEngine:
         files: FileSystem,
         path: str,
         *,
-        writable: int = 0,
-        down_to: str | None = None,
-        orphan: bool = False,
+        claim: Claim | None = None,
         format: ImageFormat | None = None,
     ) -> Family:
         """The disk of *path* with its files open; see `Engine.open_family`."""
-        return self._open(files, path, writable=writable, down_to=down_to, orphan=orphan, format=format)
+        return Family.open(files, path, self.means, claim=claim, format=format)
 
     def _open(
         self,
@@ -150,6 +149,10 @@ class NativeEngine:
         """The images beside *path* whose parent it is; see `Engine.children`."""
         return children_beside(files, files.resolve(path), format, self.means)
 
+    def kinship(self, files: FileSystem, paths: Sequence[str], *, format: ImageFormat) -> list[Kinsman]:
+        """What images are to each other; see `Engine.kinship`."""
+        return kinship(files, paths, format, self.means)
+
     def resize(
         self,
         files: FileSystem,
@@ -180,8 +183,11 @@ class NativeEngine:
         format: ImageFormat | None = None,
         on_progress: Progress | None = None,
         disk: OpenDisk | None = None,
+        plan: MergePlan | None = None,
     ) -> str:
         """Merge a run of layers into one file; see `Engine.merge`."""
+        if disk is not None and plan is not None:
+            direction = plan.direction
         if direction is Direction.CHEAPER:
             direction = self.plan_merge(files, top, target, direction=direction, format=format, disk=disk).direction
         up = direction is Direction.UP
@@ -195,7 +201,8 @@ class NativeEngine:
             writing=writing,
             format=format,
         ) as family:
-            plan = plan_merge(family, target, direction)
+            if disk is None or plan is None:
+                plan = plan_merge(family, target, direction)
             carry_out(family, plan, shrink=shrink, orphan=orphan, remove=remove, on_progress=on_progress)
         return plan.result
 
@@ -225,7 +232,7 @@ class NativeEngine:
         disk: OpenDisk | None = None,
     ) -> None:
         """Record *parent* as the parent of *child*; see `Engine.relink`."""
-        image = None if disk is None else _own(disk).image(child)
+        image = None if disk is None else _own(disk).claimed(child)
         with self._within(disk, files, parent, format=format) as below:
             relink(below, child, force=force, merged=merged, format=format, image=image)
 
