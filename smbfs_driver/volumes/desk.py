@@ -26,6 +26,10 @@ class Desk:
         """The document is about to change: what it says is to be read again."""
         self._documents.pop(names, None)
 
+    def know(self, names: VolumeNames, document: Info) -> None:
+        """What the document says from here on, durably."""
+        self._documents[names] = document
+
     def release(self, path: str) -> None:
         """Close a layer whose file is to be removed."""
         if self.disk is not None and path in self.disk.paths:

@@ -82,7 +82,8 @@ class Operation:
             if not all(isinstance(step, Remove) for step in plan.steps):
                 raise
         self._undo = plan.undo
-        _run(plan.steps, self.names, self.site, self._hold)
+        # To promise was to write through the hold, so it is there.
+        _run(plan.steps, self.names, self.site, self._hold, is_held=bool(plan.recovery))
 
     def mark(self, step: Step) -> None:
         """Leave *step* for whoever comes next, if this operation fails from here on."""
@@ -183,9 +184,14 @@ def _begin(names: VolumeNames, site: Site, *, supersede: bool) -> Storage:
     raise InUse(f"{site.files.describe(names.intent)}: another operation on this volume is running; try again later")
 
 
-def _run(steps: Sequence[Step], names: VolumeNames, site: Site, hold: Storage) -> None:
+def _run(
+    steps: Sequence[Step], names: VolumeNames, site: Site, hold: Storage, *, is_held: bool = False
+) -> None:
+    """Run *steps*; before each the hold is looked at, but for the first where *is_held* says that it was just now."""
     for step in steps:
-        _check_held(hold)
+        if not is_held:
+            _check_held(hold)
+        is_held = False
         step.run(names, site)
 
 

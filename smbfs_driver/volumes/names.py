@@ -173,13 +173,16 @@ def parse(file: str) -> FileName | None:
 def may_be_related(path: str, file: str) -> bool:
     """Whether *file* may depend on the image at *path* beside it: not where both are volumes', and not of one.
 
-    Nor where their names say two formats, since parents and children are of one.
+    Nor where their names say two formats, since parents and children are of one, or that the file is no image.
 
     A share holds many volumes. To look into the files of others would take long, and would keep their operations from
     replacing what is open for the moment. What is a volume's ends in the volume's id; anything else is looked into.
     """
     formats = {_EXTENSIONS.get(posixpath.splitext(name)[1].lower()) for name in (path, file)}
     if len(formats) > 1 and None not in formats:
+        return False
+    parsed = parse(file)
+    if parsed is not None and parsed.kind not in IMAGES:
         return False
     image, other = _owner(path), _owner(file)
     return image is None or other is None or image == other

@@ -72,6 +72,8 @@ class Site:
         if self.desk is not None:
             self.desk.forget(names)
         info_file.write(self.files, names, document, self.token(), is_new=is_new)
+        if self.desk is not None:
+            self.desk.know(names, document)
 
     def open(self, names: VolumeNames, active: str, claim: Claim | None = None) -> list[str]:
         """Open the chain under *active* and keep it on the desk; see `chain`."""

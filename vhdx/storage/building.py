@@ -44,18 +44,25 @@ def granting(files: FileSystem, sources: Sequence[Storage]) -> list[FileStatus]:
 
 @contextmanager
 def building(
-    files: FileSystem, path: str, *, token: str, replace: bool = False, sources: Sequence[FileStatus] = ()
+    files: FileSystem,
+    path: str,
+    *,
+    token: str,
+    replace: bool = False,
+    quick: bool = False,
+    sources: Sequence[FileStatus] = (),
 ) -> Iterator[Storage]:
     """An empty file that becomes *path*, durably, when the caller has made it complete and durable, or nothing.
 
     It is renamed through the handle that the caller has, and closed then, so at no moment it is anybody else's. It gets
     the permissions of the file that it replaces; a new one grants others no more than each of *sources*, the files that
     its content comes from. A stop leaves at most the temporary. Raises FileExistsError when there is such a file and it
-    may not be replaced.
+    may not be replaced: before anything is done, unless that is *quick*.
     """
     replaced = None
-    with suppress(FileNotFoundError):
-        replaced = files.stat(path)
+    if not quick or files.has_permissions:
+        with suppress(FileNotFoundError):
+            replaced = files.stat(path)
     if replaced is not None and not replace:
         raise FileExistsError(f"{files.describe(path)} exists already")
     like = narrowest(sources) if replaced is None else replaced
@@ -71,7 +78,7 @@ def building(
         raise PermissionError(error.errno, error.strerror, files.describe(path)) from error
     try:
         yield storage
-        files.rename(temporary, path, replace=replaced is not None, held=storage)
+        files.rename(temporary, path, replace=replace and (quick or replaced is not None), held=storage)
         storage.close()
     except BaseException as error:
         storage.close()

@@ -22,7 +22,7 @@ def create(
     refuse_shape(files.describe(path), size, options, has_parent=False)
     if replace:
         refuse_replacing(files, path, options.format, means)
-    with building(files, path, token=means.token(), replace=replace) as storage:
+    with building(files, path, token=means.token(), replace=replace, quick=True) as storage:
         create_image(
             storage, size=size, disk_id=means.new_id(), new_id=means.new_id, options=options
         ).settle()
@@ -70,7 +70,7 @@ def _make(family: Family, path: str, *, size: int | None, any_size: bool, replac
     if not any_size:
         refuse_unequal(files.describe(path), below.format, size, below.virtual_size)
     sources = granting(files, [parent.image.storage])
-    with building(files, path, token=means.token(), replace=replace, sources=sources) as storage:
+    with building(files, path, token=means.token(), replace=replace, quick=True, sources=sources) as storage:
         create_image(
             storage,
             size=size,

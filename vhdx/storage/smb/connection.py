@@ -6,7 +6,7 @@ import threading
 import weakref
 from collections import deque
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from vhdx.errors import UnsupportedFeature
 from vhdx.storage.credentials import Credentials
@@ -37,6 +37,12 @@ def url(server: str, port: int) -> str:
     return f"smb://{host}" + ("" if port == 445 else f":{port}")
 
 
+class Kept(Protocol):
+    """Something open on a server."""
+
+    def close(self) -> None: ...
+
+
 class SmbConnection:
     """A connection and its session. Safe to use from several threads.
 
@@ -51,6 +57,8 @@ class SmbConnection:
         self.settings = settings
         self.name = url(server, port)
         self.offload = Offload()
+        self.kept: dict[tuple[str, str], Kept] = {}
+        """What stays open until the connection is closed, by share and path."""
         self._trees: dict[str, Tree] = {}
         self._trees_lock = threading.RLock()  # connecting may find that a share is gone
         established = establish(self.name, server, port, credentials, settings)
@@ -166,6 +174,8 @@ class SmbConnection:
         """Log off and hang up; a server that is gone already is fine."""
         try:
             if self.opener == os.getpid():
+                for kept in list(self.kept.values()):
+                    kept.close()
                 self._call(None, messages.LOGOFF)
         except (OSError, Refused, struct.error):
             pass
@@ -175,3 +185,5 @@ class SmbConnection:
     def abandon(self) -> None:
         """Hang up without a word."""
         self._channel.close()
+        for kept in list(self.kept.values()):
+            kept.close()

@@ -3,7 +3,7 @@
 import struct
 import threading
 from collections.abc import Iterator
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from vhdx.storage.base import is_named
 from vhdx.storage.smb import handle as h
@@ -26,14 +26,23 @@ _LISTING = h.READ_DATA | h.READ_ATTRIBUTES
 _SYNCING = h.WRITE_DATA | h.APPEND_DATA | h.READ_ATTRIBUTES
 
 
+T = TypeVar("T")
+R = TypeVar("R", covariant=True)
+
+
 class _Open(Protocol):
     def __call__(self, *, access: int) -> Handle: ...
+
+
+class _Work(Protocol[R]):
+    def __call__(self, handle: Handle, *, is_new: bool) -> R: ...
 
 
 class Directory:
     """A directory that *opening* opens when it is first needed; a *kept* one with the rights for everything.
 
-    When its connection is lost, the next use opens it again. Safe to use from several threads.
+    When what is open is lost, with its connection or by what the server did, the next use opens it again. Safe to use
+    from several threads.
     """
 
     def __init__(self, opening: _Open, *, kept: bool) -> None:
@@ -42,39 +51,55 @@ class Directory:
         self._handle: Handle | None = None
         self._rights = 0
         self._listed = False
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
 
     def names(self, prefix: str, suffix: str) -> list[str]:
         """The names of the files in it that begin and end so, in whatever capitals, sorted.
 
         The server picks them, so what else is in the directory costs nothing on the wire.
         """
-        with self._lock:
-            handle = self._opened(_LISTING)
+
+        def listed(handle: Handle, *, is_new: bool) -> list[str]:  # noqa: ARG001
             scan = Scan.REOPEN if self._listed else Scan.RESTART
             self._listed = True
             # A server may also go by a short name that it has made up.
             found = _names(handle, f"{prefix}*{suffix}", scan)
             return sorted(name for name in found if is_named(name, prefix, suffix))
 
+        with self._lock:  # one handle has one place in one listing
+            return self._using(_LISTING, listed)
+
     def sync(self) -> None:
         """Make its names durable: Samba does an fsync of it for whoever may add files to it.
 
         Where the server cannot, names are as durable as it makes them by itself.
         """
-        with self._lock:
-            handle = self._opened(_SYNCING)
-            try:
-                handle.flush()
-            except OSError as error:
-                refused = refusal(error)
-                if refused is None or refused.status not in UNSUPPORTED | {ACCESS_DENIED, INVALID_HANDLE}:
-                    raise
+        self._using(_SYNCING, _flush)
 
     def query(self, information: int, place: struct.Struct) -> tuple[int, ...]:
         """The fields at the start of an information class of its file system."""
+
+
+        def asked(handle: Handle, *, is_new: bool) -> tuple[int, ...]:  # noqa: ARG001
+            return handle.query(information, place, file_system=True)
+
+        return self._using(h.READ_ATTRIBUTES, asked)
+
+    def _using(self, rights: int, work: _Work[T]) -> T:
+        """What *work* does with a handle; with a new one where that from an earlier use turns out to be lost."""
         with self._lock:
-            return self._opened(h.READ_ATTRIBUTES).query(information, place, file_system=True)
+            before, handle = self._handle, self._opened(rights)
+        try:
+            return work(handle, is_new=handle is not before)
+        except ConnectionError:
+            with self._lock:
+                if self._handle is handle:
+                    self._close()
+            if handle is not before:
+                raise
+        with self._lock:
+            handle = self._opened(rights)
+        return work(handle, is_new=True)
 
     def _opened(self, rights: int) -> Handle:
         """The handle, which has *rights*."""
@@ -103,6 +128,17 @@ class Directory:
         """Close the handle, if there is one."""
         with self._lock:
             self._close()
+
+
+def _flush(handle: Handle, *, is_new: bool) -> None:
+    """Flush a directory. An invalid handle is one that cannot be flushed only where it has just been opened."""
+    cannot = UNSUPPORTED | {ACCESS_DENIED} | ({INVALID_HANDLE} if is_new else set())
+    try:
+        handle.flush()
+    except OSError as error:
+        refused = refusal(error)
+        if refused is None or refused.status not in cannot:
+            raise
 
 
 def _names(handle: Handle, pattern: str, scan: Scan) -> Iterator[str]:

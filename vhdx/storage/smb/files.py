@@ -4,10 +4,9 @@ import errno
 import posixpath
 import struct
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
-from types import MappingProxyType
 
 from vhdx.errors import Error, InUse
 from vhdx.storage.base import Access, FileStatus, Space, Storage
@@ -45,7 +44,7 @@ class SmbFileSystem:
         connect: Callable[[], SmbConnection],
         server: str,
         share: str,
-        kept: Mapping[str, Directory] = MappingProxyType({}),
+        kept: frozenset[str] = frozenset(),
     ) -> None:
         self._connect = connect
         self._server = server
@@ -230,22 +229,22 @@ class SmbFileSystem:
         with self._directory(directory) as found:
             return found.names(prefix, suffix)
 
-    @contextmanager
-    def staying(self, directory: str) -> Iterator["SmbFileSystem"]:
-        """The same files while a handle on *directory* is kept; see `FileSystem.staying`."""
-        kept = Directory(partial(self._handle, directory, options=h.DIRECTORY), kept=True)
-        try:
-            yield SmbFileSystem(self._connect, self._server, self._share, {directory: kept})
-        finally:
-            kept.close()
+    def staying(self, directory: str) -> AbstractContextManager["SmbFileSystem"]:
+        """The same files, with a handle on *directory* that the connection keeps; see `FileSystem.staying`."""
+        return nullcontext(SmbFileSystem(self._connect, self._server, self._share, self._kept | {directory}))
 
     @contextmanager
     def _directory(self, directory: str) -> Iterator[Directory]:
         """A directory, which is closed behind the ``with`` unless it is kept."""
+        opening = partial(self._handle, directory, options=h.DIRECTORY)
         if directory in self._kept:
-            yield self._kept[directory]
+            kept = self._connect().kept.setdefault(
+                (self._share.casefold(), directory), Directory(opening, kept=True)
+            )
+            assert isinstance(kept, Directory)
+            yield kept
             return
-        found = Directory(partial(self._handle, directory, options=h.DIRECTORY), kept=False)
+        found = Directory(opening, kept=False)
         try:
             yield found
         finally:
