@@ -27,15 +27,15 @@ _SYNCING = h.WRITE_DATA | h.APPEND_DATA | h.READ_ATTRIBUTES
 
 
 T = TypeVar("T")
-R = TypeVar("R", covariant=True)
+R_co = TypeVar("R_co", covariant=True)
 
 
 class _Open(Protocol):
     def __call__(self, *, access: int) -> Handle: ...
 
 
-class _Work(Protocol[R]):
-    def __call__(self, handle: Handle, *, is_new: bool) -> R: ...
+class _Work(Protocol[R_co]):
+    def __call__(self, handle: Handle, *, is_new: bool) -> R_co: ...
 
 
 class Directory:
