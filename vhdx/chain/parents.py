@@ -98,7 +98,7 @@ def find_parent(
 
     Raises ParentNotFound, ParentMismatch when there are images of that name and none is it, PermissionError when none
     is it of those that may be read, and whatever opening the right file raises. A file that is not the parent is never
-    opened for writing.
+    written to.
     """
     link = info.parent
     assert link is not None
@@ -140,32 +140,41 @@ def may_not_be_read(files: FileSystem, child: str, path: str) -> PermissionError
     return PermissionError(errno.EACCES, reason, files.describe(path))
 
 
+class _Refused(Exception):
+    """The file is not the parent; the message says why not."""
+
+
 def _open_if_parent(
     files: FileSystem, candidate: "Candidate", child: ImageInfo, *, access: Access, new_id: NewId
 ) -> Image | str:
-    """The image when it is the parent of *child*, else the reason why not."""
-    # To be opened for writing changes a file that is to be replayed, so it is looked at first without a claim; again
-    # afterwards, since another may have taken its name.
-    for claim in (Access.INSPECT, access) if access.writes else (access,):
-        try:
-            storage = files.open(candidate.path, claim, beneath=candidate.base)
-        except InUse:
-            reason = _inspected(files, candidate, child, new_id=new_id)
-            if reason:
-                return reason
-            raise
-        image = open_image(storage, new_id=new_id, format=child.format)
-        reason = refusal(child, image.info)
+    """The image when it is the parent of *child*, else the reason why not.
+
+    A file that is not the parent is not changed by a byte, though a log in it would be replayed by a writer.
+    """
+
+    def admit(found: ImageInfo) -> None:
+        reason = refusal(child, found)
         if reason:
-            image.close()
+            raise _Refused(reason)
+
+    try:
+        storage = files.open(candidate.path, access, beneath=candidate.base)
+    except (InUse, PermissionError) as error:
+        # A file that is not the parent may be in use, and may be one that this user can only read.
+        if isinstance(error, PermissionError) and not access.writes:
+            raise
+        reason = _inspected(files, candidate, child, new_id=new_id)
+        if reason:
             return reason
-        if claim is not access:
-            image.close()
-    return image
+        raise
+    try:
+        return open_image(storage, new_id=new_id, format=child.format, admit=admit)
+    except _Refused as refused:
+        return str(refused)
 
 
 def _inspected(files: FileSystem, candidate: "Candidate", child: ImageInfo, *, new_id: NewId) -> str:
-    """Why a file that somebody writes to is not the parent of *child*; empty when it is."""
+    """Why a file that cannot be opened as is wanted is not the parent of *child*; empty when it is."""
     storage = files.open(candidate.path, Access.INSPECT, beneath=candidate.base)
     with closing(open_image(storage, new_id=new_id, format=child.format)) as image:
         return refusal(child, image.info)

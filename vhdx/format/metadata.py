@@ -135,8 +135,13 @@ def entry_offset(number: int) -> int:
     return TABLE_HEADER.size + number * TABLE_ENTRY.size
 
 
+def table_length(data: bytes, region: Range) -> int:
+    """How many bytes of the region its table takes, header and entries; *data* holds the header. Raises FormatError."""
+    return entry_offset(min(TABLE_HEADER.parse(data, region.offset).entry_count, _MOST_ENTRIES))
+
+
 def parse_table(data: bytes, region: Range) -> list[TableEntry]:
-    """The table's entries, every rule of 2.6.1 verified. *data* is the region's first 64 KiB.
+    """The table's entries, every rule of 2.6.1 verified. *data* is `table_length` bytes of the region, or more.
 
     Raises FormatError, or UnsupportedFeature for an unknown item that is required.
     """

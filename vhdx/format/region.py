@@ -1,6 +1,6 @@
 """Region tables: where BAT and metadata lie (MS-VHDX 2.2.3)."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from uuid import UUID
@@ -80,8 +80,8 @@ def build(entries: Sequence[RegionEntry]) -> bytes:
     return checksum.seal(body.ljust(TABLE_SIZE, b"\0"), field=_CHECKSUM)
 
 
-def current(copies: Sequence[bytes]) -> list[RegionEntry]:
-    """The entries of the first valid copy. Raises FormatError when no copy is valid."""
+def current(copies: Iterable[bytes]) -> list[RegionEntry]:
+    """The entries of the first valid copy; no copy behind it is asked for. Raises FormatError when none is valid."""
     reasons: list[str] = []
     for number, copy in enumerate(copies):
         try:

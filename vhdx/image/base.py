@@ -23,6 +23,9 @@ NewId = Callable[[], UUID]
 Progress = Callable[[int, int], None]
 """Bytes done and in all, called when everything is consistent; may raise Cancelled."""
 
+Admit = Callable[["ImageInfo"], None]
+"""Told what an image says of itself before a byte of its file is changed; raises to keep it so."""
+
 
 class ImageFormat(StrEnum):
     """How the bytes of a file are laid out."""

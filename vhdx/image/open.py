@@ -5,19 +5,28 @@ same reason a file that carries the marks of two formats is opened only when the
 """
 
 from vhdx.errors import AnotherFormat, Unrecognised
-from vhdx.image.base import Image, ImageFormat, NewId
+from vhdx.image.base import Admit, Image, ImageFormat, NewId
 from vhdx.image.foreign import foreign
-from vhdx.image.marks import is_vhd, is_vhdx
+from vhdx.image.marks import Ends, ends
 from vhdx.storage.base import Storage
 
 
-def open_image(storage: Storage, *, new_id: NewId, format: ImageFormat | None = None) -> Image:
+def open_image(
+    storage: Storage, *, new_id: NewId, format: ImageFormat | None = None, admit: Admit | None = None
+) -> Image:
     """The image in *storage*, which it owns from here on; writable exactly when the storage is.
+
+    *admit* is told what the image says of itself before a byte of the file is changed (a log replayed, a footer
+    restored); what it raises is raised, and the file is as it was.
 
     Raises FormatError for bytes of no or of two formats, UnsupportedFeature; the storage is then closed.
     """
+    found: Ends | None = None
     try:
-        recognised = format or recognise(storage)
+        recognised = format
+        if recognised is None:
+            found = ends(storage)
+            recognised = _recognise(storage, found)
     except BaseException:
         storage.close()
         raise
@@ -26,15 +35,15 @@ def open_image(storage: Storage, *, new_id: NewId, format: ImageFormat | None = 
         case ImageFormat.RAW:
             from vhdx.image.raw import open_raw  # noqa: PLC0415
 
-            return open_raw(storage)
+            return open_raw(storage, admit=admit)
         case ImageFormat.VHD:
             from vhdx.image.vhd.open import open_vhd  # noqa: PLC0415
 
-            return open_vhd(storage, new_id=new_id)
+            return open_vhd(storage, new_id=new_id, admit=admit, found=found)
         case ImageFormat.VHDX:
             from vhdx.image.vhdx.open import open_vhdx  # noqa: PLC0415
 
-            return open_vhdx(storage, new_id=new_id)
+            return open_vhdx(storage, new_id=new_id, admit=admit, found=found)
 
 
 def recognise(storage: Storage) -> ImageFormat:
@@ -42,14 +51,18 @@ def recognise(storage: Storage) -> ImageFormat:
 
     AnotherFormat, where the file is known for something else, says what to do with it.
     """
-    marks = [is_vhdx(storage), is_vhd(storage)]
+    return _recognise(storage, ends(storage))
+
+
+def _recognise(storage: Storage, found: Ends) -> ImageFormat:
+    marks = [found.is_vhdx, found.is_vhd]
     if all(marks):
         reason = "it carries the marks of a VHDX and of a VHD, of which a guest may have written one; say which it is"
         raise Unrecognised("file", None, reason, file=storage.name)
     if not any(marks):
-        found = foreign(storage)
-        if found is not None:
-            reason = f"neither a VHDX nor a VHD: it is {found.name}; {found.remedy}"
+        other = foreign(storage)
+        if other is not None:
+            reason = f"neither a VHDX nor a VHD: it is {other.name}; {other.remedy}"
             raise AnotherFormat("file identifier", 0, reason, "2.2.1", file=storage.name)
         reason = "neither a VHDX nor a VHD; if it is a raw disk, say so"
         raise Unrecognised("file identifier", 0, reason, "2.2.1", file=storage.name)

@@ -14,7 +14,7 @@ from uuid import UUID
 
 from vhdx.errors import Error, Poisoned, ReadOnly
 from vhdx.extents import Extent, Presence, Range
-from vhdx.image.base import ALLOCATE_LIMIT, DiskType, ImageFormat, ImageInfo, LogState, ParentLink, Progress
+from vhdx.image.base import ALLOCATE_LIMIT, Admit, DiskType, ImageFormat, ImageInfo, LogState, ParentLink, Progress
 from vhdx.storage import ownership, transfer
 from vhdx.storage.base import Storage
 from vhdx.storage.overlay import OverlayStorage
@@ -231,8 +231,10 @@ class RawImage:
             raise Error(f"{self._storage.name}: {length} bytes at {offset} are not whole sectors")
 
 
-def open_raw(storage: Storage, *, sector_size: int = SECTOR) -> RawImage:
+def open_raw(storage: Storage, *, sector_size: int = SECTOR, admit: Admit | None = None) -> RawImage:
     """The disk that a raw file is; read only, one that ends within a sector is filled up with zeros.
+
+    *admit* is told what there is to say of it; what it raises is raised.
 
     The image owns the storage from here on. Raises Error for a file without a byte, or one to be written that does not
     end with a sector; the storage is then closed.
@@ -249,7 +251,14 @@ def open_raw(storage: Storage, *, sector_size: int = SECTOR) -> RawImage:
         storage.close()
         raise Error(f"{storage.name}: {reason}")
     whole = OverlayStorage(storage, [], size=size - rest + sector_size) if rest else storage
-    return RawImage(whole, sector_size=sector_size)
+    image = RawImage(whole, sector_size=sector_size)
+    if admit is not None:
+        try:
+            admit(image.info)
+        except BaseException:
+            storage.close()
+            raise
+    return image
 
 
 def create_raw(storage: Storage, *, size: int, fixed: bool = False) -> RawImage:

@@ -108,11 +108,11 @@ def _header(medium: Medium, found: Found, noting: Noting) -> tuple[int, DynamicH
 
 def _link(medium: Medium, head: DynamicHeader, noting: Noting) -> tuple[ParentLink, list[Range]]:
     try:
-        link, warnings = read_link(medium.storage, head)
+        link, warnings = read_link(medium.storage, head, medium.storage.size())
     except OSError as error:
         if not is_medium_error(error):
             raise
-        link, warnings = read_link(medium.storage, replace(head, locators=bytes(len(head.locators))))
+        link, warnings = read_link(medium.storage, replace(head, locators=bytes(len(head.locators))), 0)
         warnings.append("the paths in the parent locators cannot be read")
     for warning in warnings:
         noting.tell("parent locator", None, warning)

@@ -65,6 +65,17 @@ def check_range(name: str, size: int, offset: int, length: int) -> None:
         raise Error(f"{name}: {length} bytes at {offset} are not whole sectors")
 
 
+def describe_file(file: VhdFile) -> ImageInfo:
+    """What a VHD with blocks says of itself."""
+    return describe(
+        file.footer,
+        DiskType.DIFFERENCING if file.layout.has_parent else DiskType.DYNAMIC,
+        block_size=file.layout.block_size,
+        parent=file.link,
+        warnings=file.warnings,
+    )
+
+
 class VhdImage:
     """Implements `vhdx.image.base.Image`; made by `open_vhd` and `create_vhd`."""
 
@@ -94,14 +105,7 @@ class VhdImage:
     @property
     def info(self) -> ImageInfo:
         """What the image says of itself."""
-        file = self._file
-        return describe(
-            file.footer,
-            DiskType.DIFFERENCING if file.layout.has_parent else DiskType.DYNAMIC,
-            block_size=file.layout.block_size,
-            parent=file.link,
-            warnings=file.warnings,
-        )
+        return describe_file(self._file)
 
     def extents(self, offset: int, length: int) -> Iterator[Extent]:
         """What this layer says of a range. Raises FormatError at a bad table entry."""

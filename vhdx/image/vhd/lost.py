@@ -20,8 +20,7 @@ def why_start_is_guests(storage: Storage) -> str:
 
     Where all that was at the end is lost, too, nobody can tell; then it may count.
     """
-    size = storage.size()
-    _, tail = ends(storage)
+    size, _, tail = ends(storage)
     for length in (SIZE, OLD_SIZE):
         if size >= length and vhd_footer.is_left_of_fixed(tail[SIZE - length :], size - length):
             return "what is left of the footer at the end is that of a fixed disk, whose start is the guest's"

@@ -10,13 +10,13 @@ from vhdx.format import vhd_bat, vhd_footer, vhd_header
 from vhdx.format.vhd_bat import VhdLayout
 from vhdx.format.vhd_footer import COOKIE, OLD_SIZE, POISON, SIZE, Footer, VhdType
 from vhdx.format.vhd_header import HEADER
-from vhdx.image.base import NewId
-from vhdx.image.marks import VHD_MARKS, ends
+from vhdx.image.base import Admit, DiskType, NewId
+from vhdx.image.marks import VHD_MARKS, Ends, ends
 from vhdx.image.vhd.bitmaps import Bitmaps
 from vhdx.image.vhd.file import CommitOrder, VhdFile, fixed_places
 from vhdx.image.vhd.fixed import VhdFixedImage
 from vhdx.image.vhd.footers import Footers
-from vhdx.image.vhd.image import VhdImage
+from vhdx.image.vhd.image import VhdImage, describe, describe_file
 from vhdx.image.vhd.lost import why_start_is_guests
 from vhdx.image.vhd.parent import read_link
 from vhdx.image.vhd.table import BlockTable
@@ -47,22 +47,27 @@ def open_vhd(
     *,
     new_id: NewId,  # noqa: ARG001  as every format is opened
     order: CommitOrder = CommitOrder.PAYLOAD_TABLE,
+    admit: Admit | None = None,
+    found: Ends | None = None,
 ) -> VhdImage | VhdFixedImage:
     """The image in *storage*; writable exactly when the storage is. The image owns the storage from here on.
+
+    *admit* is told what the image says of itself before its footers are made sound; what it raises is raised. *found*
+    is what was read of the file already.
 
     Raises FormatError, UnsupportedFeature, Error for a file that can be read but must not be written before it is
     repaired; the storage is then closed.
     """
     try:
         with naming(storage.name):
-            return _open(storage, order)
+            return _open(storage, order, admit, found or ends(storage))
     except BaseException:
         storage.close()
         raise
 
 
-def _open(storage: Storage, order: CommitOrder) -> VhdImage | VhdFixedImage:
-    found = _find_footer(storage)
+def _open(storage: Storage, order: CommitOrder, admit: Admit | None, at: Ends) -> VhdImage | VhdFixedImage:
+    found = _find_footer(storage, at)
     footer = found.footer
     if vhd_footer.has_old_bitmaps(footer):
         reason = "its sector bitmaps are those of tapdisk 0.1, which are not known; let blktap's vhd-update convert it"
@@ -73,12 +78,17 @@ def _open(storage: Storage, order: CommitOrder) -> VhdImage | VhdFixedImage:
     if footer.saved_state:
         found.hindrances.append("the disk belongs to a virtual machine whose state was saved")
     if not footer.is_dynamic:
-        if footer.current_size > storage.size() - found.length:
-            reason = f"the disk of {footer.current_size} bytes does not fit into the file of {storage.size()}"
-            raise FormatError("footer", storage.size() - found.length, reason, _SECTION)
+        if footer.current_size > at.size - found.length:
+            reason = f"the disk of {footer.current_size} bytes does not fit into the file of {at.size}"
+            raise FormatError("footer", at.size - found.length, reason, _SECTION)
+        warnings = tuple(found.warnings + found.hindrances)
+        if admit is not None:
+            admit(describe(footer, DiskType.FIXED, warnings=warnings))
         _refuse_writing(storage, found)
-        return VhdFixedImage(storage, footer, warnings=tuple(found.warnings + found.hindrances))
-    file = _assemble(storage, found, order)
+        return VhdFixedImage(storage, footer, warnings=warnings)
+    file = _assemble(storage, at.size, found, order)
+    if admit is not None:
+        admit(describe_file(file))
     _refuse_writing(storage, found)
     if storage.writable and not file.footers.settled:
         file.touch()
@@ -90,11 +100,10 @@ def _refuse_writing(storage: Storage, found: _Found) -> None:
         raise Error(f"{storage.name}: {'; '.join(found.hindrances)}: repair it first, it can only be read as it is")
 
 
-def _find_footer(storage: Storage) -> _Found:
-    size = storage.size()
+def _find_footer(storage: Storage, at: Ends) -> _Found:
+    size, start, tail = at.size, at.start, at.tail
     if size < SIZE:
         raise FormatError("file", None, f"{size} bytes are too few for a VHD", _SECTION)
-    start, tail = ends(storage)
     length = SIZE if tail.startswith(VHD_MARKS) or not tail[SIZE - OLD_SIZE :].startswith(VHD_MARKS) else OLD_SIZE
     reason = "no footer is there"
     end: vhd_footer.Reading | None = None
@@ -148,8 +157,8 @@ def _copy(start: bytes) -> Footer | None:
     return found.footer if found.sealed and found.footer.is_dynamic else None
 
 
-def _assemble(storage: Storage, found: _Found, order: CommitOrder) -> VhdFile:
-    footer, size = found.footer, storage.size()
+def _assemble(storage: Storage, size: int, found: _Found, order: CommitOrder) -> VhdFile:
+    footer = found.footer
     if footer.data_offset + HEADER.size > size:
         reason = f"it reaches past the end of the file at {size}"
         raise FormatError(HEADER.structure, footer.data_offset, reason, HEADER.section)
@@ -164,7 +173,7 @@ def _assemble(storage: Storage, found: _Found, order: CommitOrder) -> VhdFile:
     )
     link = None
     if has_parent:
-        link, warnings = read_link(storage, header)
+        link, warnings = read_link(storage, header, size)
         found.warnings += warnings
     return VhdFile(
         storage=storage,

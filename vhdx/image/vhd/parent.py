@@ -42,14 +42,13 @@ class LinkRecord:
         )
 
 
-def read_link(storage: Storage, header: DynamicHeader) -> tuple[ParentLink, list[str]]:
-    """The parent that the header records, and what of it could not be read."""
+def read_link(storage: Storage, header: DynamicHeader, size: int) -> tuple[ParentLink, list[str]]:
+    """The parent that the header of a file of *size* bytes records, and what of it could not be read."""
     paths: dict[str, str] = {}
     warnings = []
-    size = storage.size()
     entries = [entry for entry in header.entries if entry.code in KEYS]
     sound = [entry for entry in entries if _is_inside(entry, size)]
-    contents = preads(storage, [(entry.data_offset, entry.data_length) for entry in sound])
+    contents = preads(storage, [(entry.data_offset, entry.data_length) for entry in sound]) if sound else []
     texts = {
         entry.data_offset: vhd_locator.decode_path(data) for entry, data in zip(sound, contents, strict=True)
     }

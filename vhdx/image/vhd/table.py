@@ -26,7 +26,7 @@ class BlockTable:
     def __init__(self, storage: Storage, layout: VhdLayout, offset: int, taken: list[Range]) -> None:
         self._storage = storage
         self._taken = [*taken, Range(offset, layout.blocks * ENTRY_SIZE)]
-        self._file_size = storage.size()
+        self._file_size = 0  # as it was last looked up
         self._pieces: OrderedDict[int, bytearray] = OrderedDict()
         self._staged: dict[int, bytearray] = {}
         self.layout = layout

@@ -3,6 +3,8 @@
 Reading never writes: a log that holds changes is shown through an overlay, the file stays untouched.
 """
 
+from collections.abc import Iterator
+
 from vhdx.errors import FormatError, UnsupportedFeature
 from vhdx.extents import Range
 from vhdx.format import header, identifier, log, metadata, region
@@ -10,11 +12,14 @@ from vhdx.format.bat import BatLayout
 from vhdx.format.header import Current
 from vhdx.format.log import Entry
 from vhdx.format.record import NO_GUID
-from vhdx.image.base import NewId
+from vhdx.format.region import RegionEntry
+from vhdx.image.base import Admit, NewId
+from vhdx.image.marks import Ends
 from vhdx.image.vhdx.blocks import BlockTable
 from vhdx.image.vhdx.file import VhdxFile, naming, survey
 from vhdx.image.vhdx.headers import Headers
 from vhdx.image.vhdx.image import VhdxImage
+from vhdx.image.vhdx.items import read_items
 from vhdx.image.vhdx.journal import CommitOrder, LogJournal
 from vhdx.image.vhdx.pages import Pages
 from vhdx.image.vhdx.parent import read_link
@@ -31,36 +36,49 @@ _SLACK = 1 << 30
 
 
 def open_vhdx(
-    storage: Storage, *, new_id: NewId, order: CommitOrder = CommitOrder.PAYLOAD_LOG_PAGES
+    storage: Storage,
+    *,
+    new_id: NewId,
+    order: CommitOrder = CommitOrder.PAYLOAD_LOG_PAGES,
+    admit: Admit | None = None,
+    found: Ends | None = None,
 ) -> VhdxImage:
     """The image in *storage*; writable exactly when the storage is. The image owns the storage from here on.
 
-    A storage opened for writing has its log replayed. Raises FormatError, UnsupportedFeature; the storage is then
-    closed.
+    A storage opened for writing has its log replayed; *admit* is told what the image says of itself before, and what
+    it raises is raised. *found* is what was read of the file already. Raises FormatError, UnsupportedFeature; the
+    storage is then closed.
     """
     try:
         with naming(storage.name):
-            return _open(storage, new_id, order)
+            return _open(storage, new_id, order, admit, found)
     except BaseException:
         storage.close()
         raise
 
 
-def _open(storage: Storage, new_id: NewId, order: CommitOrder) -> VhdxImage:
-    size = storage.size()
+def _open(
+    storage: Storage, new_id: NewId, order: CommitOrder, admit: Admit | None, found: Ends | None
+) -> VhdxImage:
+    size = storage.size() if found is None else found.size
     if size < header.AREA:
         raise FormatError("file", None, f"{size} bytes are too few for a VHDX, it was cut off or is something else")
-    identity, *copies = preads(
-        storage, [(0, identifier.IDENTIFIER.size), *((offset, header.HEADER.size) for offset in header.OFFSETS)]
-    )
+    identity, copies, table = _front(storage, found)
     creator = identifier.IDENTIFIER.parse(identity, 0).creator_text
     current = header.current(copies)
     entries = _log_entries(storage, current, size)
-    file = _assemble(_as_replayed(storage, entries), creator, Headers(storage, current, new_id), new_id)
+    headers = Headers(storage, current, new_id)
+    if entries:
+        view = _as_replayed(storage, entries, size)
+        file = _assemble(view, view.size(), _regions(view), headers, creator=creator, new_id=new_id)
+    else:
+        file = _assemble(storage, size, _regions(storage, table), headers, creator=creator, new_id=new_id)
+    if admit is not None:
+        admit(VhdxImage(file, log_entries=len(entries)).info)
     if storage.writable:
         if entries:
             space = _replay(storage, file, entries)
-            file = _assemble(storage, creator, file.headers, new_id)
+            file = _assemble(storage, storage.size(), _regions(storage), headers, creator=creator, new_id=new_id)
             # Replaying is a change, so closing cuts off what the log had made free at the end.
             file.touched, file.space = True, space
             entries = []
@@ -68,6 +86,29 @@ def _open(storage: Storage, new_id: NewId, order: CommitOrder) -> VhdxImage:
         if file.journal.most_pages < 1:
             raise UnsupportedFeature("the file has no log to write through")
     return VhdxImage(file, log_entries=len(entries))
+
+
+def _front(storage: Storage, found: Ends | None) -> tuple[bytes, list[bytes], bytes]:
+    """What lies at the front of every file, read in one call: identifier, both headers, the first region table."""
+    wanted = [(offset, header.HEADER.size) for offset in header.OFFSETS] + [(region.OFFSETS[0], region.TABLE_SIZE)]
+    if found is not None:
+        first, second, table = preads(storage, wanted)
+        return found.head, [first, second], table
+    identity, first, second, table = preads(storage, [(0, identifier.IDENTIFIER.size), *wanted])
+    return identity, [first, second], table
+
+
+def _regions(view: Storage, first: bytes | None = None) -> list[RegionEntry]:
+    """The entries of the region table that counts; *first* is the first copy where it was read already.
+
+    The second copy is read only where the first is not valid.
+    """
+
+    def copies() -> Iterator[bytes]:
+        yield pread(view, region.OFFSETS[0], region.TABLE_SIZE) if first is None else first
+        yield pread(view, region.OFFSETS[1], region.TABLE_SIZE)
+
+    return region.current(copies())
 
 
 def _log_entries(storage: Storage, current: Current, size: int) -> list[Entry]:
@@ -86,20 +127,18 @@ def _log_entries(storage: Storage, current: Current, size: int) -> list[Entry]:
     return entries
 
 
-def _as_replayed(storage: Storage, entries: list[Entry]) -> Storage:
-    if not entries:
-        return storage
-    return OverlayStorage(storage, log.places(entries), size=log.file_size_after(entries, storage.size()))
+def _as_replayed(storage: Storage, entries: list[Entry], size: int) -> OverlayStorage:
+    return OverlayStorage(storage, log.places(entries), size=log.file_size_after(entries, size))
 
 
-def _assemble(view: Storage, creator: str, headers: Headers, new_id: NewId) -> VhdxFile:
-    regions = region.current(preads(view, [(offset, region.TABLE_SIZE) for offset in region.OFFSETS]))
-    region.verify(regions, log=headers.header.log, file_size=view.size())
+def _assemble(
+    view: Storage, size: int, regions: list[RegionEntry], headers: Headers, *, creator: str, new_id: NewId
+) -> VhdxFile:
+    """The parts of the file that *view* of *size* bytes shows."""
+    region.verify(regions, log=headers.header.log, file_size=size)
     place = region.find(regions, region.METADATA)
-    items = metadata.parse_table(pread(view, place.offset, metadata.TABLE_SIZE), place)
-    wanted = metadata.system_items(items)
-    contents = preads(view, [(place.offset + entry.offset, entry.length) for entry in wanted.values()])
-    disk = metadata.decode(dict(zip(wanted, contents, strict=True)), place.offset)
+    items, contents = read_items(view, place)
+    disk = metadata.decode(contents, place.offset)
     pages = Pages(view)
     table = BlockTable(pages, _layout(disk), region.find(regions, region.BAT))
     return VhdxFile(
