@@ -15,8 +15,9 @@ from functools import partial
 
 from vhdx.errors import FormatError, OutOfSpace, ReadOnly
 from vhdx.extents import Range
-from vhdx.storage import linux, locking, ntfs, ownership
+from vhdx.storage import ownership
 from vhdx.storage.base import Buffer, FileStatus, Move, Storage, Unsupported
+from vhdx.storage.local import linux, locking, ntfs
 
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _NO_COPY = frozenset({errno.EXDEV, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS, errno.EINVAL})
