@@ -5,7 +5,7 @@ from contextlib import AbstractContextManager, nullcontext
 
 from tests.support.memory import PAGE, MemoryFileSystem, MemoryStorage
 from vhdx.errors import OutOfSpace
-from vhdx.storage.base import Access, Buffer, FileStatus, FileSystem, Move, Space, Storage, Unsupported
+from vhdx.storage.base import Access, Buffer, Can, FileStatus, FileSystem, Move, Space, Storage, Unsupported
 from vhdx.storage.forwarding import ForwardingStorage, Instead, unwrapped
 
 
@@ -76,4 +76,5 @@ def _counted(files: FullFileSystem, inner: MemoryStorage) -> Storage:
             spend(offset, length)
             inner.reserve([(offset, length)])
 
-    return ForwardingStorage(inner, Instead(write=write, copy=copy, reserve=reserve, hides=True))
+    instead = Instead(can_copy=lambda _: Can.NO, write=write, copy=copy, reserve=reserve, hides=True)
+    return ForwardingStorage(inner, instead)

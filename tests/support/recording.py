@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import NamedTuple
 
 from tests.support.memory import MemoryFileSystem, MemoryStorage, Pages, normal
-from vhdx.storage.base import Access, Buffer, FileStatus, FileSystem, Move, Space, Storage, Unsupported
+from vhdx.storage.base import Access, Buffer, Can, FileStatus, FileSystem, Move, Space, Storage, Unsupported
 from vhdx.storage.forwarding import ForwardingStorage, Instead, unwrapped
 
 
@@ -183,6 +183,7 @@ class Recorder:
         """The file, as it is given to the engine."""
         instead = Instead(
             write=self.write,
+            can_copy=lambda _: Can.NO,
             copy=self.copy,
             zero=self.zero,
             reserve=self.reserve,

@@ -7,13 +7,14 @@ from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass
 
 from vhdx.extents import Range
-from vhdx.storage.base import Buffer, FileStatus, Move, Storage
+from vhdx.storage.base import Buffer, Can, Capabilities, FileStatus, Move, Storage
 
 
 @dataclass(frozen=True, slots=True)
 class Instead:
     """What is called in place of the operations of the storage inside; None: those are called."""
 
+    can_copy: Callable[[Storage], Can] | None = None
     read: Callable[[Sequence[tuple[int, memoryview]]], None] | None = None
     write: Callable[[Sequence[tuple[int, Buffer]]], None] | None = None
     copy: Callable[[Storage, Sequence[Move]], None] | None = None
@@ -42,6 +43,12 @@ class ForwardingStorage:
     @property
     def writable(self) -> bool:
         return self.inner.writable
+
+    def can(self) -> Capabilities:
+        return self.inner.can()
+
+    def can_copy(self, source: Storage) -> Can:
+        return (self._instead.can_copy or self.inner.can_copy)(source)
 
     def read(self, pieces: Sequence[tuple[int, memoryview]]) -> None:
         (self._instead.read or self.inner.read)(pieces)
