@@ -10,6 +10,7 @@ from oslo_log import log
 from smbfs_driver.options import OPTIONS
 from smbfs_driver.shares import samba_config, shares
 from smbfs_driver.shares.shares import Share
+from smbfs_driver.shares.unc import UncName
 from vhdx.errors import Error
 
 LOG = log.getLogger(__name__)
@@ -21,7 +22,7 @@ def shares_beside(section: str, own: Sequence[Share]) -> list[Share]:
     # It is the manager that loads a driver, so it cannot be needed for loading one.
     from cinder.volume.manager import volume_backend_opts  # noqa: PLC0415
 
-    found: dict[str, Share] = {}
+    found: dict[UncName, Share] = {}
     for name in cfg.CONF.enabled_backends or ():
         settings = configuration.Configuration([*OPTIONS, *volume_backend_opts], config_group=name)
         if name == section or settings.volume_driver != _DRIVER:
@@ -32,6 +33,6 @@ def shares_beside(section: str, own: Sequence[Share]) -> list[Share]:
         except (Error, OSError) as error:
             LOG.warning("Volumes cannot move to the backend %s and back without help: %s", name, error)
             continue
-        found |= {share.address.casefold(): share for share in listed}
-    ours = {share.address.casefold() for share in own}
-    return [share for address, share in found.items() if address not in ours]
+        found |= {share.unc: share for share in listed}
+    ours = {share.unc for share in own}
+    return [share for unc, share in found.items() if unc not in ours]

@@ -10,6 +10,7 @@ from cinder.volume import volume_utils
 from oslo_log import log
 
 from smbfs_driver.shares.pools import Pool, Pools
+from smbfs_driver.shares.unc import UncName
 from smbfs_driver.volumes.names import DiskFormat
 from smbfs_driver.volumes.shape import Shape
 from smbfs_driver.volumes.steps import MoveStopped
@@ -68,8 +69,9 @@ class Reach:
 
     def known(self, address: str) -> Pool:
         """The pool at an address, of this backend or of another one of this service. Raises Error."""
+        wanted = UncName.parse(address)
         for pool in self._known:
-            if pool.address.casefold() == address.casefold():
+            if pool.share.unc == wanted:
                 return pool
         return self.pools.at(address)
 

@@ -7,7 +7,8 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from smbfs_driver.shares.shares import Share, split_address
+from smbfs_driver.shares.shares import Share
+from smbfs_driver.shares.unc import UncName
 from vhdx.errors import Error
 from vhdx.storage.base import FileSystem, Space
 
@@ -29,9 +30,9 @@ class ShareConnections:
 
     def find(self, address: str) -> Share:
         """The listed share of an address like ``//server/share``. Raises Error where it is not listed."""
-        wanted = split_address(address)
+        wanted = UncName.parse(address)
         for share in self.shares:
-            if wanted is not None and share.address.casefold() == "//{}/{}".format(*wanted).casefold():
+            if share.unc == wanted:
                 return share
         raise Error(f"{address}: not in the list of shares")
 

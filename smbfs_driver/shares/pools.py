@@ -3,7 +3,8 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from smbfs_driver.shares.shares import Share, split_address
+from smbfs_driver.shares.shares import Share
+from smbfs_driver.shares.unc import UncName
 from vhdx.errors import Error
 
 
@@ -24,10 +25,12 @@ class Pools:
     """The pools of a backend. Raises Error for names that do not fit the shares, or that two shares have."""
 
     def __init__(self, shares: Sequence[Share], mappings: Mapping[str, str]) -> None:
-        named = _named(mappings)
-        pools = [Pool(named.pop(_key(share.address), share.share), share) for share in shares]
-        if named:
-            raise Error(f"smbfs_pool_mappings names {', '.join(sorted(named))}, which the list of shares does not have")
+        named = {UncName.parse(address): name for address, name in mappings.items()}
+        listed = {share.unc for share in shares}
+        unlisted = sorted(address for address in mappings if UncName.parse(address) not in listed)
+        if unlisted:
+            raise Error(f"smbfs_pool_mappings names {', '.join(unlisted)}, which the list of shares does not have")
+        pools = [Pool(named.get(share.unc, share.share), share) for share in shares]
         names = [pool.name for pool in pools]
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
@@ -46,16 +49,8 @@ class Pools:
 
     def at(self, address: str) -> Pool:
         """The pool of the share at ``//server/share``. Raises Error for one that is not listed."""
+        wanted = UncName.parse(address)
         for pool in self._pools:
-            if _key(pool.share.address) == _key(address):
+            if pool.share.unc == wanted:
                 return pool
         raise Error(f"{address}: not in the list of shares")
-
-
-def _key(address: str) -> str:
-    parts = split_address(address)
-    return address if parts is None else "//{}/{}".format(*parts).casefold()
-
-
-def _named(mappings: Mapping[str, str]) -> dict[str, str]:
-    return {_key(address): name for address, name in mappings.items()}

@@ -39,6 +39,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from smbfs_driver.shares.samba_config import NOTHING_SAID, ClientDefaults, Encryption
+from smbfs_driver.shares.unc import UncName
 from vhdx.errors import Error
 from vhdx.storage.credentials import Credentials
 from vhdx.storage.dialect import NEWEST, OLDEST_BY_DEFAULT, Dialect
@@ -77,9 +78,7 @@ _REFUSED = {
     ("sec", "none"): "sec=none is a log-on as nobody in particular; write guest for it, which says what it gives up",
 }
 _LINE = re.compile(r"(?P<address>\S+)(?:\s+-o\s+(?P<options>\S.*))?")
-_ADDRESS = re.compile(r"//(?P<server>[^/\s]+)/(?P<share>[^/]+)/?")
 _NAME = re.compile(r"[a-z_]{1,24}")
-_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 T = TypeVar("T")
 
 
@@ -97,9 +96,14 @@ class Share:
     maximum: Dialect = NEWEST
 
     @property
+    def unc(self) -> UncName:
+        """Its name, to be compared with others."""
+        return UncName(self.server, self.share)
+
+    @property
     def address(self) -> str:
         """As in the list, spaces as spaces: ``//server/share``."""
-        return f"//{self.server}/{self.share}"
+        return str(self.unc)
 
     @property
     def mount_options(self) -> str:
@@ -143,18 +147,12 @@ def load(path: Path, defaults: ClientDefaults = NOTHING_SAID) -> list[Share]:
     if exposed and any("password" in entry.options for entry in entries):
         raise _too_open(path)
     shares = [_share(entry, path.parent, defaults) for entry in entries]
-    seen: set[str] = set()
+    seen: set[UncName] = set()
     for entry, share in zip(entries, shares, strict=True):
-        if share.address.casefold() in seen:
+        if share.unc in seen:
             raise Error(f"{entry.where}: {share.address} is listed twice")
-        seen.add(share.address.casefold())
+        seen.add(share.unc)
     return shares
-
-
-def split_address(address: str) -> tuple[str, str] | None:
-    """Server and share of ``//server/share`` or its backslashed form; None for anything else."""
-    found = _ADDRESS.fullmatch(address.replace("\\040", " ").replace("\\", "/"))
-    return None if found is None or _CONTROL.search(address) else (found["server"], found["share"])
 
 
 def _read(path: Path) -> tuple[str, bool]:
@@ -186,11 +184,11 @@ def _entries(text: str, path: Path) -> Iterator[_Entry]:
     for number, line in _lines(text):
         where = f"{path}, line {number}"
         parts = _LINE.fullmatch(line)
-        address = split_address(parts["address"]) if parts else None
-        if parts is None or address is None:
+        unc = UncName.parse(parts["address"]) if parts else None
+        if parts is None or unc is None:
             raise Error(f"{where}: not of the form //server/share [-o option,...] (\\040 stands for a space)")
         options, ignored = _options(parts["options"] or "", where)
-        yield _Entry(where, *address, options, ignored)
+        yield _Entry(where, unc.server, unc.share, options, ignored)
 
 
 def _options(text: str, where: str) -> tuple[dict[str, str], tuple[str, ...]]:

@@ -4,7 +4,7 @@ import posixpath
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
-from smbfs_driver.shares.shares import split_address
+from smbfs_driver.shares.unc import UncName
 from smbfs_driver.volumes.engine import Engine
 from smbfs_driver.volumes.names import DiskFormat, parse
 from vhdx.errors import Error
@@ -46,7 +46,7 @@ def parse_reference(name: object, home: str) -> Reference:
     address = "/".join(parts[:4])
     path = parts[4] if len(parts) == 5 else ""
     names = path.split("/")
-    if split_address(address) is None or any(part in ("", ".", "..") for part in names):
+    if UncName.parse(address) is None or any(part in ("", ".", "..") for part in names):
         raise Error(f"{name!r}: not of the form //server/share/path/file.vhdx")
     return Reference(address, path)
 

@@ -12,13 +12,13 @@ from tests.crash.judging import Judge, Tally
 from tests.crash.test_exhaustive import SIZE
 from tests.crash.verbs import VERBS
 from tests.support.disks import MIB
-from tests.support.recording import RecordingStorage
 from vhdx.image.base import Image, NewId
 from vhdx.image.vhdx.headers import Headers
 from vhdx.image.vhdx.journal import CommitOrder, LogJournal
 from vhdx.image.vhdx.pages import Pages
 from vhdx.image.vhdx.space import Space
 from vhdx.storage.base import Storage
+from vhdx.storage.forwarding import ForwardingStorage
 from vhdx.verbs import merge as merging
 
 
@@ -98,7 +98,7 @@ def without_flushes(function: Callable[..., None]) -> Callable[..., None]:
     """The same function on files whose flush does nothing."""
 
     def quiet(*arguments: object, **named: object) -> None:
-        with patch.object(RecordingStorage, "flush", lambda _: None):
+        with patch.object(ForwardingStorage, "flush", lambda _: None):
             function(*arguments, **named)
 
     return quiet

@@ -9,8 +9,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from smbfs_driver.shares.connections import ShareConnections
+from smbfs_driver.shares.pools import Pools
 from smbfs_driver.shares.samba_config import NOTHING_SAID, ClientDefaults, Encryption
-from smbfs_driver.shares.shares import Credentials, Share, load, split_address
+from smbfs_driver.shares.shares import Credentials, Share, load
+from smbfs_driver.shares.unc import UncName
 from tests.support.choice import examples
 from tests.support.memory import MemoryFileSystem
 from vhdx.errors import Error
@@ -241,11 +243,26 @@ def test_whatever_stands_in_a_line_the_password_is_not_told(tmp_path: Path, line
         assert SECRET not in repr(shares)
 
 
-def test_addresses_are_those_of_shares_only() -> None:
-    assert split_address("//server/share") == ("server", "share")
-    assert split_address("\\\\server\\a\\040b") == ("server", "a b")
-    for address in ("", "//", "//server", "//server/", "/server/share", "//server/a/b", "smb://server/share"):
-        assert split_address(address) is None
+def test_names_of_shares_are_told_from_other_text() -> None:
+    assert str(UncName.parse("\\\\server\\a\\040b")) == "//server/a b"
+    for text in ("", "//", "//server", "//server/", "/server/share", "//server/a/b", "smb://server/share"):
+        assert UncName.parse(text) is None
+
+
+@pytest.mark.parametrize("same", ["//server/share", "//SERVER/Share/", "\\\\server\\SHARE"])
+def test_a_share_is_found_whatever_way_its_name_is_written(same: str) -> None:
+    """By the connections and the pools alike, and a list that has it twice is refused."""
+    share, other = (Share("Server", name, Credentials("u", "p")) for name in ("Share", "other"))
+    pools = Pools([other, share], {same: "fast"})
+    assert pools.at(same).share is share
+    assert pools.named("fast").share is share
+    assert ShareConnections([other, share], lambda _: pytest.fail("nothing is connected")).find(same) is share
+    assert UncName.parse(same) in {share.unc}
+    for nowhere in ("//server/share2", "//server2/share", "nonsense"):
+        with pytest.raises(Error, match="not in the list of shares"):
+            pools.at(nowhere)
+        with pytest.raises(Error, match=f"names {nowhere}, which"):
+            Pools([other, share], {nowhere: "fast"})
 
 
 class Server:

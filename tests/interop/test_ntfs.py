@@ -18,9 +18,8 @@ from tests.support.mounts import CannotMountError, mounted
 from tests.support.smbd import Smbd
 from vhdx.errors import OutOfSpace
 from vhdx.image.base import CreateOptions, ImageFormat
-from vhdx.storage import ntfs
 from vhdx.storage.base import Access, FileSystem, Move, Unsupported
-from vhdx.storage.local import LocalFileSystem
+from vhdx.storage.local import LocalFileSystem, ntfs
 from vhdx.storage.smb import SmbPool
 from vhdx.storage.smb.handle import READ_ATTRIBUTES
 from vhdx.storage.transfer import pread

@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from tests.support.memory import MemoryFileSystem
 from vhdx.extents import Range
 from vhdx.storage.base import Access, Storage
-from vhdx.storage.watched import Operation, WatchedFileSystem, WatchedStorage
+from vhdx.storage.forwarding import ForwardingStorage, Instead
+from vhdx.storage.watched import Operation, WatchedFileSystem
 
 
 @dataclass
@@ -24,20 +25,15 @@ class Failing:
             raise self.error
 
 
-class FailingStorage(WatchedStorage):
+def failing_storage(inner: Storage, failing: Failing) -> ForwardingStorage:
     """*inner*, which fails as *failing* says."""
 
-    def __init__(self, inner: Storage, failing: Failing) -> None:
-        super().__init__(inner, lambda operation: None)
-        self._failing = failing
-
-    def read(self, pieces: Sequence[tuple[int, memoryview]]) -> None:
+    def read(pieces: Sequence[tuple[int, memoryview]]) -> None:
         for offset, buffer in pieces:
-            self._failing.read(offset, len(buffer))
-        super().read(pieces)
+            failing.read(offset, len(buffer))
+        inner.read(pieces)
 
-    def innermost(self) -> Storage:
-        return self
+    return ForwardingStorage(inner, Instead(read=read, hides=True))
 
 
 class FailingFileSystem(WatchedFileSystem):
@@ -49,7 +45,7 @@ class FailingFileSystem(WatchedFileSystem):
 
     def open(self, path: str, access: Access, *, beneath: str | None = None) -> Storage:
         storage = super().open(path, access, beneath=beneath)
-        return FailingStorage(storage, self._failing) if path == self._failing.path else storage
+        return failing_storage(storage, self._failing) if path == self._failing.path else storage
 
 
 def _ignore(operation: Operation) -> None:

@@ -7,9 +7,8 @@ from pathlib import Path
 import pytest
 
 from vhdx.errors import Error, LeadsOutside
-from vhdx.storage import beneath, linux
 from vhdx.storage.base import Access, Unsupported
-from vhdx.storage.local import LocalFileSystem
+from vhdx.storage.local import LocalFileSystem, linux, way
 from vhdx.storage.transfer import pread
 
 
@@ -105,7 +104,7 @@ def test_a_link_that_appears_between_the_look_and_the_opening(
     for path in ("out/er/a", "out/deep/er/a"):
         (tmp_path / path).parent.mkdir(exist_ok=True)
         (tmp_path / path).write_text("secret")
-    look = beneath.real_names
+    look = way.real_names
 
     def swap(place: Path, base: Path) -> list[str]:
         names = look(place, base)
@@ -114,7 +113,7 @@ def test_a_link_that_appears_between_the_look_and_the_opening(
             link(tmp_path, swapped, tmp_path / "out" / Path(swapped).relative_to("home"))
         return names
 
-    monkeypatch.setattr(beneath, "real_names", swap)
+    monkeypatch.setattr(way, "real_names", swap)
     with pytest.raises((Error, OSError)):
         files.open("home/deep/er/a", access, beneath="home")
 

@@ -13,10 +13,11 @@ from hypothesis import strategies as st
 from tests.support.choice import examples
 from tests.support.memory import MemoryFileSystem
 from tests.support.recording import RecordingFileSystem
-from tests.support.wrappers import Tally, WatchedFileSystem
+from tests.support.wrappers import Tally, WatchedFileSystem, watched
 from vhdx.errors import FormatError, InUse, LeadsOutside, ReadOnly
+from vhdx.repair.sketch import SketchStorage
 from vhdx.storage import transfer
-from vhdx.storage.base import Access, FileSystem, Move, Storage, Unsupported
+from vhdx.storage.base import Access, Can, Capabilities, FileSystem, Move, Storage, Unsupported
 from vhdx.storage.local import LocalFileSystem
 from vhdx.storage.overlay import OverlayStorage
 from vhdx.storage.transfer import pread, pwrite
@@ -601,3 +602,81 @@ def test_an_open_file_is_known_whatever_its_name_stands_for(files: FileSystem) -
         assert status.links == storage.status().links == 1
         put(files, "other", b"")
         assert files.stat("other").identity != storage.status().identity
+
+
+# --- what a storage can ----------------------------------------------------------------------------------------------
+
+OPTIONAL: dict[str, Callable[[Storage], object]] = {
+    "zero": lambda storage: storage.zero([(0, 4096)]),
+    "reserve": lambda storage: storage.reserve([(MIB, 4096)]),
+    "allocated": lambda storage: list(storage.allocated(0, MIB)),
+}
+
+
+@pytest.mark.parametrize("operation", OPTIONAL)
+def test_what_a_storage_says_that_it_can_is_what_it_does(files: FileSystem, operation: str) -> None:
+    """Before it was tried, and after: what was tried is known."""
+    with closing(files.create("file")) as storage:
+        pwrite(storage, 0, pattern(MIB))
+        said = getattr(storage.can(), operation)
+        try:
+            OPTIONAL[operation](storage)
+        except Unsupported:
+            assert said is not Can.YES
+            assert getattr(storage.can(), operation) is Can.NO
+        else:
+            assert said is not Can.NO
+            assert getattr(storage.can(), operation) is not Can.NO
+
+
+def test_what_a_storage_says_that_it_can_copy_is_what_it_copies(files: FileSystem) -> None:
+    put(files, "source", pattern(5000))
+    memory = MemoryFileSystem()
+    put(memory, "source", pattern(5000))
+    origins = [files.open("source", Access.READ), memory.open("source", Access.READ)]
+    origins.append(OverlayStorage(memory.open("source", Access.READ), []))
+    with closing(files.create("target")) as target:
+        for origin in origins:
+            inner = origin.innermost()
+            said = target.can_copy(inner)
+            try:
+                target.copy(inner, [Move(0, 0, 5000)])
+            except Unsupported:
+                assert said is not Can.YES
+            else:
+                assert said is not Can.NO
+                assert target.can_copy(inner) is not Can.NO
+            origin.close()
+
+
+def test_what_cannot_be_done_is_not_tried(files: FileSystem) -> None:
+    """Callers ask; the fallback does it."""
+    tally = Tally()
+    put(files, "source", pattern(MIB))
+    source = files.open("source", Access.READ)
+    with closing(watched(files.create("file"), tally)) as storage, closing(source):
+        pwrite(storage, 0, pattern(MIB))
+        for _ in range(2):  # whatever is unknown is known then
+            tally.clear()
+            can, copies = storage.can(), storage.can_copy(source.innermost())
+            transfer.zero(storage, [(0, 4096)])
+            transfer.reserve(storage, [(MIB, 4096)])
+            list(transfer.allocated(storage, 0, MIB))
+            transfer.copy(source, storage, [Move(0, 0, 5000)])
+        tried = {operation: getattr(can, operation) is not Can.NO for operation in OPTIONAL}
+        assert {operation: bool(tally.calls[operation]) for operation in OPTIONAL} == tried
+        assert bool(tally.calls["copy"]) == (copies is not Can.NO)
+        assert not any(getattr(can, operation) is Can.UNKNOWN for operation in OPTIONAL) or "smb" in storage.name
+        assert pread(storage, 0, 5000) == pattern(5000)
+
+
+def test_a_storage_over_another_answers_for_both() -> None:
+    memory = MemoryFileSystem()
+    put(memory, "file", pattern(5000))
+    with closing(OverlayStorage(memory.open("file", Access.READ), [])) as overlay:
+        assert overlay.can() == Capabilities(Can.NO, Can.NO, Can.YES)
+        assert overlay.can_copy(overlay) is Can.NO
+    for inner in (MemoryFileSystem(), MemoryFileSystem(optional=False)):
+        with closing(inner.create("file")) as storage:
+            assert watched(storage, Tally()).can() == storage.can()
+            assert SketchStorage(storage).can().zero is Can.YES

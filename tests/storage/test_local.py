@@ -15,9 +15,9 @@ from pathlib import Path
 import pytest
 
 from vhdx.errors import Error, FormatError, InUse, OutOfSpace
-from vhdx.storage import linux, transfer
+from vhdx.storage import transfer
 from vhdx.storage.base import Access, Move, Storage, Unsupported
-from vhdx.storage.local import LocalFileSystem
+from vhdx.storage.local import LocalFileSystem, linux
 from vhdx.storage.transfer import pread, pwrite
 
 MIB = 1 << 20

@@ -13,7 +13,7 @@ import pytest
 from vhdx.errors import Error, InUse
 from vhdx.storage.base import Access
 from vhdx.storage.local import LocalFileSystem
-from vhdx.storage.local_file import LocalStorage
+from vhdx.storage.local.file import LocalStorage
 from vhdx.storage.transfer import pread
 
 PAGE = 4096

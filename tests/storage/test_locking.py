@@ -23,8 +23,8 @@ from tests.support.disks import MIB, pattern
 from tests.support.mounts import CannotMountError, mounted
 from tests.support.smbd import Smbd
 from vhdx import Access, CreateOptions, ImageFormat, InUse, LocalFileSystem, NativeEngine, SmbPool
-from vhdx.storage import linux, locking
-from vhdx.storage.local_file import LocalStorage
+from vhdx.storage.local import linux, locking
+from vhdx.storage.local.file import LocalStorage
 from vhdx.storage.transfer import pread
 
 FLOCK = struct.Struct("hhqqi0q")

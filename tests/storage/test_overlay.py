@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.memory import MemoryFileSystem, Pages
-from tests.support.wrappers import Tally, WatchedStorage
+from tests.support.wrappers import Tally, watched
 from vhdx.errors import FormatError
 from vhdx.format import log
 from vhdx.storage.base import Access, Storage
@@ -69,7 +69,7 @@ def test_what_it_calls_a_hole_reads_as_zeros(
 
 def test_reads_across_the_changes_reach_the_base_in_one_call() -> None:
     tally = Tally()
-    overlay = OverlayStorage(WatchedStorage(base(bytes(100)), tally), [(10, b"x"), (30, 5), (50, b"y")])
+    overlay = OverlayStorage(watched(base(bytes(100)), tally), [(10, b"x"), (30, 5), (50, b"y")])
     pread(overlay, 0, 100)
     assert (tally.calls["read"], tally.pieces["read"], tally.bytes["read"]) == (1, 4, 93)
 

@@ -15,7 +15,7 @@ from tests.conftest import connect
 from tests.support.mounts import CannotMountError, mounted
 from tests.support.relay import Frame, Relay, Verdict
 from tests.support.smbd import Smbd
-from tests.support.wrappers import Tally, WatchedStorage
+from tests.support.wrappers import Tally, watched
 from vhdx.errors import FormatError, OutOfSpace
 from vhdx.storage.base import Access, Move
 from vhdx.storage.smb import Credentials, SmbFileSystem, SmbPool
@@ -197,7 +197,7 @@ def test_a_copy_from_a_wrapped_storage_stays_on_the_server(smb_files: SmbFileSys
     put(smb_files, "source", random.Random(1).randbytes(4 * MIB))
     source, target = smb_files.open("source", Access.READ), smb_files.create("target")
     before = smb_pool.wire().total
-    target.copy(WatchedStorage(source, Tally()), [Move(0, 0, 4 * MIB)])
+    target.copy(watched(source, Tally()), [Move(0, 0, 4 * MIB)])
     assert smb_pool.wire().total - before < MIB
     assert pread(target, 0, 4 * MIB) == pread(source, 0, 4 * MIB)
     source.close()

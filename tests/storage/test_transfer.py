@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.memory import MemoryFileSystem, Pages
-from tests.support.wrappers import Operation, Tally, WatchedFileSystem, WatchedStorage
+from tests.support.wrappers import Operation, Tally, WatchedFileSystem, watched
 from vhdx.errors import FormatError
 from vhdx.storage import transfer
 from vhdx.storage.base import Access, Move
@@ -46,7 +46,7 @@ def test_copy_moves_exactly_the_bytes_asked_for(case: tuple[list[Move], int], op
 def test_copy_through_memory_goes_in_bounded_batches_of_pieces() -> None:
     seen: list[Operation] = []
     inner = plain(bytes(9 * MIB)).open("file", Access.WRITE)
-    storage = WatchedStorage(inner, seen.append)
+    storage = watched(inner, seen.append)
     transfer.copy(storage, storage, [Move(5, 20 * MIB, 7 * MIB), Move(0, 30 * MIB, 3)], buffer=3 * MIB)
     moved = [operation for operation in seen if operation.kind in ("read", "write")]
     assert [operation.kind for operation in moved] == ["read", "write"] * 3
@@ -58,7 +58,7 @@ def test_copy_through_memory_goes_in_bounded_batches_of_pieces() -> None:
 def test_copy_asks_the_innermost_storages_first() -> None:
     files = MemoryFileSystem({"file": Pages(b"content")})
     tally = Tally()
-    source = WatchedStorage(files.open("file", Access.READ), tally)
+    source = watched(files.open("file", Access.READ), tally)
     target = WatchedFileSystem(files, tally).create("target")
     transfer.copy(source, target, [Move(0, 0, 7)])
     assert pread(files.open("target", Access.INSPECT), 0, 7) == b"content"
@@ -86,7 +86,7 @@ def test_reserve_grows_and_allocates(optional: bool) -> None:
 
 def test_zeros_are_written_in_bounded_batches_of_pieces() -> None:
     seen: list[Operation] = []
-    storage = WatchedStorage(plain(b"").open("file", Access.WRITE), seen.append)
+    storage = watched(plain(b"").open("file", Access.WRITE), seen.append)
     transfer.reserve(storage, [(0, 40 * MIB)])
     writes = [operation for operation in seen if operation.kind == "write"]
     assert [(operation.pieces, operation.length) for operation in writes] == [
@@ -111,7 +111,7 @@ def test_what_is_behind_the_end_is_neither_data_nor_a_hole(offset: int, length: 
 
 def test_nothing_to_do_asks_nothing_of_the_storage() -> None:
     tally = Tally()
-    storage = WatchedStorage(plain(b"").open("file", Access.WRITE), tally)
+    storage = watched(plain(b"").open("file", Access.WRITE), tally)
     transfer.copy(storage, storage, [])
     transfer.zero(storage, [])
     transfer.reserve(storage, [])

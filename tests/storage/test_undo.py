@@ -11,15 +11,15 @@ from tests.support.crash import crash_states
 from tests.support.memory import MemoryFileSystem, Pages
 from tests.support.recording import RecordingFileSystem
 from vhdx.errors import FormatError
-from vhdx.repair.undo import HEADER_SIZE, RECORD, UndoStorage
+from vhdx.repair.undo import HEADER_SIZE, RECORD, guarded
 from vhdx.repair.undo_file import Undo
 from vhdx.storage import transfer
-from vhdx.storage.base import Access, FileSystem, Move
+from vhdx.storage.base import Access, FileSystem, Move, Storage
 from vhdx.storage.local import LocalFileSystem
 from vhdx.storage.transfer import pread
 
 MIB = 1 << 20
-Step = Callable[[UndoStorage], None]
+Step = Callable[[Storage], None]
 
 
 def content(files: FileSystem, path: str = "file") -> bytes:
@@ -39,11 +39,11 @@ def put(files: FileSystem, data: bytes, path: str = "file") -> None:
 
 def change(files: FileSystem, steps: list[Step]) -> None:
     file, saved = files.open("file", Access.WRITE), files.create("undo")
-    guarded = UndoStorage(file, saved)
+    kept = guarded(file, saved)
     files.sync_directory("")
     for step in steps:
-        step(guarded)
-    guarded.close()
+        step(kept)
+    kept.close()
     file.close()
     saved.close()
 
@@ -64,7 +64,7 @@ def write(offset: int, length: int, mark: int) -> Step:
 
 
 def zero(offset: int, length: int) -> Step:
-    def step(storage: UndoStorage) -> None:
+    def step(storage: Storage) -> None:
         start = min(offset, storage.size())
         transfer.zero(storage, [(start, min(length, storage.size() - start))])
 
@@ -72,7 +72,7 @@ def zero(offset: int, length: int) -> Step:
 
 
 def copy(source: int, target: int, length: int) -> Step:
-    def step(storage: UndoStorage) -> None:
+    def step(storage: Storage) -> None:
         size = min(length, abs(target - source), max(storage.size() - source, 0))
         transfer.copy(storage, storage, [Move(source, target, size)] if size else [])
 
@@ -84,7 +84,7 @@ def truncate(size: int) -> Step:
 
 
 def reserve(offset: int, length: int) -> Step:
-    def step(storage: UndoStorage) -> None:
+    def step(storage: Storage) -> None:
         transfer.reserve(storage, [(max(offset, storage.size()), length)])
 
     return step

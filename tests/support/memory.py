@@ -13,7 +13,19 @@ from contextlib import AbstractContextManager, nullcontext
 
 from vhdx.errors import Error, FormatError, InUse, ReadOnly
 from vhdx.extents import Range, spans
-from vhdx.storage.base import Access, Buffer, FileStatus, FileSystem, Move, Space, Storage, Unsupported, is_named
+from vhdx.storage.base import (
+    Access,
+    Buffer,
+    Can,
+    Capabilities,
+    FileStatus,
+    FileSystem,
+    Move,
+    Space,
+    Storage,
+    Unsupported,
+    is_named,
+)
 from vhdx.storage.beneath import names_below, outside
 
 PAGE = 4096
@@ -197,6 +209,13 @@ class MemoryStorage:
     @property
     def writable(self) -> bool:
         return self._access.writes
+
+    def can(self) -> Capabilities:
+        able = Can.YES if self._optional else Can.NO
+        return Capabilities(able, able, able)
+
+    def can_copy(self, source: Storage) -> Can:
+        return Can.YES if self._optional and isinstance(source, MemoryStorage) else Can.NO
 
     def read(self, pieces: Sequence[tuple[int, memoryview]]) -> None:
         with self._file.lock:

@@ -5,13 +5,13 @@ every byte that moves is seen as a write; zeroing and reserving are recorded as 
 """
 
 import threading
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import NamedTuple
 
 from tests.support.memory import MemoryFileSystem, MemoryStorage, Pages, normal
-from vhdx.extents import Range
-from vhdx.storage.base import Access, Buffer, FileStatus, FileSystem, Move, Space, Storage, Unsupported
+from vhdx.storage.base import Access, Buffer, Can, FileStatus, FileSystem, Move, Space, Storage, Unsupported
+from vhdx.storage.forwarding import ForwardingStorage, Instead, unwrapped
 
 
 class Write(NamedTuple):
@@ -125,28 +125,28 @@ class RecordingFileSystem:
         with self._lock:
             self.events.append(Mark(label))
 
-    def open(self, path: str, access: Access, *, beneath: str | None = None) -> "RecordingStorage":
+    def open(self, path: str, access: Access, *, beneath: str | None = None) -> Storage:
         inner = self.files.open(path, access, beneath=beneath)
-        return RecordingStorage(inner, self._identity(path), self.events, self._lock)
+        return Recorder(inner, self._identity(path), self.events, self._lock).storage()
 
     def resolve(self, path: str, *, beneath: str | None = None) -> str:
         return self.files.resolve(path, beneath=beneath)
 
-    def create(self, path: str, *, like: FileStatus | None = None, exact: bool = False) -> "RecordingStorage":
+    def create(self, path: str, *, like: FileStatus | None = None, exact: bool = False) -> Storage:
         with self._lock:
             inner = self.files.create(path, like=like, exact=exact)
             file = self._identity(path)
             self.events.append(Create(normal(path), file))
-        return RecordingStorage(inner, file, self.events, self._lock)
+        return Recorder(inner, file, self.events, self._lock).storage()
 
     def rename(self, source: str, target: str, *, replace: bool, held: Storage | None = None) -> None:
         with self._lock:
-            self.files.rename(source, target, replace=replace, held=_inside(held))
+            self.files.rename(source, target, replace=replace, held=unwrapped(held))
             self.events.append(Rename(normal(source), normal(target)))
 
     def remove(self, path: str, *, held: Storage | None = None) -> None:
         with self._lock:
-            self.files.remove(path, held=_inside(held))
+            self.files.remove(path, held=unwrapped(held))
             self.events.append(Remove(normal(path)))
 
     def stat(self, path: str) -> FileStatus:
@@ -170,8 +170,8 @@ class RecordingFileSystem:
         return self.files.describe(path)
 
 
-class RecordingStorage:
-    """An open file of a `RecordingFileSystem`."""
+class Recorder:
+    """What happens to an open file of a `RecordingFileSystem`, done to *inner* and written down."""
 
     def __init__(self, inner: MemoryStorage, file: int, events: list[Event], lock: threading.Lock) -> None:
         self._inner = inner
@@ -179,16 +179,19 @@ class RecordingStorage:
         self._events = events
         self._lock = lock
 
-    @property
-    def name(self) -> str:
-        return self._inner.name
-
-    @property
-    def writable(self) -> bool:
-        return self._inner.writable
-
-    def read(self, pieces: Sequence[tuple[int, memoryview]]) -> None:
-        self._inner.read(pieces)
+    def storage(self) -> ForwardingStorage:
+        """The file, as it is given to the engine."""
+        instead = Instead(
+            write=self.write,
+            can_copy=lambda _: Can.NO,
+            copy=self.copy,
+            zero=self.zero,
+            reserve=self.reserve,
+            flush=self.flush,
+            truncate=self.truncate,
+            hides=True,
+        )
+        return ForwardingStorage(self._inner, instead)
 
     def write(self, pieces: Sequence[tuple[int, Buffer]]) -> None:
         with self._lock:
@@ -199,15 +202,6 @@ class RecordingStorage:
 
     def copy(self, source: Storage, moves: Sequence[Move]) -> None:
         raise Unsupported("every byte is to be seen as a write")
-
-    def identity(self) -> Hashable:
-        return self._inner.identity()
-
-    def status(self) -> FileStatus:
-        return self._inner.status()
-
-    def innermost(self) -> Storage:
-        return self
 
     def zero(self, ranges: Sequence[tuple[int, int]]) -> None:
         with self._lock:
@@ -221,28 +215,15 @@ class RecordingStorage:
             if self._inner.size() > size:
                 self._events.append(Grow(self._file, self._inner.size()))
 
-    def allocated(self, offset: int, length: int) -> Iterator[Range]:
-        return self._inner.allocated(offset, length)
-
     def flush(self) -> None:
         with self._lock:
             self._inner.flush()
             self._events.append(Flush(self._file))
 
-    def size(self) -> int:
-        return self._inner.size()
-
     def truncate(self, size: int) -> None:
         with self._lock:
             self._inner.truncate(size)
             self._events.append(Resize(self._file, size))
-
-    def close(self) -> None:
-        self._inner.close()
-
-
-def _inside(held: Storage | None) -> Storage | None:
-    return held._inner if isinstance(held, RecordingStorage) else held
 
 
 def _unless_zeros(data: Buffer) -> bytes | None:

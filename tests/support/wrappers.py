@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass
 
-from vhdx.storage.watched import Operation, Tally, WatchedFileSystem, WatchedStorage
+from vhdx.storage.watched import Operation, Tally, WatchedFileSystem, watched
 
-__all__ = ["DATA_CHANGES", "NAME_CHANGES", "Fault", "Operation", "Tally", "WatchedFileSystem", "WatchedStorage"]
+__all__ = ["DATA_CHANGES", "NAME_CHANGES", "Fault", "Operation", "Tally", "WatchedFileSystem", "watched"]
 
 DATA_CHANGES = frozenset({"write", "copy", "zero", "reserve", "truncate", "flush"})
 NAME_CHANGES = frozenset({"create", "rename", "remove", "sync_directory"})

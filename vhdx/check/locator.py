@@ -1,13 +1,9 @@
 """The parent locator item (MS-VHDX 2.6.2.6)."""
 
 from collections.abc import Generator, Iterator, Mapping
-from uuid import UUID
 
 from vhdx.check.finding import Finding, found
-from vhdx.format.locator import ENTRY, HEADER, PATH_KEYS, VHDX_PARENT
-
-_MOST_PAIRS = 256
-_LINKAGE, _LINKAGE2 = "parent_linkage", "parent_linkage2"
+from vhdx.format.locator import ENTRY, HEADER, LINKAGE, LINKAGE2, MOST_PAIRS, PATH_KEYS, VHDX_PARENT, guid, pair
 
 
 def check_locator(item: bytes, at: int) -> Iterator[Finding]:
@@ -23,8 +19,8 @@ def check_locator(item: bytes, at: int) -> Iterator[Finding]:
     if header.reserved:
         yield found("locator-reserved", at + 16, f"the reserved field is {header.reserved:#x} and not zero")
     count = header.key_value_count
-    if not 1 <= count <= _MOST_PAIRS or HEADER.size + count * ENTRY.size > len(item):
-        yield found("locator-count", at + 18, f"{count} pairs are not between 1 and {_MOST_PAIRS} or do not fit")
+    if not 1 <= count <= MOST_PAIRS or HEADER.size + count * ENTRY.size > len(item):
+        yield found("locator-count", at + 18, f"{count} pairs are not between 1 and {MOST_PAIRS} or do not fit")
         return
     pairs = yield from _pairs(item, count, at)
     yield from _meaning(pairs, at)
@@ -35,8 +31,7 @@ def _pairs(item: bytes, count: int, at: int) -> Generator[Finding, None, dict[st
     for number in range(count):
         place = HEADER.size + number * ENTRY.size
         entry = ENTRY.parse(item[place : place + ENTRY.size], at + place)
-        key = _text(item, entry.key_offset, entry.key_length)
-        value = _text(item, entry.value_offset, entry.value_length)
+        key, value = pair(item, entry)
         if key is None or value is None:
             which = "the key" if key is None else f"the value of {key!r}"
             message = f"{which} of pair {number + 1} is not UTF-16 text inside the item"
@@ -49,30 +44,13 @@ def _pairs(item: bytes, count: int, at: int) -> Generator[Finding, None, dict[st
 
 
 def _meaning(pairs: Mapping[str, str], at: int) -> Iterator[Finding]:
-    if not _is_guid(pairs.get(_LINKAGE)):
-        value = repr(pairs[_LINKAGE]) + " is not a GUID" if _LINKAGE in pairs else "is missing"
-        yield found("locator-linkage", at, f"{_LINKAGE} {value}; relink the image to its parent")
-    if _LINKAGE2 in pairs and not _is_guid(pairs[_LINKAGE2]):
-        yield found("locator-linkage2", at, f"{_LINKAGE2} {pairs[_LINKAGE2]!r} is not a GUID; it is not used")
+    if guid(pairs.get(LINKAGE)) is None:
+        value = repr(pairs[LINKAGE]) + " is not a GUID" if LINKAGE in pairs else "is missing"
+        yield found("locator-linkage", at, f"{LINKAGE} {value}; relink the image to its parent")
+    if LINKAGE2 in pairs and guid(pairs[LINKAGE2]) is None:
+        yield found("locator-linkage2", at, f"{LINKAGE2} {pairs[LINKAGE2]!r} is not a GUID; it is not used")
     if not any(key in pairs for key in PATH_KEYS):
         yield found("locator-no-path", at, "no path to the parent is recorded; relink the image to its parent")
     for key in pairs:
-        if key not in (_LINKAGE, _LINKAGE2, *PATH_KEYS):
+        if key not in (LINKAGE, LINKAGE2, *PATH_KEYS):
             yield found("locator-unknown-key", at, f"key {key!r} is not known; it is let be")
-
-
-def _text(item: bytes, offset: int, length: int) -> str | None:
-    if not length or length % 2 or offset + length > len(item):
-        return None
-    try:
-        text = item[offset : offset + length].decode("utf-16-le")
-    except UnicodeDecodeError:
-        return None
-    return None if "\0" in text else text
-
-
-def _is_guid(text: str | None) -> bool:
-    try:
-        return text is not None and bool(UUID(text).bytes)
-    except ValueError:
-        return False

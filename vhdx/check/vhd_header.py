@@ -12,15 +12,13 @@ from vhdx.format import vhd_checksum, vhd_footer, vhd_header, vhd_locator
 from vhdx.format.vhd_bat import ENTRY_SIZE, SECTOR, VhdLayout
 from vhdx.format.vhd_footer import NO_OFFSET, SIZE, Footer, VhdType
 from vhdx.format.vhd_header import HEADER, NO_PARENT, DynamicHeader
-from vhdx.format.vhd_locator import LocatorEntry
+from vhdx.format.vhd_locator import PLATFORMS, LocatorEntry
 from vhdx.storage.base import Storage
 from vhdx.storage.transfer import pread
 
 _CHECKSUM = 36
 _NAME, _LOCATORS, _RESERVED, _RESERVED2 = 64, 576, 60, 768
-_CODES = {b"W2ku", b"W2ru", b"Wi2k", b"Wi2r", b"MacX", b"Mac "}
-_TEXT = {b"W2ku", b"W2ru", b"MacX"}
-"""Those that programs of today follow."""
+_FOLLOWED = {code for code, platform in PLATFORMS.items() if platform.followed}
 
 
 class VhdDisk(NamedTuple):
@@ -132,7 +130,7 @@ def _locators(
     name = vhd_locator.decode_name(header.parent_name)
     places: list[tuple[str, Range]] = []
     codes: set[bytes] = set()
-    if name is not None and header.parent_id != NO_PARENT and not _TEXT & {entry.code for entry in header.entries}:
+    if name is not None and header.parent_id != NO_PARENT and not _FOLLOWED & {entry.code for entry in header.entries}:
         message = f"only the name in the header, {name!r}, tells where the parent lies, which other programs do not use"
         yield found("vhd-locator-no-path", at + _LOCATORS, message)
     for number in range(vhd_locator.COUNT):
@@ -148,7 +146,7 @@ def _locators(
             message = f"locator {entry.code!r} at {entry.data_offset} reaches past the end of the file, or the footer"
             yield found("vhd-locator-beyond-end", spot, message)
             continue
-        if not entry.data_length and entry.code not in _CODES:
+        if not entry.data_length and entry.code not in PLATFORMS:
             continue
         if not entry.data_length:
             yield found("vhd-locator-empty", spot, f"locator {entry.code!r} has no data")
@@ -168,7 +166,7 @@ def _locators(
 
 
 def _marks(entry: LocatorEntry, raw: bytes, spot: int, codes: set[bytes]) -> Iterator[Finding]:
-    if entry.code not in _CODES:
+    if entry.code not in PLATFORMS:
         yield found("vhd-locator-code", spot, f"the code {entry.code!r} of a locator is not known")
     if entry.code in codes:
         yield found("vhd-locator-duplicate", spot, f"there is more than one locator {entry.code!r}")

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 
 from vhdx.check.finding import Finding, found
 from vhdx.format import vhd_footer
-from vhdx.format.vhd_footer import Footer
+from vhdx.format.vhd_footer import HOSTS, Footer
 from vhdx.format.vhd_geometry import LARGEST, SECTOR, geometry
 
 _CREATORS = frozenset(
@@ -16,8 +16,6 @@ _CREATORS = frozenset(
     }
 )
 """Without the spaces or zeros at the end, of which one program writes either."""
-_HOSTS = (b"Wi2k", b"Mac ")
-"""Some programs of Linux leave zeros."""
 _EPOCH = datetime(2000, 1, 1)
 _SKEW = 86400
 """blktap counts from midnight of its own time zone, and clocks are not all right."""
@@ -33,7 +31,7 @@ def check_origin(footer: Footer, at: int, now: float) -> Iterator[Finding]:
     if footer.creator.rstrip(b"\0 ") not in _CREATORS:
         message = f"the creator {footer.creator!r} is not known; some programs take the geometry of such files as size"
         yield found("vhd-creator", at + 28, message)
-    if footer.creator_host not in _HOSTS and any(footer.creator_host):
+    if footer.creator_host not in HOSTS and any(footer.creator_host):  # some programs of Linux leave zeros
         message = f"the host system of the creator is {footer.creator_host!r}, neither b'Wi2k' nor b'Mac '"
         yield found("vhd-host", at + 36, message)
     yield from _shape(footer, at)

@@ -9,9 +9,9 @@ from vhdx.dump.vhd_file import FOOTER_CHECKSUM, HEADER_CHECKSUM, Copy, VhdFile
 from vhdx.dump.words import quoted, size_text
 from vhdx.format import vhd_checksum, vhd_locator
 from vhdx.format.record import RecordField
-from vhdx.format.vhd_footer import COOKIE, FOOTER, NO_OFFSET, OLD_SIZE, POISON, SIZE, VhdType
+from vhdx.format.vhd_footer import COOKIE, FOOTER, HOSTS, NO_OFFSET, OLD_SIZE, POISON, SIZE, VhdType
 from vhdx.format.vhd_header import HEADER, NO_PARENT
-from vhdx.format.vhd_locator import COUNT, ENTRY, KEYS, LONGEST, LocatorEntry
+from vhdx.format.vhd_locator import COUNT, ENTRY, KEYS, LONGEST, PLATFORMS, LocatorEntry
 
 _EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
 _LOCATORS = 576
@@ -27,15 +27,6 @@ _CREATORS = {
     b"qemu": "qemu",
     b"qem2": "qemu",
     b"vbox": "VirtualBox",
-}
-_HOSTS = {b"Wi2k": "Windows", b"Mac ": "Macintosh"}
-_PLATFORMS = {
-    b"W2ku": "the path on Windows",
-    b"W2ru": "the path on Windows, from the directory of this file",
-    b"Wi2k": "an old form, not used",
-    b"Wi2r": "an old form, not used",
-    b"MacX": "a file URL on a Macintosh",
-    b"Mac ": "an alias on a Macintosh",
 }
 
 
@@ -123,7 +114,7 @@ def _version(field: RecordField) -> tuple[Value, str]:
 
 
 def _host(field: RecordField) -> tuple[Value, str]:
-    return quoted(field.raw), _HOSTS.get(field.raw, "not a known system")
+    return quoted(field.raw), HOSTS.get(field.raw, "not a known system")
 
 
 def _geometry(copy: Copy) -> Gloss:
@@ -215,7 +206,8 @@ def _locator(file: VhdFile, row: bytes, number: int, at: int) -> Draft:
 
 
 def _code(field: RecordField) -> tuple[Value, str]:
-    return quoted(field.raw), _PLATFORMS.get(field.raw, "not known")
+    platform = PLATFORMS.get(field.raw)
+    return quoted(field.raw), platform.meaning if platform else "not known"
 
 
 def _space(field: RecordField) -> tuple[Value, str]:

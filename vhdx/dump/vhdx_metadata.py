@@ -8,7 +8,7 @@ from vhdx.dump.vhdx_file import MOST_ENTRIES, Item, VhdxFile
 from vhdx.dump.words import counted, size_text
 from vhdx.extents import Range
 from vhdx.format import metadata
-from vhdx.format.locator import ENTRY, HEADER, VHDX_PARENT, LocatorEntry
+from vhdx.format.locator import ENTRY, HEADER, LINKAGE, LINKAGE2, MOST_PAIRS, VHDX_PARENT, LocatorEntry
 from vhdx.format.metadata import PARAMETERS, TABLE_ENTRY, TABLE_HEADER, TableEntry
 from vhdx.format.record import GUID, RecordField
 
@@ -31,7 +31,6 @@ _FLAGS = {
 _MOST_SHOWN = 4096
 """Bytes that are shown of an item that is not known."""
 _LONGEST_LOCATOR = 1 << 20
-_MOST_PAIRS = 256
 _WHERE = (Part.HEADERS, Part.REGIONS)
 
 
@@ -145,7 +144,7 @@ def locators(file: VhdxFile) -> Iterator[Draft]:
 def _locator(item: Item) -> Iterator[Field]:
     data, offset = item.data, item.offset
     yield from record_fields(HEADER, data, offset, {"locator_type": _locator_type, "key_value_count": _pair_count})
-    count = min(int.from_bytes(data[18:20], "little"), _MOST_PAIRS)
+    count = min(int.from_bytes(data[18:20], "little"), MOST_PAIRS)
     for number in range(count):
         at = HEADER.size + number * ENTRY.size
         row = data[at : at + ENTRY.size]
@@ -161,12 +160,12 @@ def _locator_type(field: RecordField) -> tuple[Value, str]:
 
 def _pair_count(field: RecordField) -> tuple[Value, str]:
     assert isinstance(field.value, int)
-    return field.value, "" if field.value <= _MOST_PAIRS else f"more than can be; {_MOST_PAIRS} are shown"
+    return field.value, "" if field.value <= MOST_PAIRS else f"more than can be; {MOST_PAIRS} are shown"
 
 
 _KEYS = {
-    "parent_linkage": "the DataWriteGuid that the parent must have",
-    "parent_linkage2": "another DataWriteGuid that the parent may have",
+    LINKAGE: "the DataWriteGuid that the parent must have",
+    LINKAGE2: "another DataWriteGuid that the parent may have",
     "relative_path": "where the parent is, from the directory of this file",
     "volume_path": "where the parent is, on a volume of the Windows machine",
     "absolute_win32_path": "where the parent is on the Windows machine",

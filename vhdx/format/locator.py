@@ -15,11 +15,12 @@ from vhdx.format.record import GUID, Record
 VHDX_PARENT = UUID("b04aefb7-d19e-4a81-b789-25b8e9445913")
 PATH_KEYS = ("relative_path", "volume_path", "absolute_win32_path")
 """In the order in which Windows tries them."""
+LINKAGE, LINKAGE2 = "parent_linkage", "parent_linkage2"
+MOST_PAIRS = 256
+"""More are taken for damage."""
 
 _SECTION = "2.6.2.6"
-_MOST_PAIRS = 256
 _LONGEST_TEXT = 0xFFFF
-_LINKAGES = ("parent_linkage", "parent_linkage2")
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,26 +77,31 @@ def parse(item: bytes, offset: int | None = None) -> ParentLocator:
         raise wrong(f"the type {header.locator_type} is not that of a VHDX parent")
     if header.reserved:
         raise wrong("the reserved field is not zero")
-    if not 1 <= header.key_value_count <= _MOST_PAIRS:
-        raise wrong(f"{header.key_value_count} pairs are not between 1 and {_MOST_PAIRS}")
+    if not 1 <= header.key_value_count <= MOST_PAIRS:
+        raise wrong(f"{header.key_value_count} pairs are not between 1 and {MOST_PAIRS}")
     pairs: dict[str, str] = {}
     for number in range(header.key_value_count):
         at = HEADER.size + number * ENTRY.size
         entry = ENTRY.parse(item[at : at + ENTRY.size], None if offset is None else offset + at)
-        key = _text(item, entry.key_offset, entry.key_length)
-        value = _text(item, entry.value_offset, entry.value_length)
+        key, value = pair(item, entry)
         if key is None or value is None:
             raise wrong(f"pair {number} is not text inside the item")
         if key in pairs:
             raise wrong(f"key {key!r} is there twice")
         pairs[key] = value
-    linkage, linkage2 = (_guid(pairs.pop(key, None)) for key in _LINKAGES)
+    linkage, linkage2 = (guid(pairs.pop(key, None)) for key in (LINKAGE, LINKAGE2))
     if linkage is None:
-        raise wrong("parent_linkage is missing or not a GUID")
+        raise wrong(f"{LINKAGE} is missing or not a GUID")
     paths = {key: pairs.pop(key) for key in PATH_KEYS if key in pairs}
     if not paths:
         raise wrong("no path to the parent is there")
     return ParentLocator(linkage, linkage2, paths, pairs)
+
+
+def pair(item: bytes, entry: LocatorEntry) -> tuple[str | None, str | None]:
+    """Key and value of an entry; None in place of what is no text inside the item, or empty."""
+    key = _text(item, entry.key_offset, entry.key_length)
+    return key, _text(item, entry.value_offset, entry.value_length)
 
 
 def _text(item: bytes, offset: int, length: int) -> str | None:
@@ -108,7 +114,8 @@ def _text(item: bytes, offset: int, length: int) -> str | None:
     return None if "\0" in text else text
 
 
-def _guid(text: str | None) -> UUID | None:
+def guid(text: str | None) -> UUID | None:
+    """The value of a linkage; None where there is none, or it is no GUID."""
     try:
         return UUID(text) if text is not None else None
     except ValueError:
@@ -119,9 +126,9 @@ def build(locator: ParentLocator) -> bytes:
     """The item's bytes. Raises FormatError for what `parse` would refuse: no path, or no text of a fit length."""
     if not any(key in locator.paths for key in PATH_KEYS):
         raise FormatError(HEADER.structure, None, f"no path to the parent is given by {', '.join(PATH_KEYS)}", _SECTION)
-    pairs = {"parent_linkage": f"{{{locator.linkage}}}"}
+    pairs = {LINKAGE: f"{{{locator.linkage}}}"}
     if locator.linkage2 is not None:
-        pairs["parent_linkage2"] = f"{{{locator.linkage2}}}"
+        pairs[LINKAGE2] = f"{{{locator.linkage2}}}"
     pairs |= locator.paths | locator.others
     head = HEADER.build(LocatorHeader(VHDX_PARENT, 0, len(pairs)))
     texts = b""

@@ -31,6 +31,8 @@ _CHECKSUM = 64
 _EPOCH = 946684800  # 2000-01-01 UTC
 _VERSION = 0x00010000
 _RESERVED_FEATURE = 2
+HOSTS = {b"Wi2k": "Windows", b"Mac ": "Macintosh"}
+"""Systems that a creator names as its own."""
 _OWN_CREATOR, _OWN_VERSION, _OWN_HOST = b"win ", 0x000A0000, b"Wi2k"
 _CHS_CREATORS = (b"vpc ", b"vs  ", b"qemu")
 """Programs whose files are read by their geometry, by some readers."""

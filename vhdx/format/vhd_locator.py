@@ -7,6 +7,7 @@ offset and length are believed. Paths come from the image: never open one unchec
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from construct import Bytes, Int32ub, Int64ub, Padding, Struct
 
@@ -17,9 +18,31 @@ from vhdx.format.record import Record
 COUNT = 8
 TABLE_SIZE = COUNT * 24
 NAME_SIZE = 512
+
+
+class Platform(NamedTuple):
+    """What the code of an entry says of its data.
+
+    *followed* where programs of today look for the parent by it; *key* is the name that its path, in UTF-16LE, has
+    elsewhere in this package, "" for one that this package does not read.
+    """
+
+    meaning: str
+    followed: bool = False
+    key: str = ""
+
+
 ABSOLUTE, RELATIVE = b"W2ku", b"W2ru"
-KEYS = {ABSOLUTE: "absolute_win32_path", RELATIVE: "relative_path"}
-"""Codes of entries, in the order of Windows, and the names that their paths have elsewhere in this package."""
+PLATFORMS = {
+    ABSOLUTE: Platform("the path on Windows", followed=True, key="absolute_win32_path"),
+    RELATIVE: Platform("the path on Windows, from the directory of this file", followed=True, key="relative_path"),
+    b"Wi2k": Platform("an old form, not used"),
+    b"Wi2r": Platform("an old form, not used"),
+    b"MacX": Platform("a file URL on a Macintosh", followed=True),
+    b"Mac ": Platform("an alias on a Macintosh"),
+}
+"""All codes, in the order of Windows."""
+KEYS = {code: platform.key for code, platform in PLATFORMS.items() if platform.key}
 PARENT_NAME = "parent_name"
 LONGEST = 64 << 10
 """The longest path that is read, in bytes."""

@@ -3,7 +3,7 @@
 from collections.abc import Hashable, Iterator, Sequence
 
 from vhdx.extents import Range
-from vhdx.storage.base import Buffer, FileStatus, Move, Storage, Unsupported
+from vhdx.storage.base import Buffer, Can, Capabilities, FileStatus, Move, Storage, Unsupported
 from vhdx.storage.overlay import Change, OverlayStorage
 
 
@@ -32,6 +32,12 @@ class SketchStorage:
     @property
     def writable(self) -> bool:
         return True
+
+    def can(self) -> Capabilities:
+        return Capabilities(Can.YES, Can.YES, Can.YES)
+
+    def can_copy(self, source: Storage) -> Can:  # noqa: ARG002
+        return Can.NO
 
     def read(self, pieces: Sequence[tuple[int, memoryview]]) -> None:
         self._seen().read(pieces)

@@ -10,7 +10,7 @@ trace, the undo file holds the outcome too: each byte there is as it was, or as 
 """
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import google_crc32c
@@ -20,7 +20,8 @@ from vhdx.extents import Range, clip, gaps
 from vhdx.format import checksum
 from vhdx.format.record import Record
 from vhdx.storage import transfer
-from vhdx.storage.base import Buffer, FileStatus, Move, Storage
+from vhdx.storage.base import Buffer, Move, Storage
+from vhdx.storage.forwarding import ForwardingStorage, Instead
 from vhdx.storage.transfer import pread, preads
 
 MARK = b"vhdxundo"
@@ -125,11 +126,27 @@ def fingerprint(storage: Storage, size: int) -> int:
     return int(google_crc32c.extend(google_crc32c.value(head), end))
 
 
-class UndoStorage:
+def guarded(inner: Storage, undo: Storage) -> ForwardingStorage:
     """*inner*, of which every byte is saved in *undo* before it changes. Closing it closes neither of the two.
 
     *undo* is empty, and its name durable. Raises OSError where the saving fails; the change is then not made.
     """
+    keeper = _Keeper(inner, undo)
+    return ForwardingStorage(
+        inner,
+        Instead(
+            write=keeper.write,
+            copy=keeper.copy,
+            zero=keeper.zero,
+            reserve=keeper.reserve,
+            truncate=keeper.truncate,
+            close=lambda: None,
+        ),
+    )
+
+
+class _Keeper:
+    """The changes of a file, each after what it covers is in the undo file."""
 
     def __init__(self, inner: Storage, undo: Storage) -> None:
         self._inner = inner
@@ -141,17 +158,6 @@ class UndoStorage:
         header = UndoHeader(self._original_size, fingerprint(inner, self._original_size), name.ljust(_NAME_SIZE, b"\0"))
         undo.write([(0, checksum.seal(HEADER.build(header), field=HEADER_CHECKSUM))])
         undo.flush()
-
-    @property
-    def name(self) -> str:
-        return self._inner.name
-
-    @property
-    def writable(self) -> bool:
-        return self._inner.writable
-
-    def read(self, pieces: Sequence[tuple[int, memoryview]]) -> None:
-        self._inner.read(pieces)
 
     def write(self, pieces: Sequence[tuple[int, Buffer]]) -> None:
         self._save([(offset, len(data)) for offset, data in pieces])
@@ -165,16 +171,6 @@ class UndoStorage:
                 self._announce([(target, pread(source, place, min(length, HEAD - target)))])
         self._inner.copy(source.innermost(), moves)
 
-    def identity(self) -> Hashable:
-        return self._inner.identity()
-
-    def status(self) -> FileStatus:
-        return self._inner.status()
-
-    def innermost(self) -> Storage:
-        """The storage that is read; what is copied to this one is asked of this one."""
-        return self._inner.innermost()
-
     def zero(self, ranges: Sequence[tuple[int, int]]) -> None:
         self._save(ranges)
         self._announce([(offset, bytes(max(min(length, HEAD - offset), 0))) for offset, length in ranges])
@@ -184,15 +180,6 @@ class UndoStorage:
         self._save_growth(max((offset + length for offset, length in ranges), default=0))
         self._inner.reserve(ranges)
 
-    def allocated(self, offset: int, length: int) -> Iterator[Range]:
-        return self._inner.allocated(offset, length)
-
-    def flush(self) -> None:
-        self._inner.flush()
-
-    def size(self) -> int:
-        return self._inner.size()
-
     def truncate(self, size: int) -> None:
         self._save_growth(size)
         cut = max(self._inner.size() - size, 0)
@@ -200,9 +187,6 @@ class UndoStorage:
         # Cut off and grown again it would be zeros.
         self._announce([(size, bytes(max(min(cut, HEAD - size), 0)))])
         self._inner.truncate(size)
-
-    def close(self) -> None:
-        """Does nothing: file and undo file belong to whoever opened them."""
 
     def _save_growth(self, end: int) -> None:
         if end > self._most:

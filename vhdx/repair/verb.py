@@ -14,7 +14,7 @@ from vhdx.image.vhdx.file import naming
 from vhdx.repair.fix import Case, Fix
 from vhdx.repair.recorded_paths import find_stale_path
 from vhdx.repair.sketch import SketchStorage
-from vhdx.repair.undo import UndoStorage
+from vhdx.repair.undo import guarded
 from vhdx.repair.undo_file import Undo
 from vhdx.repair.vhd_front import find_vhd
 from vhdx.repair.vhdx_front import find_front
@@ -68,8 +68,8 @@ def repair(
         if not _plan(storage, case):
             return []
         done = []
-        with _guarded(storage, files, undo, files.stat(path)) as guarded:
-            for fix in _fixes(guarded, case):
+        with _saving(storage, files, undo, files.stat(path)) as kept:
+            for fix in _fixes(kept, case):
                 done.append(fix)
                 if on_fix is not None:
                     on_fix(fix)
@@ -90,18 +90,18 @@ def undo(files: FileSystem, path: str, undo: str) -> None:
 
 
 @contextmanager
-def _guarded(storage: Storage, files: FileSystem, undo: str, like: FileStatus) -> Iterator[UndoStorage]:
+def _saving(storage: Storage, files: FileSystem, undo: str, like: FileStatus) -> Iterator[Storage]:
     """*storage*, every change of which is saved first in the new file *undo*, which nobody else may read either."""
     with closing(files.create(undo, like=like)) as saved:
         try:
-            guarded = UndoStorage(storage, saved)
+            kept = guarded(storage, saved)
             files.sync_directory(posixpath.dirname(undo))
         except BaseException:
             saved.close()
             with suppress(Error, OSError):
                 files.remove(undo)
             raise
-        yield guarded
+        yield kept
 
 
 def _case(

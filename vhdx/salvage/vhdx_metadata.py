@@ -6,7 +6,7 @@ from uuid import UUID
 from vhdx.errors import FormatError
 from vhdx.extents import Range
 from vhdx.format import locator, metadata
-from vhdx.format.locator import ENTRY, HEADER, PATH_KEYS
+from vhdx.format.locator import ENTRY, HEADER, LINKAGE, LINKAGE2, MOST_PAIRS, PATH_KEYS
 from vhdx.format.metadata import (
     DISK_ID,
     FILE_PARAMETERS,
@@ -33,7 +33,6 @@ _LENGTHS = {
 }
 _OPTIONAL = {PHYSICAL_SECTOR_SIZE: 4, DISK_ID: 16}
 _USUAL_PHYSICAL = 4096
-_MOST_PAIRS = 256
 
 
 def read_disk(medium: Medium, region: Range, noting: Noting) -> DiskMetadata:
@@ -138,7 +137,7 @@ def _link(item: bytes) -> ParentLink | None:
     """What the pairs of a damaged locator say that are text."""
     if len(item) < HEADER.size:
         return None
-    count = min(HEADER.parse(item).key_value_count, _MOST_PAIRS, (len(item) - HEADER.size) // ENTRY.size)
+    count = min(HEADER.parse(item).key_value_count, MOST_PAIRS, (len(item) - HEADER.size) // ENTRY.size)
     pairs: dict[str, str] = {}
     for number in range(count):
         at = HEADER.size + number * ENTRY.size
@@ -149,14 +148,7 @@ def _link(item: bytes) -> ParentLink | None:
         )
         if value and "\ufffd" not in value and "\0" not in value:
             pairs.setdefault(key, value)
-    ids = [_guid(pairs.get(key, "")) for key in ("parent_linkage", "parent_linkage2")]
+    ids = [locator.guid(pairs.get(key)) for key in (LINKAGE, LINKAGE2)]
     paths = {key: pairs[key] for key in PATH_KEYS if key in pairs}
     first = ids[0] or ids[1]
     return None if first is None or not paths else ParentLink(first, ids[1], paths)
-
-
-def _guid(text: str) -> UUID | None:
-    try:
-        return UUID(text)
-    except ValueError:
-        return None

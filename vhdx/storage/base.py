@@ -11,7 +11,8 @@ What every implementation promises, and what the contract tests hold it to:
   flush may survive, in any order, torn at sector edges.
 * Names made, changed or removed are durable only after `sync_directory`.
 * The optional operations raise `Unsupported` before they change anything that the caller could not redo; the fallback
-  for each is in `vhdx.storage.transfer` and nowhere else.
+  for each is in `vhdx.storage.transfer` and nowhere else. What is known before trying, `Storage.can` and
+  `Storage.can_copy` tell: after NO the operation raises `Unsupported`, after YES it does not.
 * Failures: `FileNotFoundError`, `FileExistsError`, `PermissionError` and other `OSError` for the transport; `InUse`,
   `OutOfSpace` and `ReadOnly` where the caller can do something about it; `FormatError` for a read past the end.
 """
@@ -29,6 +30,23 @@ Buffer = bytes | bytearray | memoryview
 
 class Unsupported(Exception):
     """This storage cannot do that operation; nothing was changed that a fallback would not overwrite."""
+
+
+class Can(Enum):
+    """Whether a storage does an optional operation."""
+
+    YES = "yes"
+    NO = "no"
+    UNKNOWN = "unknown"  # the file system or the server tells when it is tried
+
+
+@dataclass(frozen=True, slots=True)
+class Capabilities:
+    """What is known of the optional operations of one storage; the names are those of `Storage`."""
+
+    zero: Can
+    reserve: Can
+    allocated: Can
 
 
 class Move(NamedTuple):
@@ -49,6 +67,12 @@ class Storage(Protocol):
     @property
     def writable(self) -> bool:
         """Whether the file was opened for writing."""
+
+    def can(self) -> Capabilities:
+        """What is known by now; no server is asked. What was tried is known from then on."""
+
+    def can_copy(self, source: "Storage") -> Can:
+        """The same of `copy` from *source*, the innermost storage."""
 
     def read(self, pieces: Sequence[tuple[int, memoryview]]) -> None:
         """Fill each writable buffer from its offset.

@@ -10,7 +10,7 @@ from typing import NamedTuple, NoReturn, Protocol, Self
 from vhdx.errors import FormatError, ReadOnly
 from vhdx.extents import Range
 from vhdx.storage import transfer
-from vhdx.storage.base import Buffer, FileStatus, Move, Storage
+from vhdx.storage.base import Buffer, Can, Capabilities, FileStatus, Move, Storage
 
 
 class Later(Protocol):
@@ -77,6 +77,12 @@ class OverlayStorage:
     @property
     def writable(self) -> bool:
         return False
+
+    def can(self) -> Capabilities:
+        return Capabilities(Can.NO, Can.NO, Can.YES)
+
+    def can_copy(self, source: Storage) -> Can:  # noqa: ARG002
+        return Can.NO
 
     def read(self, pieces: Sequence[tuple[int, memoryview]]) -> None:
         below: list[tuple[int, memoryview]] = []

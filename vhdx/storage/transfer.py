@@ -1,13 +1,15 @@
 """Bytes from storage to storage: the optional operations of the contract, each with its fallback.
 
-This is the only place that knows what to do when a storage raises `Unsupported`. Offsets and lengths are in bytes.
+This is the only place that knows what to do where a storage cannot, which it says (`Storage.can`) or raises when it
+tries (`Unsupported`). Offsets and lengths are in bytes.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 
 from vhdx.errors import FormatError
 from vhdx.extents import Range, spans
-from vhdx.storage.base import Buffer, Move, Storage, Unsupported
+from vhdx.storage.base import Buffer, Can, Move, Storage, Unsupported
 
 PIECE = 1 << 20
 """The longest single read or write: a network keeps many of them in flight at once."""
@@ -45,10 +47,12 @@ def copy(source: Storage, target: Storage, moves: Sequence[Move], *, buffer: int
     """
     if not moves:
         return
-    try:
-        target.copy(source.innermost(), moves)
-    except Unsupported:
-        _copy_through_memory(source, target, moves, buffer)
+    inner = source.innermost()
+    if target.can_copy(inner) is not Can.NO:
+        with suppress(Unsupported):
+            target.copy(inner, moves)
+            return
+    _copy_through_memory(source, target, moves, buffer)
 
 
 def _copy_through_memory(source: Storage, target: Storage, moves: Sequence[Move], buffer: int) -> None:
@@ -92,10 +96,11 @@ def zero(storage: Storage, ranges: Sequence[tuple[int, int]]) -> None:
     """Make *ranges* inside the file read as zeros, without sending zeros where the storage can."""
     if not ranges:
         return
-    try:
-        storage.zero(ranges)
-    except Unsupported:
-        _write_zeros(storage, ranges)
+    if storage.can().zero is not Can.NO:
+        with suppress(Unsupported):
+            storage.zero(ranges)
+            return
+    _write_zeros(storage, ranges)
 
 
 def reserve(storage: Storage, ranges: Sequence[tuple[int, int]]) -> None:
@@ -105,10 +110,11 @@ def reserve(storage: Storage, ranges: Sequence[tuple[int, int]]) -> None:
     """
     if not ranges:
         return
-    try:
-        storage.reserve(ranges)
-    except Unsupported:
-        _write_zeros(storage, ranges)
+    if storage.can().reserve is not Can.NO:
+        with suppress(Unsupported):
+            storage.reserve(ranges)
+            return
+    _write_zeros(storage, ranges)
 
 
 def _write_zeros(storage: Storage, ranges: Iterable[tuple[int, int]]) -> None:
@@ -129,12 +135,15 @@ def allocated(storage: Storage, offset: int, length: int) -> Iterator[Range]:
     if length > 0 and offset + length > size:
         reason = f"the file ends at {size}, before the end of the {length} bytes that should be here"
         raise FormatError("file", offset, reason, file=storage.name)
+    whole = [Range(offset, length)] if length > 0 else []
+    if storage.can().allocated is Can.NO:
+        yield from whole
+        return
     try:
         pieces = storage.allocated(offset, length)
         first = next(pieces, None)
     except Unsupported:
-        if length > 0:
-            yield Range(offset, length)
+        yield from whole
         return
     if first is not None:
         yield first

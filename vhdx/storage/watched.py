@@ -1,16 +1,17 @@
 """Storages around others that tell a watch of every call: a `Tally` counts; another watch may throttle or fail.
 
-`innermost` passes through, so copies inside the kernel or the server still happen behind them.
+Copies inside the kernel or the server still happen behind them.
 """
 
 from collections import Counter
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from vhdx.extents import Range
 from vhdx.storage.base import Access, Buffer, FileStatus, FileSystem, Move, Space, Storage
+from vhdx.storage.forwarding import ForwardingStorage, Instead, unwrapped
 
 
 class Operation(NamedTuple):
@@ -22,77 +23,68 @@ class Operation(NamedTuple):
     length: int = 0
 
 
+T = TypeVar("T")
 Watch = Callable[[Operation], None]
 """Told of every call before it is made; may raise instead."""
 
 
-class WatchedStorage:
+def watched(inner: Storage, watch: Watch) -> ForwardingStorage:
     """*inner*, each call of which is told to *watch* first."""
 
-    def __init__(self, inner: Storage, watch: Watch) -> None:
-        self._inner = inner
-        self._watch = watch
+    def tell(kind: str, lengths: Sequence[int] = ()) -> None:
+        watch(Operation(kind, inner.name, len(lengths) or 1, sum(lengths)))
 
-    @property
-    def name(self) -> str:
-        return self._inner.name
+    def read(pieces: Sequence[tuple[int, memoryview]]) -> None:
+        tell("read", [len(buffer) for _, buffer in pieces])
+        inner.read(pieces)
 
-    @property
-    def writable(self) -> bool:
-        return self._inner.writable
+    def write(pieces: Sequence[tuple[int, Buffer]]) -> None:
+        tell("write", [len(data) for _, data in pieces])
+        inner.write(pieces)
 
-    def _tell(self, kind: str, lengths: Sequence[int] = ()) -> None:
-        self._watch(Operation(kind, self._inner.name, len(lengths) or 1, sum(lengths)))
+    def copy(source: Storage, moves: Sequence[Move]) -> None:
+        tell("copy", [move.length for move in moves])
+        inner.copy(source, moves)
 
-    def read(self, pieces: Sequence[tuple[int, memoryview]]) -> None:
-        self._tell("read", [len(buffer) for _, buffer in pieces])
-        self._inner.read(pieces)
+    def zero(ranges: Sequence[tuple[int, int]]) -> None:
+        tell("zero", [length for _, length in ranges])
+        inner.zero(ranges)
 
-    def write(self, pieces: Sequence[tuple[int, Buffer]]) -> None:
-        self._tell("write", [len(data) for _, data in pieces])
-        self._inner.write(pieces)
+    def reserve(ranges: Sequence[tuple[int, int]]) -> None:
+        tell("reserve", [length for _, length in ranges])
+        inner.reserve(ranges)
 
-    def copy(self, source: Storage, moves: Sequence[Move]) -> None:
-        self._tell("copy", [move.length for move in moves])
-        self._inner.copy(source, moves)
+    def allocated(offset: int, length: int) -> Iterator[Range]:
+        tell("allocated", [length])
+        return inner.allocated(offset, length)
 
-    def innermost(self) -> Storage:
-        return self._inner.innermost()
+    def truncate(size: int) -> None:
+        tell("truncate")
+        inner.truncate(size)
 
-    def zero(self, ranges: Sequence[tuple[int, int]]) -> None:
-        self._tell("zero", [length for _, length in ranges])
-        self._inner.zero(ranges)
+    def told(kind: str, call: Callable[[], T]) -> Callable[[], T]:
+        def asked() -> T:
+            tell(kind)
+            return call()
 
-    def reserve(self, ranges: Sequence[tuple[int, int]]) -> None:
-        self._tell("reserve", [length for _, length in ranges])
-        self._inner.reserve(ranges)
+        return asked
 
-    def allocated(self, offset: int, length: int) -> Iterator[Range]:
-        self._tell("allocated", [length])
-        return self._inner.allocated(offset, length)
-
-    def flush(self) -> None:
-        self._tell("flush")
-        self._inner.flush()
-
-    def size(self) -> int:
-        self._tell("size")
-        return self._inner.size()
-
-    def identity(self) -> Hashable:
-        return self._inner.identity()
-
-    def status(self) -> FileStatus:
-        self._tell("status")
-        return self._inner.status()
-
-    def truncate(self, size: int) -> None:
-        self._tell("truncate")
-        self._inner.truncate(size)
-
-    def close(self) -> None:
-        self._tell("close")
-        self._inner.close()
+    return ForwardingStorage(
+        inner,
+        Instead(
+            read=read,
+            write=write,
+            copy=copy,
+            zero=zero,
+            reserve=reserve,
+            allocated=allocated,
+            flush=told("flush", inner.flush),
+            size=told("size", inner.size),
+            status=told("status", inner.status),
+            truncate=truncate,
+            close=told("close", inner.close),
+        ),
+    )
 
 
 class WatchedFileSystem:
@@ -111,22 +103,22 @@ class WatchedFileSystem:
 
     def open(self, path: str, access: Access, *, beneath: str | None = None) -> Storage:
         self._tell("open", path)
-        return WatchedStorage(self._inner.open(path, access, beneath=beneath), self._watch)
+        return watched(self._inner.open(path, access, beneath=beneath), self._watch)
 
     def resolve(self, path: str, *, beneath: str | None = None) -> str:
         return self._inner.resolve(path, beneath=beneath)
 
     def create(self, path: str, *, like: FileStatus | None = None, exact: bool = False) -> Storage:
         self._tell("create", path)
-        return WatchedStorage(self._inner.create(path, like=like, exact=exact), self._watch)
+        return watched(self._inner.create(path, like=like, exact=exact), self._watch)
 
     def rename(self, source: str, target: str, *, replace: bool, held: Storage | None = None) -> None:
         self._tell("rename", source)
-        self._inner.rename(source, target, replace=replace, held=_inside(held))
+        self._inner.rename(source, target, replace=replace, held=unwrapped(held))
 
     def remove(self, path: str, *, held: Storage | None = None) -> None:
         self._tell("remove", path)
-        self._inner.remove(path, held=_inside(held))
+        self._inner.remove(path, held=unwrapped(held))
 
     def stat(self, path: str) -> FileStatus:
         self._tell("stat", path)
@@ -151,11 +143,6 @@ class WatchedFileSystem:
 
     def describe(self, path: str) -> str:
         return self._inner.describe(path)
-
-
-def _inside(held: Storage | None) -> Storage | None:
-    """The caller's open file as the file system inside gave it."""
-    return held._inner if isinstance(held, WatchedStorage) else held
 
 
 @dataclass(slots=True)

@@ -6,7 +6,7 @@ from uuid import uuid4
 from vhdx.chain.lineage import Link, Member, Verdict, ancestry
 from vhdx.cli.exits import Exit, Stop
 from vhdx.cli.kinds import image_format
-from vhdx.cli.looking.info import info_json, link_json
+from vhdx.cli.looking.image_json import info_json, link_json
 from vhdx.cli.options import format_option, image_argument, json_option, subcommand
 from vhdx.cli.plain import escaped, size_text
 from vhdx.cli.printing import print_json, print_line

@@ -1,7 +1,6 @@
 """``vhdx-inspect check``: everything that is wrong with an image, and what to do about it."""
 
 from collections.abc import Iterable
-from typing import Any
 
 import click
 
@@ -9,6 +8,7 @@ from vhdx.check import Finding, Severity
 from vhdx.check.remedies import REMEDIES
 from vhdx.cli.exits import Stop, reason
 from vhdx.cli.kinds import image_format
+from vhdx.cli.looking.finding_json import finding_json
 from vhdx.cli.options import format_option, image_argument, json_option, subcommand
 from vhdx.cli.printing import print_json, print_line
 from vhdx.cli.reach import Reach
@@ -61,20 +61,6 @@ def _print_json(name: str, findings: list[Finding]) -> int:
     code = _code(finding.severity for finding in findings)
     print_json({"path": name, "result": _RESULTS[code], "findings": [finding_json(one) for one in findings]})
     return code
-
-
-def finding_json(finding: Finding) -> dict[str, Any]:
-    """A finding with all that is known of it."""
-    return {
-        "code": finding.code,
-        "severity": finding.severity.value,
-        "file": finding.file,
-        "structure": finding.structure,
-        "offset": finding.offset,
-        "message": finding.message,
-        "section": finding.section,
-        "remedy": REMEDIES[finding.code],
-    }
 
 
 _RESULTS = {0: "clean", DAMAGED: "damaged", MINOR: "minor"}

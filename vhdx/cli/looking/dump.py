@@ -9,7 +9,7 @@ from vhdx.check import Severity
 from vhdx.check.remedies import REMEDIES
 from vhdx.cli.exits import Exit, Stop
 from vhdx.cli.kinds import image_format
-from vhdx.cli.looking.check import finding_json
+from vhdx.cli.looking.finding_json import finding_json
 from vhdx.cli.options import format_option, image_argument, json_option, subcommand
 from vhdx.cli.plain import escaped
 from vhdx.cli.printing import print_line, print_list

@@ -1,15 +1,15 @@
 """``vhdx-inspect info``: what an image says of itself, and where its parent is."""
 
-from typing import Any
 from uuid import uuid4
 
 from vhdx.chain.lineage import Link, Verdict, find_link, see
 from vhdx.cli.kinds import image_format
+from vhdx.cli.looking.image_json import info_json
 from vhdx.cli.options import format_option, image_argument, json_option, subcommand
 from vhdx.cli.plain import exact_size, size_text
 from vhdx.cli.printing import print_json, print_line
 from vhdx.cli.reach import Reach
-from vhdx.image.base import ImageFormat, ImageInfo, LogState, ParentLink
+from vhdx.image.base import ImageFormat, ImageInfo, LogState
 from vhdx.storage.base import FileStatus, FileSystem
 
 
@@ -31,52 +31,6 @@ def command(reach: Reach, *, image: str, format_name: str | None, as_json: bool)
             print_json(info_json(place.files, name, info, status, link))
         else:
             _print(place.files, name, info, status, link)
-
-
-def info_json(
-    files: FileSystem, name: str, info: ImageInfo, status: FileStatus, link: Link | None
-) -> dict[str, Any]:
-    """The documented keys; sizes in bytes, GUIDs lower-case with hyphens."""
-    return {
-        "path": name,
-        "format": info.format.value,
-        "type": info.type.value,
-        "virtual_size": info.virtual_size,
-        "file_size": status.size,
-        "allocated": status.allocated,
-        "block_size": info.block_size,
-        "logical_sector_size": info.logical_sector_size,
-        "physical_sector_size": info.physical_sector_size,
-        "disk_id": None if info.disk_id is None else str(info.disk_id),
-        "creator": info.creator,
-        "log": {"state": log_state(info), "entries": info.log_entries},
-        "parent": None if link is None else link_json(files, link),
-        "warnings": list(info.warnings),
-        "linkage": None if info.linkage is None else str(info.linkage),
-    }
-
-
-def link_json(files: FileSystem, link: Link) -> dict[str, Any]:
-    """The parent as it is recorded and as it was found."""
-    return {
-        "recorded": recorded_json(link.recorded),
-        "found": None if link.path is None else files.describe(link.path),
-        "linkage_ok": link.linkage_ok,
-    }
-
-
-def recorded_json(recorded: ParentLink) -> dict[str, Any]:
-    """What an image records of its parent."""
-    return {
-        "linkage": str(recorded.linkage),
-        "linkage2": None if recorded.linkage2 is None else str(recorded.linkage2),
-        "paths": recorded.paths,
-    }
-
-
-def log_state(info: ImageInfo) -> str:
-    """Only a VHDX has a log."""
-    return info.log.value if info.format is ImageFormat.VHDX else "none"
 
 
 def _print(files: FileSystem, name: str, info: ImageInfo, status: FileStatus, link: Link | None) -> None:

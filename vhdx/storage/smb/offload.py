@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from vhdx.errors import FormatError
 from vhdx.extents import spans
-from vhdx.storage.base import Move, Unsupported
+from vhdx.storage.base import Can, Move, Unsupported
 from vhdx.storage.smb import messages
 from vhdx.storage.smb.status import (
     INVALID_PARAMETER,
@@ -60,11 +60,23 @@ def copy(source: "Handle", target: "Handle", moves: Sequence[Move], *, source_si
     """
     check_inside(source.name, [(move.source_offset, move.length) for move in moves], source_size)
     learnt = target.connection.offload
-    if source.connection is not target.connection or (source.tree.share, target.tree.share) in learnt.without_copy:
+    if can_copy(source, target) is Can.NO:
         raise Unsupported(f"{source.name} cannot be copied to {target.name} inside one server")
     limits = learnt.limits
     while (smaller := _try(source, target, moves, limits)) is not None:
         learnt.limits = limits = smaller
+
+
+def can_copy(source: "Handle", target: "Handle") -> Can:
+    """What is known of copies between two files."""
+    without_copy = target.connection.offload.without_copy
+    there = source.connection is target.connection and (source.tree.share, target.tree.share) not in without_copy
+    return Can.UNKNOWN if there else Can.NO
+
+
+def can_zero(handle: "Handle") -> Can:
+    """What is known of zeros that the server makes."""
+    return Can.NO if handle.tree.share in handle.connection.offload.without_zero else Can.UNKNOWN
 
 
 def check_inside(name: str, ranges: Sequence[tuple[int, int]], size: int) -> None:
@@ -147,8 +159,7 @@ def _request(key: bytes, batch: Sequence[Move]) -> bytes:
 
 def zero(handle: "Handle", ranges: Sequence[tuple[int, int]]) -> None:
     """Have the server zero ranges. Raises Unsupported where it cannot."""
-    without_zero = handle.connection.offload.without_zero
-    if handle.tree.share in without_zero:
+    if can_zero(handle) is Can.NO:
         raise Unsupported(f"{handle.name}: the server does not zero")
     requests = (
         _RANGE.pack(start, min(start + _ZEROED_AT_ONCE, offset + length))
@@ -160,6 +171,6 @@ def zero(handle: "Handle", ranges: Sequence[tuple[int, int]]) -> None:
     except OSError as error:
         refused = refusal(error)
         if refused is not None and refused.status in UNSUPPORTED:
-            without_zero.add(handle.tree.share)
+            handle.connection.offload.without_zero.add(handle.tree.share)
             raise Unsupported(f"{handle.name}: the server does not zero") from error
         raise

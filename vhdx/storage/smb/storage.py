@@ -12,7 +12,7 @@ from contextlib import contextmanager
 
 from vhdx.errors import FormatError, ReadOnly
 from vhdx.extents import Range
-from vhdx.storage.base import Access, Buffer, FileStatus, Move, Storage, Unsupported
+from vhdx.storage.base import Access, Buffer, Can, Capabilities, FileStatus, Move, Storage, Unsupported
 from vhdx.storage.smb import offload
 from vhdx.storage.smb.handle import Handle
 
@@ -74,6 +74,12 @@ class SmbStorage:
             for offset, data in ((offset, buffer.cast("B")) for offset, buffer in pieces if buffer.nbytes)
             for start in range(0, len(data), unit)
         ]
+
+    def can(self) -> Capabilities:
+        return Capabilities(offload.can_zero(self.handle), Can.NO, Can.NO)
+
+    def can_copy(self, source: Storage) -> Can:
+        return offload.can_copy(source.handle, self.handle) if isinstance(source, SmbStorage) else Can.NO
 
     def copy(self, source: Storage, moves: Sequence[Move]) -> None:
         """Copy inside the server; both files must be reached through one connection."""

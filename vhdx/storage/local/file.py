@@ -7,20 +7,25 @@ import contextlib
 import errno
 import os
 import stat
+import sys
 import threading
 import weakref
 from collections.abc import Hashable, Iterator, Sequence
 from contextlib import nullcontext
+from dataclasses import replace
 from functools import partial
 
 from vhdx.errors import FormatError, OutOfSpace, ReadOnly
 from vhdx.extents import Range
-from vhdx.storage import linux, locking, ntfs, ownership
-from vhdx.storage.base import Buffer, FileStatus, Move, Storage, Unsupported
+from vhdx.storage import ownership
+from vhdx.storage.base import Buffer, Can, Capabilities, FileStatus, Move, Storage, Unsupported
+from vhdx.storage.local import linux, locking, ntfs
 
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _NO_COPY = frozenset({errno.EXDEV, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS, errno.EINVAL})
 _VECTOR = 1024  # buffers that one system call takes (IOV_MAX)
+_ON_LINUX = Can.UNKNOWN if sys.platform == "linux" else Can.NO
+_AT_FIRST = Capabilities(_ON_LINUX, _ON_LINUX, Can.UNKNOWN if hasattr(os, "SEEK_DATA") else Can.NO)
 
 
 def failure(error: OSError, name: str) -> Exception:
@@ -57,6 +62,7 @@ class LocalStorage:
         self._opener = os.getpid()
         self._unclosed = ownership.unless_closed(self, name, partial(give_back, fd), waits=False)
         self._solid = solid
+        self._can = replace(_AT_FIRST, zero=Can.NO, reserve=Can.NO) if solid else _AT_FIRST
         self._growing: contextlib.AbstractContextManager[object] = threading.Lock() if solid else nullcontext()
 
     @property
@@ -66,6 +72,12 @@ class LocalStorage:
     @property
     def writable(self) -> bool:
         return self._writable
+
+    def can(self) -> Capabilities:
+        return self._can
+
+    def can_copy(self, source: Storage) -> Can:
+        return Can.UNKNOWN if isinstance(source, LocalStorage) and hasattr(os, "copy_file_range") else Can.NO
 
     def read(self, pieces: Sequence[tuple[int, memoryview]]) -> None:
         if self._opener != os.getpid():
@@ -140,7 +152,7 @@ class LocalStorage:
     def copy(self, source: Storage, moves: Sequence[Move]) -> None:
         self._check_writable()
         origin = source.innermost()
-        if not isinstance(origin, LocalStorage) or not hasattr(os, "copy_file_range"):
+        if not isinstance(origin, LocalStorage) or self.can_copy(origin) is Can.NO:
             raise Unsupported("only files of this machine are copied inside the kernel")
         origin._check_open()
         try:
@@ -171,7 +183,7 @@ class LocalStorage:
     def zero(self, ranges: Sequence[tuple[int, int]]) -> None:
         self._check_writable()
         self._check_may_have_holes()
-        with self._working():
+        with self._learning("zero", ranges), self._working():
             for offset, length in ranges:
                 if length:
                     linux.punch_hole(self._fd, offset, length)
@@ -179,13 +191,13 @@ class LocalStorage:
     def reserve(self, ranges: Sequence[tuple[int, int]]) -> None:
         self._check_writable()
         self._check_may_have_holes()
-        with self._working():
+        with self._learning("reserve", ranges), self._working():
             for offset, length in ranges:
                 if length:
                     linux.allocate(self._fd, offset, length)
 
     def allocated(self, offset: int, length: int) -> Iterator[Range]:
-        if not hasattr(os, "SEEK_DATA"):
+        if self._can.allocated is Can.NO:
             raise Unsupported("this system does not tell data from holes")
         self._check_open()
         return self._data(offset, offset + length)
@@ -211,10 +223,24 @@ class LocalStorage:
             if error.errno == errno.ENXIO:
                 return None
             if error.errno == errno.EINVAL:
+                self._can = replace(self._can, allocated=Can.NO)
                 raise Unsupported(error.strerror) from error
             raise failure(error, self._name) from error
         self._check_open()
+        if self._can.allocated is Can.UNKNOWN:
+            self._can = replace(self._can, allocated=Can.YES)
         return place
+
+    @contextlib.contextmanager
+    def _learning(self, operation: str, ranges: Sequence[tuple[int, int]]) -> Iterator[None]:
+        """Keep what the file system says to an operation."""
+        try:
+            yield
+        except Unsupported:
+            self._can = replace(self._can, **{operation: Can.NO})
+            raise
+        if any(length for _, length in ranges) and getattr(self._can, operation) is Can.UNKNOWN:
+            self._can = replace(self._can, **{operation: Can.YES})
 
     def flush(self) -> None:
         with self._working():

@@ -14,11 +14,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from vhdx.errors import Error
-from vhdx.storage import beneath as confined
-from vhdx.storage import linux, locking, ntfs, permissions
+from vhdx.storage import permissions
 from vhdx.storage.base import Access, FileStatus, FileSystem, Space, Storage, Unsupported, is_named
-from vhdx.storage.beneath import Way
-from vhdx.storage.local_file import LocalStorage, failures, give_back, status_of
+from vhdx.storage.beneath import names_below
+from vhdx.storage.local import linux, locking, ntfs
+from vhdx.storage.local.file import LocalStorage, failures, give_back, status_of
+from vhdx.storage.local.way import Way, real_names, way_to
 
 _RACES = 16
 _LEASED, _PAUSE = 50, 0.02  # how often, and after how many seconds, a file with a lease on it is tried again
@@ -36,7 +37,7 @@ class LocalFileSystem:
         place = self._place(path)
         base = None if beneath is None else self._place(beneath)
         for _ in range(_RACES):
-            with failures(str(place)), confined.way(place, base) as way:
+            with failures(str(place)), way_to(place, base) as way:
                 fd = _claimed(place, access, way)
                 with _closed_on_error(fd):
                     if access is Access.INSPECT or _still_named(fd, place, way):
@@ -51,9 +52,9 @@ class LocalFileSystem:
             if not place.is_symlink():
                 return path
             real = os.path.realpath(place)
-            names = confined.names_below(real, os.path.realpath(place.parent))
+            names = names_below(real, os.path.realpath(place.parent))
             return real if names is None else str(Path(os.path.dirname(path), *names))  # noqa: PTH120  "" stays ""
-        return str(Path(beneath, *confined.real_names(place, self._place(beneath))))
+        return str(Path(beneath, *real_names(place, self._place(beneath))))
 
     def create(self, path: str, *, like: FileStatus | None = None, exact: bool = False) -> Storage:
         place = self._place(path)

@@ -22,8 +22,8 @@ import sys
 from itertools import islice
 
 from vhdx.errors import InUse
-from vhdx.storage import linux
 from vhdx.storage.base import Access
+from vhdx.storage.local import linux
 
 if sys.platform != "win32":
     import fcntl
