@@ -16,7 +16,8 @@ from tests.support.memory import MemoryFileSystem, Pages
 from vhdx.engine import NativeEngine
 from vhdx.image.base import ImageFormat
 
-FOREIGN = "foreign.vhdx"
+FOREIGN = "foreign image.vhdx"
+"""No volume can have this name."""
 VHD, FIXED = Shape(DiskFormat.VHD), Shape(fixed=True)
 
 
@@ -47,6 +48,16 @@ def _grown(bench: Bench) -> None:
     _snapshots(A)(bench)
     bench.volumes.extend(VOLUME, 2 * SIZE)
     bench.write(20, 9)
+
+
+def _documented(bench: Bench) -> None:
+    """A volume without snapshots that has a document, since it had one."""
+    _snapshots(A)(bench)
+    bench.volumes.delete_snapshot(VOLUME, A)
+
+
+def _fixed(bench: Bench) -> None:
+    bench.volumes.create(VOLUME, SIZE, FIXED)
 
 
 def _vhd(bench: Bench) -> None:
@@ -110,6 +121,7 @@ CASES = {
     "delete-snapshot-first": Case(_snapshots(A, B, C), lambda b, _: b.volumes.delete_snapshot(VOLUME, A)),
     "delete-snapshot-grown": Case(_grown, lambda b, _: b.volumes.delete_snapshot(VOLUME, A)),
     "rename": Case(_volume, lambda b, _: b.volumes.rename(VOLUME, OTHER), promises=False),
+    "rename-with-info": Case(_documented, lambda b, _: b.volumes.rename(VOLUME, OTHER), promises=False),
     "rename-snapshot": Case(_snapshots(A), lambda b, _: b.volumes.rename_snapshot(VOLUME, A, B)),
     "load": Case(_volume, lambda b, _: _load(b), promises=False),
     "adopt": Case(_foreign, lambda b, _: b.volumes.adopt(VOLUME, FOREIGN, DiskFormat.VHDX), promises=False),
@@ -117,8 +129,9 @@ CASES = {
         _foreign, lambda b, _: b.volumes.adopt(VOLUME, FOREIGN, DiskFormat.VHDX, 3 * SIZE), promises=False
     ),
     "reshape-to-fixed": Case(_volume, _reshape(FIXED), promises=False),
-    "reshape-to-vhd": Case(_volume, _reshape(VHD)),
-    "move": Case(_volume, _move),
+    "reshape-from-fixed": Case(_fixed, _reshape(DYNAMIC_VHDX), promises=False),
+    "reshape-to-vhd": Case(_documented, _reshape(VHD)),
+    "move": Case(_documented, _move),
 }
 
 
@@ -158,7 +171,8 @@ def role(share: int, path: str) -> str:
         path = path.removesuffix(".tmp").rpartition(".")[0]
         building += 1
     parsed = parse(path)
-    assert parsed is not None, path
+    if parsed is None:
+        return path
     if parsed.names.volume == OTHER:
         words.append("other")
     if parsed.names.format is DiskFormat.VHD:

@@ -8,9 +8,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, NamedTuple
-from uuid import UUID
 
-from tests.driver.places import Anatomy, Place
+from tests.driver.places import Anatomy, Marks, Place
 from tests.support import recording
 from tests.support.memory import MemoryFileSystem, Pages
 from tests.support.recording import Event, RecordingFileSystem
@@ -30,9 +29,10 @@ class Share(NamedTuple):
 class Step:
     """A change or a barrier. *path* is the name of the file at the time; *to* its new one where it is renamed.
 
-    *pending* is what had changed and was not durable just before: places of the file, or for a sync names. *existed*
-    says whether the file was there before the operation. *logged*: the change is in the log, durably; *log* is the id
-    of the log by the header before and after a change.
+    *pending* is what had changed of it and was not durable just before: places of the file, or for a sync names.
+    *dirty* are all files of which something was not durable, *names* all changes of names, each with its share.
+    *logged*: the change is in the log, durably. *marks* are those of the file before and after. *age* is how much had
+    been changed before a barrier that it is for.
     """
 
     verb: str
@@ -44,7 +44,8 @@ class Step:
     dirty: frozenset[tuple[str, str]] = frozenset()
     names: frozenset[tuple[str, str]] = frozenset()
     logged: bool = False
-    log: tuple[UUID | None, UUID | None] = (None, None)
+    marks: tuple[Marks | None, Marks | None] = (None, None)
+    age: int = 0
 
     @property
     def is_barrier(self) -> bool:
@@ -96,6 +97,7 @@ class _File:
     pages: Pages
     pending: dict[str, None]
     anatomy: Anatomy | None = None
+    age: int = 0
 
     def look(self) -> None:
         """An image that is in use under its own name has parts; one under construction has none yet."""
@@ -112,6 +114,7 @@ class _Ledger:
         self._drop = drop
         self._files: dict[tuple[int, int], _File] = {}
         self._names: list[dict[tuple[str, str], None]] = [{} for _ in shares]
+        self._ages = [0 for _ in shares]
         for number, share in enumerate(shares):
             for path, pages in share.pages.items():
                 self._open(number, path, share.identities[path], pages.copy())
@@ -149,7 +152,8 @@ class _Ledger:
 
     def _note(self, verb: str, share: int, path: str, *, pending: Mapping[str, None] | None = None, to: str = "") -> None:
         self.steps.append(Step(verb, share, path, to=to, pending=frozenset(pending or ()), **self._state()))
-        self._names[share][verb, path] = None
+        self._names[share][verb, to or path] = None
+        self._ages[share] += 1
 
     def _rename(self, share: int, event: recording.Rename) -> None:
         file = self._named(share, event.source)
@@ -165,23 +169,24 @@ class _Ledger:
             if file.anatomy is not None:
                 place = file.anatomy.place(event.offset, event.length)
                 logged = file.anatomy.is_logged(event.offset, event.length)
-                before = file.anatomy.log_in_use
+                before = file.anatomy.marks
         else:
-            place = Place.LENGTH if file.anatomy is not None else Place.WHOLE
+            place = Place.TAIL if event.size < file.pages.size else Place.LENGTH
             verb = "truncate" if isinstance(event, recording.Resize) else "grow"
         pending = frozenset(file.pending)
         state = self._state()
         event.apply(file.pages)
-        after = file.anatomy.log_in_use if before is not None and file.anatomy is not None else None
+        after = file.anatomy.marks if before is not None and file.anatomy is not None else None
         self.steps.append(
-            Step(verb, share, file.path, place, pending=pending, logged=logged, log=(before, after), **state)
+            Step(verb, share, file.path, place, pending=pending, logged=logged, marks=(before, after), **state)
         )
         file.pending[place] = None
+        file.age += 1
 
     def _flush(self, share: int, file: _File) -> None:
         if not file.pending:
             return
-        step = Step("flush", share, file.path, pending=frozenset(file.pending), **self._state())
+        step = Step("flush", share, file.path, pending=frozenset(file.pending), age=file.age, **self._state())
         if self._drop(step):
             return
         self.steps.append(step)
@@ -193,7 +198,7 @@ class _Ledger:
         if not self._names[share]:
             return
         pending = frozenset(f"{verb} {path}" for verb, path in self._names[share])
-        step = Step("sync", share, pending=pending, **self._state())
+        step = Step("sync", share, pending=pending, age=self._ages[share], **self._state())
         if not self._drop(step):
             self.steps.append(step)
             self._names[share].clear()
@@ -204,7 +209,7 @@ def listed(steps: Sequence[Step], role: Callable[[int, str], str]) -> Iterator[s
     seen: set[tuple[int, str, Place, str]] = set()
     for step in steps:
         name = role(step.share, step.path)
-        place = f": {step.place}" if step.place else ""
+        place = f": {step.place}" if step.place not in (Place.WHOLE, Place.LENGTH, Place.TAIL) else ""
         match step.verb:
             case "sync":
                 yield f"sync {role(step.share, '')}".rstrip()

@@ -2,6 +2,7 @@
 
 import enum
 from dataclasses import dataclass, field
+from typing import NamedTuple
 from uuid import UUID
 
 from tests.support.memory import Pages
@@ -13,10 +14,11 @@ _GUID = slice(32, 48)  # of a log entry: the id of the log that it belongs to
 
 
 class Place(enum.StrEnum):
-    """A part of a file; all but the first two only of a VHDX that is in use as an image."""
+    """A part of a file; all but the first three only of a VHDX that is in use as an image."""
 
     WHOLE = ""
     LENGTH = "length"
+    TAIL = "tail"  # cut off
     HEADER_1 = "header 1"
     HEADER_2 = "header 2"
     LOG = "log"
@@ -25,6 +27,13 @@ class Place(enum.StrEnum):
 
 
 HEADERS = frozenset({Place.HEADER_1, Place.HEADER_2})
+
+
+class Marks(NamedTuple):
+    """What a header says of the rest of the file: which log counts, and the id of the disk's content."""
+
+    log: UUID
+    content: UUID
 
 
 @dataclass
@@ -44,9 +53,10 @@ class Anatomy:
         self.look()
 
     @property
-    def log_in_use(self) -> UUID:
-        """The id of the log by the header in force."""
-        return header.current(self._copies(header.OFFSETS, 4096)).header.log_guid
+    def marks(self) -> Marks:
+        """What the header in force says."""
+        found = header.current(self._copies(header.OFFSETS, 4096)).header
+        return Marks(found.log_guid, found.data_write_guid)
 
     def place(self, offset: int, length: int) -> Place:
         """The part that a write to *offset* goes to."""
