@@ -5,15 +5,15 @@ from contextlib import closing
 from dataclasses import dataclass
 from functools import cache
 
-from smbfs_driver import moving
-from smbfs_driver.moving import Destination
-from smbfs_driver.names import DiskFormat, FileKind, parse
-from smbfs_driver.shape import DYNAMIC_VHDX, Shape
-from smbfs_driver.volumes import Foreign
+from smbfs_driver.volumes import moving
+from smbfs_driver.volumes.moving import Destination
+from smbfs_driver.volumes.names import DiskFormat, FileKind, parse
+from smbfs_driver.volumes.shape import DYNAMIC_VHDX, Shape
+from smbfs_driver.volumes.volumes import Foreign
 from tests.driver.kits import OTHER, SIZE, VOLUME, A, B, Bench, C
 from tests.driver.ledger import Record
 from tests.support.memory import MemoryFileSystem, Pages
-from vhdx.engine import NativeEngine
+from vhdx.verbs.engine import NativeEngine
 from vhdx.image.base import ImageFormat
 
 FOREIGN = "foreign image.vhdx"

@@ -5,7 +5,7 @@ Each law yields a sentence for each place where it is broken.
 
 from collections.abc import Iterator, Sequence
 
-from smbfs_driver.names import FileKind, parse
+from smbfs_driver.volumes.names import FileKind, parse
 from tests.driver.barrier_cases import group, role
 from tests.driver.ledger import Step
 from tests.driver.places import HEADERS, Place
@@ -78,18 +78,19 @@ def files_are_whole_when_they_get_their_name(steps: Sequence[Step]) -> Iterator[
 def names_count_in_order(steps: Sequence[Step]) -> Iterator[str]:
     """Before a name is changed, what was changed of others is durable: names that are final, and files under one.
 
+    What a log has that counts is durable: whoever opens the file sees it in its place.
     The content that takes another's place, or outlives it, is there before that one goes.
     """
     for step in steps:
         if step.verb not in ("rename", "remove") or _is_intent(step.path) or _is_built(step.to or step.path):
             continue
-        for share, path in step.dirty:
-            if not _is_intent(path) and (share, path) != (f"{step.share}", step.path):
-                yield f"{_say(step)}: {role(int(share), path)} is not durable"
+        for share, path, committed in step.dirty:
+            if not committed and not _is_intent(path) and (share, path) != (step.share, step.path):
+                yield f"{_say(step)}: {role(share, path)} is not durable"
         for share, change in step.names:
             verb, _, path = change.partition(" ")
             if (verb, path) != ("create", step.path) and not _is_built(path):
-                yield f"{_say(step)}: {verb} {role(int(share), path)} is not synced"
+                yield f"{_say(step)}: {verb} {role(share, path)} is not synced"
 
 
 def success_is_durable(steps: Sequence[Step]) -> Iterator[str]:
@@ -98,12 +99,11 @@ def success_is_durable(steps: Sequence[Step]) -> Iterator[str]:
     for step in steps:
         names = step.verb != "sync" and (names or step.verb in ("create", "rename", "remove"))
         if _is_intent(step.path) and step.verb in ("truncate", "remove"):
-            mine = f"{step.share}"
-            for share, path in step.dirty:
-                if share == mine and not _is_intent(path):
+            for share, path, _ in step.dirty:
+                if share == step.share and not _is_intent(path):
                     yield f"{_say(step)}: {role(step.share, path)} is not flushed"
             for share, change in step.names:
-                if share == mine and not _is_intent(change.partition(" ")[2]):
+                if share == step.share and not _is_intent(change.partition(" ")[2]):
                     yield f"{_say(step)}: {change} is not synced"
     if steps[-1].verb != "sync" or names:
         yield "the removal of the intent is not synced"

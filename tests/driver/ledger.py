@@ -14,6 +14,7 @@ from tests.support import recording
 from tests.support.memory import MemoryFileSystem, Pages
 from tests.support.recording import Event, RecordingFileSystem
 from vhdx.errors import Error
+from vhdx.format.record import NO_GUID
 
 IMAGES = (".vhdx",)
 
@@ -23,6 +24,14 @@ class Share(NamedTuple):
 
     pages: Mapping[str, Pages]
     identities: Mapping[str, int]
+
+
+class Dirty(NamedTuple):
+    """A file of which something is not durable. *committed*: its log, which counts and is durable, has all of that."""
+
+    share: int
+    path: str
+    committed: bool
 
 
 @dataclass(frozen=True)
@@ -41,8 +50,8 @@ class Step:
     place: Place = Place.WHOLE
     to: str = ""
     pending: frozenset[str] = frozenset()
-    dirty: frozenset[tuple[str, str]] = frozenset()
-    names: frozenset[tuple[str, str]] = frozenset()
+    dirty: frozenset[Dirty] = frozenset()
+    names: frozenset[tuple[int, str]] = frozenset()
     logged: bool = False
     marks: tuple[Marks | None, Marks | None] = (None, None)
     age: int = 0
@@ -99,6 +108,10 @@ class _File:
     anatomy: Anatomy | None = None
     age: int = 0
 
+    def is_committed(self) -> bool:
+        """Whether all that is not durable in its place is so in the log."""
+        return self.anatomy is not None and set(self.pending) == {Place.PAGES} and self.anatomy.marks.log != NO_GUID
+
     def look(self) -> None:
         """An image that is in use under its own name has parts; one under construction has none yet."""
         self.anatomy = None
@@ -146,8 +159,12 @@ class _Ledger:
                 self._named(share, event.path).path = ""
 
     def _state(self) -> dict[str, Any]:
-        dirty = {(f"{key[0]}", file.path) for key, file in self._files.items() if file.path and file.pending}
-        names = {(f"{share}", f"{verb} {path}") for share, names in enumerate(self._names) for verb, path in names}
+        dirty = {
+            Dirty(key[0], file.path, file.is_committed())
+            for key, file in self._files.items()
+            if file.path and file.pending
+        }
+        names = {(share, f"{verb} {path}") for share, names in enumerate(self._names) for verb, path in names}
         return {"dirty": frozenset(dirty), "names": frozenset(names)}
 
     def _note(self, verb: str, share: int, path: str, *, pending: Mapping[str, None] | None = None, to: str = "") -> None:
