@@ -1,0 +1,74 @@
+"""What a verb asks of a file system grows with the number of layers, not with its square. Calls are counted."""
+
+from collections import Counter
+from contextlib import closing
+from uuid import uuid4
+
+from tests.support.memory import MemoryFileSystem
+from vhdx.chain.children import Looked, Relatives
+from vhdx.chain.parents import ParentPolicy
+from vhdx.image.base import ImageFormat
+from vhdx.image.open import open_image
+from vhdx.storage.base import Access
+from vhdx.storage.watched import Operation, Tally, WatchedFileSystem
+from vhdx.verbs.engine import NativeEngine
+
+MIB = 1 << 20
+SECTOR = 512
+LISTINGS = 4
+
+
+def name(number: int) -> str:
+    return f"{number:03}.vhdx"
+
+
+def layered(count: int) -> MemoryFileSystem:
+    """A base and *count* layers over it, a sector in each."""
+    # What is being made has no relatives beside it: to look for them would take the square.
+    files, engine = MemoryFileSystem(), NativeEngine(policy=ParentPolicy(related=lambda _path, _name: False))
+    engine.create(files, name(0), MIB)
+    for number in range(1, count + 1):
+        engine.create_child(files, name(number), name(number - 1))
+        with engine.open_chain(files, name(number), writable=1, orphan=True) as chain:
+            chain.write(number * SECTOR, bytes([number]) * SECTOR)
+    return files
+
+
+def merged(count: int) -> Tally:
+    """The calls of a merge of all layers into the base, after which the base shows all of them."""
+    files, tally = layered(count), Tally()
+    NativeEngine().merge(WatchedFileSystem(files, tally), name(count), name(0), remove=True)
+    assert files.list("") == [name(0)], "layers were left"
+    with NativeEngine().open_chain(files, name(0)) as chain:
+        content = chain.read(0, (count + 1) * SECTOR)
+    assert content == b"".join(bytes([number]) * SECTOR for number in range(count + 1))
+    return tally
+
+
+def test_a_merge_asks_for_each_layer_as_often_whatever_their_number() -> None:
+    tallies = {count: merged(count) for count in (10, 40, 120)}
+    for count, tally in tallies.items():
+        assert tally.calls["open"] <= 3 * (count + 1), tally.calls
+        assert tally.calls["list"] <= LISTINGS, tally.calls
+    assert tallies[120].calls.total() <= 14 * tallies[10].calls.total()
+
+
+def test_the_children_of_all_files_are_found_by_opening_each_twice_at_most() -> None:
+    """Once by who asks, and once by what is known of the directory for all who ask."""
+    count = 119
+    files, opened, tally = layered(count), Counter[str](), Tally()
+
+    def watch(operation: Operation) -> None:
+        tally(operation)
+        opened[operation.name] += operation.kind == "open"
+
+    watched = WatchedFileSystem(files, watch)
+    relatives = Relatives(watched, policy=ParentPolicy(), new_id=uuid4)
+    for number in range(count + 1):
+        storage = watched.open(name(number), Access.INSPECT)
+        with closing(open_image(storage, new_id=uuid4, format=ImageFormat.VHDX)) as image:
+            looked = Looked(image.info, image.storage.identity())
+        found = relatives.of(name(number), ImageFormat.VHDX).children(name(number), looked)
+        assert found == [name(number + 1)] * (number < count)
+    assert max(opened.values()) <= 2
+    assert tally.calls["list"] <= LISTINGS
