@@ -13,8 +13,8 @@ from smbfs_driver.volumes.volumes import Foreign
 from tests.driver.kits import OTHER, SIZE, VOLUME, A, B, Bench, C
 from tests.driver.ledger import Record
 from tests.support.memory import MemoryFileSystem, Pages
-from vhdx.verbs.engine import NativeEngine
 from vhdx.image.base import ImageFormat
+from vhdx.verbs.engine import NativeEngine
 
 FOREIGN = "foreign image.vhdx"
 """No volume can have this name."""

@@ -18,8 +18,8 @@ from tests.driver.kits import telling_ids
 from tests.driver.ledger import Record, Step, listed
 from tests.driver.places import Place
 from tests.support.memory import MemoryFileSystem
-from vhdx.verbs.engine import NativeEngine
 from vhdx.image.vhdx.journal import CommitOrder
+from vhdx.verbs.engine import NativeEngine
 
 LISTS = Path(__file__).parent / "barriers"
 
