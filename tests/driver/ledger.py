@@ -167,7 +167,9 @@ class _Ledger:
         names = {(share, f"{verb} {path}") for share, names in enumerate(self._names) for verb, path in names}
         return {"dirty": frozenset(dirty), "names": frozenset(names)}
 
-    def _note(self, verb: str, share: int, path: str, *, pending: Mapping[str, None] | None = None, to: str = "") -> None:
+    def _note(
+        self, verb: str, share: int, path: str, *, pending: Mapping[str, None] | None = None, to: str = ""
+    ) -> None:
         self.steps.append(Step(verb, share, path, to=to, pending=frozenset(pending or ()), **self._state()))
         self._names[share][verb, to or path] = None
         self._ages[share] += 1
