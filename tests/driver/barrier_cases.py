@@ -97,9 +97,7 @@ def _reshape(shape: Shape) -> Callable[[Bench, Bench], None]:
 
 def _move(here: Bench, there: Bench) -> None:
     destination = Destination("//server/second", there.volumes.shelf)
-    moving.move(
-        here.volumes.shelf, VOLUME, destination, owner="owner", shape=DYNAMIC_VHDX, entered=lambda: None
-    )
+    moving.move(here.volumes.shelf, VOLUME, destination, owner="owner", shape=DYNAMIC_VHDX, entered=lambda: None)
 
 
 CASES = {
@@ -140,9 +138,7 @@ def run(case: str) -> Record:
     prepared = MemoryFileSystem()
     CASES[case].prepare(Bench.on(prepared, "native"))
     record = Record(prepared, MemoryFileSystem())
-    here, there = (
-        Bench.on(files, "native", start=(number + 1) << 16) for number, files in enumerate(record.files)
-    )
+    here, there = (Bench.on(files, "native", start=(number + 1) << 16) for number, files in enumerate(record.files))
     CASES[case].operate(here, there)
     return record
 

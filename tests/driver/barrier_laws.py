@@ -63,7 +63,6 @@ def promises_are_durable_before_they_are_needed(steps: Sequence[Step]) -> Iterat
             promised = True
         elif step.verb in (*CHANGES, "rename", "remove", "create") and not _is_intent(step.path):
             final = step.to or step.path
-            # A copy on another share is made whole before the mark's second half; the mark comes first all the same.
             if not _is_built(final) and not promised:
                 yield f"{_say(step)}: nothing durable says how to recover from it"
 

@@ -97,12 +97,8 @@ class Anatomy:
         self.tables = [table, items, *self._bitmaps(table, items)]
 
     def _bitmaps(self, table: Range, region: Range) -> list[Range]:
-        found = metadata.system_items(
-            metadata.parse_table(self.pages.read(region.offset, metadata.TABLE_SIZE), region)
-        )
-        values = {
-            guid: self.pages.read(region.offset + entry.offset, entry.length) for guid, entry in found.items()
-        }
+        found = metadata.system_items(metadata.parse_table(self.pages.read(region.offset, metadata.TABLE_SIZE), region))
+        values = {guid: self.pages.read(region.offset + entry.offset, entry.length) for guid, entry in found.items()}
         disk = metadata.decode(values, region.offset)
         layout = bat.BatLayout(disk.virtual_size, disk.block_size, disk.logical_sector_size, disk.has_parent)
         places = []

@@ -214,6 +214,12 @@ class Image(Protocol):
     def flush(self) -> None:
         """Make every change before this call durable, in one consistent step."""
 
+    def checkpoint(self) -> None:
+        """Make every change before this call durable and take the log out of use; the image stays open.
+
+        From here on the file is what `close` would leave, but for free space at its end.
+        """
+
     def settle(self) -> None:
         """Make the file complete and durable as `close` does, but leave it open: it is the caller's from here on."""
 

@@ -194,6 +194,10 @@ class RawImage:
                 self._storage.flush()
                 self._touched = False
 
+    def checkpoint(self) -> None:
+        """There is no log: the same as `flush`."""
+        self.flush()
+
     def close(self) -> None:
         """Flush and give the file back. In a forked process only the last."""
         if self._opener != os.getpid():

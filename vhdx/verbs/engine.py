@@ -1,7 +1,7 @@
 """The verbs done with this package's own code."""
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, closing, nullcontext
+from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass
 from uuid import uuid4
 
@@ -235,6 +235,8 @@ class NativeEngine:
         image = None if disk is None else _own(disk).claimed(child)
         with self._within(disk, files, parent, format=format) as below:
             relink(below, child, force=force, merged=merged, format=format, image=image)
+            if image is not None:
+                image.checkpoint()
 
     def undo_relink(self, files: FileSystem, child: str, *, format: ImageFormat | None = None) -> None:
         """Record again what a child recorded before a parent was forced on it; see `Engine.undo_relink`."""
@@ -407,7 +409,14 @@ class NativeEngine:
         found = family.under(place)
         if writable and not orphan:
             refuse_bereaving(found)
-        return nullcontext(found)
+        return _checkpointed(found)
+
+
+@contextmanager
+def _checkpointed(family: Family) -> Iterator[Family]:
+    """Layers that stay open: what a verb has changed is as durable behind it as if it had closed them."""
+    yield family
+    family.checkpoint()
 
 
 def _own(disk: OpenDisk) -> Family:

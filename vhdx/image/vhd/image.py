@@ -243,6 +243,10 @@ class VhdImage:
             with self._file.changing():
                 self._file.commit()
 
+    def checkpoint(self) -> None:
+        """A VHD has no log: the same as `flush`."""
+        self.flush()
+
     def close(self) -> None:
         """Flush, put what a file of blktap has in front of its blocks there, cut free space off the end, close.
 

@@ -185,6 +185,13 @@ class VhdxFile:
         finally:
             self.storage.close()
 
+    def checkpoint(self) -> None:
+        """Everything durable in its place, and the log out of use until the next commit."""
+        if self.journal is not None and self.touched:
+            self.commit()
+            with self.poisoning():
+                self.journal.close()
+
     def settle(self) -> None:
         """All of `close` but closing the storage, which is the caller's from here on."""
         with self.writer:

@@ -204,6 +204,11 @@ class VhdxImage:
             with self._file.changing():
                 self._file.commit()
 
+    def checkpoint(self) -> None:
+        """Make everything durable and take the log out of use; see `Image.checkpoint`."""
+        with self._file.changing():
+            self._file.checkpoint()
+
     def close(self) -> None:
         """Flush, take the log out of use, cut free space off, close the storage. In a forked process only the last."""
         if self._opener != os.getpid():
