@@ -14,6 +14,8 @@ class Desk:
     def __init__(self) -> None:
         self.disk: OpenDisk | None = None
         self.plan: MergePlan | None = None
+        self.holds = False
+        """Whether the volume is held, so that nobody else puts another document in place."""
         self._documents: dict[VolumeNames, Info | None] = {}
 
     def document(self, names: VolumeNames, read: Callable[[], Info | None]) -> Info | None:

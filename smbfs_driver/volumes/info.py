@@ -95,10 +95,13 @@ def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
     return dict(pairs)
 
 
-def read(files: FileSystem, names: VolumeNames) -> Info | None:
-    """The volume's document; None where there is none. Raises Error for a bad one, OSError."""
+def read(files: FileSystem, names: VolumeNames, access: Access = Access.INSPECT) -> Info | None:
+    """The volume's document; None where there is none. Raises Error for a bad one, OSError.
+
+    Who holds the volume may read it with Access.READ, which keeps others from putting another in its place.
+    """
     try:
-        storage = files.open(names.info, Access.INSPECT)
+        storage = files.open(names.info, access)
     except FileNotFoundError:
         return None
     try:

@@ -133,6 +133,8 @@ def operation(names: VolumeNames, site: Site, *, supersede: bool = False) -> Ite
     Raises InUse while somebody else holds the volume, and what stops the unfinished operation from finishing.
     """
     held = Operation(names, site, _begin(names, site, supersede=supersede))
+    if site.desk is not None:
+        site.desk.holds = True
     try:
         yield held
         site.clear()

@@ -19,7 +19,7 @@ from smbfs_driver.volumes.shape import Shape
 from vhdx.chain.chain import Claim
 from vhdx.errors import Error
 from vhdx.image.base import NewId
-from vhdx.storage.base import FileSystem
+from vhdx.storage.base import Access, FileSystem
 from vhdx.verbs.contract import OpenDisk
 from vhdx.verbs.shrink import Shrink
 
@@ -64,7 +64,8 @@ class Site:
         """The volume's document; see `smbfs_driver.volumes.info.read`."""
         if self.desk is None:
             return info_file.read(self.files, names)
-        return self.desk.document(names, lambda: info_file.read(self.files, names))
+        access = Access.READ if self.desk.holds else Access.INSPECT
+        return self.desk.document(names, lambda: info_file.read(self.files, names, access))
 
     def put_document(self, names: VolumeNames, document: Info) -> None:
         """Put *document* in the place of the volume's; see `smbfs_driver.volumes.info.write`."""

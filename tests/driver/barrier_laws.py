@@ -77,14 +77,13 @@ def files_are_whole_when_they_get_their_name(steps: Sequence[Step]) -> Iterator[
 def names_count_in_order(steps: Sequence[Step]) -> Iterator[str]:
     """Before a name is changed, what was changed of others is durable: names that are final, and files under one.
 
-    What a log has that counts is durable: whoever opens the file sees it in its place.
     The content that takes another's place, or outlives it, is there before that one goes.
     """
     for step in steps:
         if step.verb not in ("rename", "remove") or _is_intent(step.path) or _is_built(step.to or step.path):
             continue
-        for share, path, committed in step.dirty:
-            if not committed and not _is_intent(path) and (share, path) != (step.share, step.path):
+        for share, path, _ in step.dirty:
+            if not _is_intent(path) and (share, path) != (step.share, step.path):
                 yield f"{_say(step)}: {role(share, path)} is not durable"
         for share, change in step.names:
             verb, _, path = change.partition(" ")

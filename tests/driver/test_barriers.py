@@ -187,17 +187,9 @@ def _of(step: Step) -> tuple[str, int, str, int]:
     [
         "delete-snapshot-only",
         "delete-snapshot-first",
-        *(
-            pytest.param(
-                case,
-                marks=pytest.mark.xfail(
-                    reason="a layer stays open until the intent is given up, and recovery does not replay its log",
-                    strict=True,
-                    raises=AssertionError,
-                ),
-            )
-            for case in ("delete-snapshot-latest", "delete-snapshot-middle", "delete-snapshot-grown")
-        ),
+        "delete-snapshot-latest",
+        "delete-snapshot-middle",
+        "delete-snapshot-grown",
     ],
 )
 def test_recovery_leaves_no_log_in_use(case: str) -> None:

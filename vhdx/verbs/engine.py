@@ -186,6 +186,8 @@ class NativeEngine:
         plan: MergePlan | None = None,
     ) -> str:
         """Merge a run of layers into one file; see `Engine.merge`."""
+        if disk is not None and remove:
+            raise ValueError("a disk that stays open keeps its layers: release and remove them afterwards")
         if disk is not None and plan is not None:
             direction = plan.direction
         if direction is Direction.CHEAPER:

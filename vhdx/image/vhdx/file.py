@@ -83,11 +83,14 @@ class VhdxFile:
         if not self.touched:
             with self.poisoning():
                 self.headers.update(both_slots=False)
-                if space.used_end > space.file_size:
-                    self.storage.truncate(space.used_end)
-                    space.grown(space.used_end)
+                self._hold_last_block(space)
             self.touched = True
         return space
+
+    def _hold_last_block(self, space: Space) -> None:
+        if space.used_end > space.file_size:
+            self.storage.truncate(space.used_end)
+            space.grown(space.used_end)
 
     def surveyed(self) -> Space:
         """What lies where, looked at once. Raises FormatError when two structures lie on each other."""
@@ -96,12 +99,17 @@ class VhdxFile:
         return self.space
 
     def begin(self, data_write_guid: UUID | None = None) -> Space:
-        """Before the content of the disk changes: `touch`, then a fresh or the given DataWriteGuid, durable."""
-        space = self.touch()
+        """Before the content of the disk changes: as `touch`, and a fresh or the given DataWriteGuid, durable.
+
+        Both GUIDs change in one update of the headers where neither did before.
+        """
+        self.check_usable()
+        space = self.surveyed()
         if not self.begun or (data_write_guid is not None and data_write_guid != self.headers.header.data_write_guid):
             with self.poisoning():
                 self.headers.update(data_write_guid=data_write_guid or self.new_id())
-            self.begun = True
+                self._hold_last_block(space)
+            self.touched = self.begun = True
         return space
 
     def check_usable(self) -> None:

@@ -13,6 +13,7 @@ from vhdx.storage.transfer import allocated, pread
 
 PIECE = 64 << 10
 _KEPT = 128
+_LONG = 4 * PIECE
 
 
 class Pages:
@@ -54,6 +55,8 @@ class Pages:
 
     def read(self, offset: int, length: int) -> bytes:
         """Bytes as the next commit will leave them. Raises FormatError past the end of the file."""
+        if length > _LONG:
+            return self._read_through(offset, length)
         parts = []
         for span in spans(offset, length, PIECE):
             piece, within = self.piece(span.number * PIECE + span.within)
@@ -62,6 +65,16 @@ class Pages:
                 pread(self._storage, offset, length)
             parts.append(part)
         return b"".join(parts)
+
+    def _read_through(self, offset: int, length: int) -> bytes:
+        """What is too long to be kept, in one piece."""
+        data = bytearray(pread(self._storage, offset, length))
+        for page in range(offset // PAGE * PAGE, offset + length, PAGE):
+            staged = self._staged.get(page)
+            if staged is not None:
+                start, end = max(page, offset), min(page + PAGE, offset + length)
+                data[start - offset : end - offset] = staged[start - page : end - page]
+        return bytes(data)
 
     def stage(self, offset: int, data: bytes) -> None:
         """Put *data* into the pages of the next commit."""
