@@ -8,7 +8,7 @@ import pytest
 from tests.support.disks import MIB, Disk, pattern
 from vhdx.errors import Error
 from vhdx.extents import Presence
-from vhdx.image.base import Image
+from vhdx.image.base import CreateOptions, Image, ImageFormat
 from vhdx.storage.local import LocalFileSystem
 
 SECTOR = 512
@@ -45,10 +45,12 @@ def look(disk: Disk, chance: random.Random) -> None:
                 agree(layer.image, offset, length)
 
 
-@pytest.mark.parametrize("seed", range(6))
-def test_after_every_change(tmp_path: Path, seed: int) -> None:
+@pytest.mark.parametrize("format", [ImageFormat.VHDX, ImageFormat.VHD])
+@pytest.mark.parametrize("seed", range(4))
+def test_after_every_change(tmp_path: Path, seed: int, format: ImageFormat) -> None:
     chance = random.Random(seed)
-    disk = Disk.create(LocalFileSystem(tmp_path), 9 * MIB + SECTOR, block_size=MIB)
+    options = CreateOptions(format=format, block_size=MIB)
+    disk = Disk.shaped(LocalFileSystem(tmp_path), 9 * MIB + SECTOR, options)
     for number in range(20):
         length = chance.choice([512, 4096, 65536, MIB, 2 * MIB])
         offset = chance.randrange((disk.size - length) // SECTOR + 1) * SECTOR

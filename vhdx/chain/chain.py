@@ -235,6 +235,8 @@ class Chain:
                 self._busy = False
 
     def _write(self, offset: int, data: Buffer) -> None:
+        if self.layers[0].image.overwrite(offset, data):
+            return
         self._check(offset, len(data))
         start, end = self._sectors(offset, len(data))
         if (start, end) != (offset, offset + len(data)):

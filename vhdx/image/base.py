@@ -10,7 +10,7 @@ from uuid import UUID
 from vhdx.arguments import whole
 from vhdx.errors import FormatError
 from vhdx.extents import Extent, Presence, Range
-from vhdx.storage.base import Storage
+from vhdx.storage.base import Buffer, Storage
 
 MIB = 1 << 20
 ALLOCATE_LIMIT = 64 * MIB
@@ -159,6 +159,13 @@ class Image(Protocol):
 
         The caller puts the payload there inside the ``with``; a clean exit stages the metadata, an exception gives
         the space back. A crash before the next flush leaves each sector as it was or as it was written.
+        """
+
+    def overwrite(self, offset: int, data: Buffer) -> bool:
+        """Put *data* where the disk has the range already, in one piece, so that nothing but payload changes.
+
+        False where more is to be done, or nothing may be: then nothing was done, and `allocate` does it or says why.
+        What a crash or a failure leaves is as in `allocate`.
         """
 
     def zero(self, offset: int, length: int) -> None:

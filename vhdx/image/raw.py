@@ -16,7 +16,7 @@ from vhdx.errors import Error, Poisoned, ReadOnly
 from vhdx.extents import Extent, Presence, Range
 from vhdx.image.base import ALLOCATE_LIMIT, Admit, DiskType, ImageFormat, ImageInfo, LogState, ParentLink, Progress
 from vhdx.storage import ownership, transfer
-from vhdx.storage.base import Storage
+from vhdx.storage.base import Buffer, Storage
 from vhdx.storage.overlay import OverlayStorage
 
 SECTOR = 512
@@ -125,6 +125,23 @@ class RawImage:
             raise ValueError(f"more than {ALLOCATE_LIMIT} bytes in one allocation")
         with self._changing():
             yield [Extent(wanted.offset, wanted.length, Presence.DATA, wanted.offset) for wanted in ranges]
+
+    def overwrite(self, offset: int, data: Buffer) -> bool:
+        """Put *data* where the disk has it; see `Image.overwrite`."""
+        length = len(data)
+        if offset % self._sector or length % self._sector or not 0 < length <= ALLOCATE_LIMIT:
+            return False
+        with self._writer:
+            if not self._touched or self._poison or self._closed:
+                return False
+            if not 0 <= offset <= self._size - length:
+                return False
+            try:
+                self._storage.write([(offset, data)])
+            except OSError as error:
+                self._poison = f"a write failed ({error})"
+                raise
+        return True
 
     @contextmanager
     def _changing(self) -> Iterator[None]:

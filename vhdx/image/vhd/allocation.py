@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from vhdx.errors import FormatError
 from vhdx.extents import Extent, Presence, Range, coalesce, gaps, spans
 from vhdx.format.vhd_bat import SECTOR
 from vhdx.image.vhd.file import VhdFile
@@ -89,6 +90,25 @@ class Allocation:
             if block.taken:
                 space.give_back(block.place)
         self._blocks.clear()
+
+
+def settled_place(file: VhdFile, offset: int, length: int) -> int | None:
+    """Where a range of whole sectors lies in one piece, when writing there changes neither the table nor bitmaps.
+
+    None where it may, or where the table is not right. For whoever holds both locks of a file that was touched.
+    """
+    layout = file.table.layout
+    block, within = divmod(offset, layout.block_size)
+    inside = offset >= 0 and 0 < length <= min(layout.block_size - within, layout.virtual_size - offset)
+    if not inside or not file.footers.settled:
+        return None
+    try:
+        place = file.table.place(block)
+        if place is None or not file.bitmaps.are_set(block, place, within // SECTOR, (within + length) // SECTOR):
+            return None
+    except FormatError:
+        return None
+    return place + file.table.bitmap_size + within
 
 
 @contextmanager

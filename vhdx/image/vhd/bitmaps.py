@@ -7,7 +7,7 @@ others after it: a bit must not say that a sector is here before it is.
 from collections import OrderedDict
 from collections.abc import Sequence
 
-from vhdx.extents import Range, put_bits
+from vhdx.extents import Range, all_equal, put_bits
 from vhdx.format.vhd_bat import VhdLayout, reverse_bits
 from vhdx.storage.base import Storage
 from vhdx.storage.transfer import preads
@@ -73,6 +73,12 @@ class Bitmaps:
             put_bits(changed, run.offset, run.length, value=value)
         if changed != old:
             self._stage(block, place, bytes(changed))
+
+    def are_set(self, block: int, place: int, first: int, stop: int) -> bool:
+        """Whether the bits from *first* to before *stop* are set, as the next commit will leave them."""
+        if block < len(self._known_full) and self._known_full[block]:
+            return True
+        return bool(all_equal(self.bits(block, place), first, stop))
 
     def fill(self, block: int, place: int) -> None:
         """Stage that all of a block is here, if its bitmap does not say so."""

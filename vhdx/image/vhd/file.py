@@ -167,16 +167,11 @@ class VhdFile:
         if self.table.staged_size + self.bitmaps.staged_size > _MOST_STAGED:
             self.commit()
 
-    @contextmanager
-    def pinned(self) -> Iterator[None]:
-        """While inside, no place that the table has named is handed out again."""
+    def pin(self, count: int) -> None:
+        """One reader more, or one less; see `Pin`."""
         with self.lock:
-            self.pins += 1
-        try:
-            yield
-        finally:
-            with self.lock:
-                self.pins -= 1
+            self.pins += count
+            if not self.pins:
                 self._reclaim()
 
     @contextmanager

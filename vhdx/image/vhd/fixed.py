@@ -19,7 +19,7 @@ from vhdx.image.base import ALLOCATE_LIMIT, DiskType, ImageInfo, ParentLink, Pro
 from vhdx.image.vhd.image import check_range, describe
 from vhdx.image.vhd.resizing import resized, size_fault
 from vhdx.storage import ownership, transfer
-from vhdx.storage.base import Storage
+from vhdx.storage.base import Buffer, Storage
 
 _SCAN = 1 << 30
 """How much of a file one question for its holes covers."""
@@ -99,6 +99,23 @@ class VhdFixedImage:
             raise ValueError(f"more than {ALLOCATE_LIMIT} bytes in one allocation")
         with self._changing():
             yield [Extent(wanted.offset, wanted.length, Presence.DATA, wanted.offset) for wanted in ranges]
+
+    def overwrite(self, offset: int, data: Buffer) -> bool:
+        """Put *data* where the disk has it; see `Image.overwrite`."""
+        length = len(data)
+        if offset % SECTOR or length % SECTOR or not 0 < length <= ALLOCATE_LIMIT:
+            return False
+        with self._writer:
+            if not self._touched or self._poison or self._closed:
+                return False
+            if not 0 <= offset <= self._footer.current_size - length:
+                return False
+            try:
+                self._storage.write([(offset, data)])
+            except OSError as error:
+                self._poison = f"a write failed ({error})"
+                raise
+        return True
 
     @contextmanager
     def _changing(self) -> Iterator[None]:

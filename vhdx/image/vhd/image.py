@@ -12,7 +12,7 @@ from contextlib import AbstractContextManager
 from uuid import UUID
 
 from vhdx.errors import Error, FormatError
-from vhdx.extents import Extent, Presence, Range, bit_runs, coalesce
+from vhdx.extents import NOT_PRESENT, Extent, Presence, Range, all_equal, bit_runs, coalesce
 from vhdx.format.vhd_bat import SECTOR
 from vhdx.format.vhd_footer import Footer
 from vhdx.image.base import ALLOCATE_LIMIT, DiskType, ImageFormat, ImageInfo, LogState, ParentLink, Progress
@@ -24,8 +24,9 @@ from vhdx.image.vhd import resizing as vhd_resizing
 from vhdx.image.vhd import sharing as vhd_sharing
 from vhdx.image.vhd.file import VhdFile
 from vhdx.image.vhd.front import bring_to_front
+from vhdx.image.vhdx.file import Pin
 from vhdx.storage import ownership
-from vhdx.storage.base import Storage
+from vhdx.storage.base import Buffer, Storage
 
 _AT_ONCE = 64
 """Bitmaps that are read in one call."""
@@ -81,6 +82,7 @@ class VhdImage:
 
     def __init__(self, file: VhdFile) -> None:
         self._file = file
+        self._pin = Pin(file)
         file.tidy = bring_to_front
         self._opener = os.getpid()
         self._unclosed: weakref.finalize[..., object] | None = None
@@ -166,9 +168,26 @@ class VhdImage:
             presence = Presence.DATA if here else Presence.NOT_PRESENT
             yield Extent(start + at, count * SECTOR, presence, data + at if here else None)
 
-    def locate(self, offset: int, length: int) -> int | Presence | None:  # noqa: ARG002
-        """Nothing is known without a look at the table."""
-        return None
+    def locate(self, offset: int, length: int) -> int | Presence | None:
+        """Where a range can be read in one piece; see `Image.locate`."""
+        file = self._file
+        layout = file.table.layout
+        block, within = divmod(offset, layout.block_size)
+        if not 0 < length <= layout.block_size - within or not 0 <= offset <= layout.virtual_size - length:
+            return None
+        try:
+            with file.lock:
+                place = file.table.place(block)
+                if place is None:
+                    return NOT_PRESENT
+                if layout.has_parent:
+                    bits = file.bitmaps.bits(block, place)
+                    here = all_equal(bits, within // SECTOR, -(-(within + length) // SECTOR))
+                    if not here:
+                        return None if here is None else NOT_PRESENT
+        except FormatError:
+            return None  # `extents` says what is wrong
+        return place + file.table.bitmap_size + within
 
     def shared(self) -> FormatError | None:
         """Two blocks on one place, before all is read; see `Image.shared`."""
@@ -180,7 +199,7 @@ class VhdImage:
 
     def pinned(self) -> AbstractContextManager[None]:
         """While inside, no place that `extents` has named is handed to other payload."""
-        return self._file.pinned()
+        return self._pin
 
     def allocate(self, ranges: Sequence[Range]) -> AbstractContextManager[Sequence[Extent]]:
         """Places for payload; see `Image.allocate`."""
@@ -189,6 +208,25 @@ class VhdImage:
         if sum(wanted.length for wanted in ranges) > ALLOCATE_LIMIT:
             raise ValueError(f"more than {ALLOCATE_LIMIT} bytes in one allocation")
         return vhd_allocation.allocate(self._file, ranges)
+
+    def overwrite(self, offset: int, data: Buffer) -> bool:
+        """Put *data* where it has a place already, and its bits are set; see `Image.overwrite`."""
+        file, length = self._file, len(data)
+        if offset % SECTOR or length % SECTOR or length > ALLOCATE_LIMIT:
+            return False
+        with file.writer:
+            if not file.touched or file.poison or file.closed:
+                return False
+            with file.lock:
+                place = vhd_allocation.settled_place(file, offset, length)
+            if place is None:
+                return False
+            try:
+                file.storage.write([(place, data)])
+            except OSError as error:
+                file.poison = f"a write failed ({error})"
+                raise
+        return True
 
     def zero(self, offset: int, length: int) -> None:
         """Make a range read as zeros; without a parent whole blocks give their space back."""

@@ -25,7 +25,9 @@ class BlockTable:
 
     def __init__(self, storage: Storage, layout: VhdLayout, offset: int, taken: list[Range]) -> None:
         self._storage = storage
-        self._taken = [*taken, Range(offset, layout.blocks * ENTRY_SIZE)]
+        self._taken = [(other.offset, other.end) for other in (*taken, Range(offset, layout.blocks * ENTRY_SIZE))]
+        self._span = layout.span
+        self.bitmap_size = layout.bitmap_size
         self._file_size = 0  # as it was last looked up
         self._pieces: OrderedDict[int, bytearray] = OrderedDict()
         self._staged: dict[int, bytearray] = {}
@@ -38,16 +40,17 @@ class BlockTable:
         raw = int.from_bytes(piece[within : within + ENTRY_SIZE], "big")
         if raw == UNUSED:
             return None
-        place = Range(raw * SECTOR, self.layout.span)
-        if place.end > self._file_size:
+        start = raw * SECTOR
+        end = start + self._span
+        if end > self._file_size:
             self._file_size = self._storage.size()
-        if place.end > self._file_size:
-            reason = f"the block at {place.offset} reaches past the end of the file at {self._file_size}"
+        if end > self._file_size:
+            reason = f"the block at {start} reaches past the end of the file at {self._file_size}"
             raise vhd_bat.fault(block, self.offset, reason)
-        for other in self._taken:
-            if place.offset < other.end and other.offset < place.end:
-                raise vhd_bat.fault(block, self.offset, f"the block at {place.offset} lies on a header or the table")
-        return place.offset
+        for first, behind in self._taken:
+            if start < behind and first < end:
+                raise vhd_bat.fault(block, self.offset, f"the block at {start} lies on a header or the table")
+        return start
 
     def unused_run(self, block: int, end: int) -> int:
         """How many blocks from *block* on, before *end*, have no place; found without a loop over them."""

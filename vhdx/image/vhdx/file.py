@@ -4,6 +4,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Protocol
 from uuid import UUID
 
 from vhdx.errors import Error, FormatError, OutOfSpace, Poisoned, ReadOnly, UnsupportedFeature
@@ -138,15 +139,12 @@ class VhdxFile:
             self.journal.commit(self.space)
         self._reclaim()
 
-    def pinned(self) -> "Pin":
-        """While inside, no place that the table has named is handed out again."""
-        return Pin(self)
-
     def pin(self, count: int) -> None:
-        """One reader more, or one less."""
+        """One reader more, or one less; see `Pin`."""
         with self.lock:
             self.pins += count
-            self._reclaim()
+            if not self.pins:
+                self._reclaim()
 
     @contextmanager
     def changing(self) -> Iterator[None]:
@@ -237,12 +235,21 @@ class VhdxFile:
         return metadata.system_items(self.items).get(item_id)
 
 
+class _Pinnable(Protocol):
+    """A file that counts who reads it."""
+
+    def pin(self, count: int) -> None: ...
+
+
 class Pin:
-    """Holds the places of a file for one reader. Not a generator: it is entered for every read."""
+    """While inside, no place that the table of a file has named is handed out again.
+
+    Any number of readers may be inside at once. Not a generator: it is entered for every read.
+    """
 
     __slots__ = ("_file",)
 
-    def __init__(self, file: VhdxFile) -> None:
+    def __init__(self, file: _Pinnable) -> None:
         self._file = file
 
     def __enter__(self) -> None:

@@ -16,10 +16,10 @@ from vhdx.image.base import ALLOCATE_LIMIT, DiskType, ImageFormat, ImageInfo, Lo
 from vhdx.image.vhdx import allocation, clearing, detaching, packing, resizing
 from vhdx.image.vhdx import parent as vhdx_parent
 from vhdx.image.vhdx import sharing as vhdx_sharing
-from vhdx.image.vhdx.file import VhdxFile
+from vhdx.image.vhdx.file import Pin, VhdxFile
 from vhdx.image.vhdx.journal import LogJournal
 from vhdx.storage import ownership
-from vhdx.storage.base import Storage
+from vhdx.storage.base import Buffer, Storage
 
 
 class VhdxImage:
@@ -27,6 +27,7 @@ class VhdxImage:
 
     def __init__(self, file: VhdxFile, *, log_entries: int = 0) -> None:
         self._file = file
+        self._pin = Pin(file)
         self._log_entries = log_entries
         self._opener = os.getpid()
         self._unclosed: weakref.finalize[..., object] | None = None
@@ -141,7 +142,7 @@ class VhdxImage:
 
     def pinned(self) -> AbstractContextManager[None]:
         """While inside, no place that `extents` has named is handed to other payload."""
-        return self._file.pinned()
+        return self._pin
 
     def allocate(self, ranges: Sequence[Range]) -> AbstractContextManager[Sequence[Extent]]:
         """Places for payload; see `Image.allocate`."""
@@ -150,6 +151,25 @@ class VhdxImage:
         if sum(wanted.length for wanted in ranges) > ALLOCATE_LIMIT:
             raise ValueError(f"more than {ALLOCATE_LIMIT} bytes in one allocation")
         return allocation.allocate(self._file, ranges)
+
+    def overwrite(self, offset: int, data: Buffer) -> bool:
+        """Put *data* where it has a place already; see `Image.overwrite`."""
+        file, length = self._file, len(data)
+        sector = file.table.sector_size
+        if offset % sector or length % sector or length > ALLOCATE_LIMIT:
+            return False
+        with file.writer:
+            if not file.begun or file.poison or file.closed:
+                return False
+            place = self.locate(offset, length)
+            if not isinstance(place, int):
+                return False
+            try:
+                file.storage.write([(place, data)])
+            except OSError as error:
+                file.poison = f"a write failed ({error})"
+                raise
+        return True
 
     def zero(self, offset: int, length: int) -> None:
         """Make a range read as zeros; whole blocks give their space back."""
