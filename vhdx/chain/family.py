@@ -38,6 +38,7 @@ class Family:
     files: FileSystem
     chain: Chain
     means: Means
+    _above: Sequence[Layer] = ()
     _relatives: Relatives | None = None
     _known: list[Kin] = field(default_factory=list)
 
@@ -72,7 +73,9 @@ class Family:
 
     def under(self, place: int) -> "Family":
         """The disk of one of the layers, as an open family of its own; closing that closes the layers of this one."""
-        return Family(self.files, Chain(self.layers[place:]), self.means, self._all_relatives(), self._known)
+        above = [*self._above, *self.layers[:place]]
+        chain = Chain(self.layers[place:])
+        return Family(self.files, chain, self.means, above, self._all_relatives(), self._known)
 
     @property
     def layers(self) -> Sequence[Layer]:
@@ -121,10 +124,12 @@ class Family:
         if kin not in self._known:
             self._known.append(kin)
             home = posixpath.dirname(posixpath.normpath(self.layers[place].path))
-            for number, layer in enumerate(self.layers):
+            below: Hashable | None = None
+            for layer in reversed([*self._above, *self.layers]):
+                looked = Looked(layer.image.info, layer.image.storage.identity())
                 if posixpath.dirname(posixpath.normpath(layer.path)) == home:
-                    below = self.identity(number + 1) if number + 1 < len(self.layers) else None
-                    kin.know(layer.path, self._looked(number), below)
+                    kin.know(layer.path, looked, below)
+                below = looked.identity
         return kin
 
     def _all_relatives(self) -> Relatives:
