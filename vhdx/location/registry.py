@@ -1,11 +1,9 @@
-"""The transports that locations can name. Another one is a module beside these and a line here."""
+"""The transports that locations can name. Another one is a module beside these and a name in this tuple."""
 
 from vhdx.location.shares import SHARES
 from vhdx.location.transport import Transport
 
-TRANSPORTS: tuple[Transport, ...] = (
-    SHARES,
-)
+TRANSPORTS: tuple[Transport, ...] = (SHARES,)
 """Files of this machine are not among them: their paths are what no transport claims."""
 
 
