@@ -18,10 +18,12 @@ from tests.interop import golden
 from tests.interop.tools import QEMU_IMG, needs_qemu, qemu_img
 from tests.support.disks import counting_ids
 from tests.support.memory import MemoryFileSystem
+from tests.support.wrappers import Tally, watched
 from vhdx.chain.parents import ParentPolicy
 from vhdx.check import CODES, Finding, Severity, check_chain, check_storage
 from vhdx.image.base import ImageFormat
 from vhdx.storage.base import Access, Storage
+from vhdx.storage.forwarding import ForwardingStorage, Instead
 from vhdx.storage.local import LocalFileSystem
 from vhdx.storage.transfer import pread
 
@@ -29,29 +31,20 @@ FIXTURES = Path(__file__).resolve().parents[2] / "fixtures"
 KNOWN = golden.manifest()
 
 
-class Wrapped:
+def flawed(inner: Storage, *, broken: range = range(0), size: int | None = None) -> ForwardingStorage:
     """A storage of which reads at some places fail, or which has become shorter than it says."""
 
-    def __init__(self, inner: Storage, *, broken: range = range(0), size: int | None = None) -> None:
-        self.inner = inner
-        self.broken = broken
-        self.claimed = size
-        self.name = inner.name
-        self.writable = False
-        self.allocated = inner.allocated
-
-    def read(self, pieces: Sequence[tuple[int, memoryview]]) -> None:
+    def read(pieces: Sequence[tuple[int, memoryview]]) -> None:
         for offset, buffer in pieces:
-            if offset < self.broken.stop and offset + len(buffer) > self.broken.start:
-                raise OSError(errno.EIO, "a bad sector", self.name)
-        self.inner.read(pieces)
+            if offset < broken.stop and offset + len(buffer) > broken.start:
+                raise OSError(errno.EIO, "a bad sector", inner.name)
+        inner.read(pieces)
 
-    def size(self) -> int:
-        return self.inner.size() if self.claimed is None else self.claimed
+    return ForwardingStorage(inner, Instead(read=read, size=None if size is None else lambda: size))
 
 
-def checked(storage: object, *, deep: bool = False, format: ImageFormat | None = None) -> list[Finding]:
-    return list(check_storage(storage, deep=deep, format=format))  # type: ignore[arg-type]
+def checked(storage: Storage, *, deep: bool = False, format: ImageFormat | None = None) -> list[Finding]:
+    return list(check_storage(storage, deep=deep, format=format))
 
 
 @pytest.mark.parametrize(
@@ -238,7 +231,7 @@ def test_what_aligns_blocks_is_not_unused() -> None:
 
 
 def test_a_vhd_has_blocks_that_cannot_be_read() -> None:
-    storage = Wrapped(good(vhd_images.dynamic).open("disk.vhdx", Access.READ), broken=range(3 * MIB, 3 * MIB + 1))
+    storage = flawed(good(vhd_images.dynamic).open("disk.vhdx", Access.READ), broken=range(3 * MIB, 3 * MIB + 1))
     assert checked(storage) == []
     assert codes(checked(storage, deep=True)) == ["block-unreadable"]
 
@@ -257,12 +250,12 @@ def test_a_file_that_becomes_shorter_meanwhile() -> None:
     size = storage.size()
     shrunk = good(plain)
     Forge(shrunk).truncate(3 * MIB)
-    findings = checked(Wrapped(shrunk.open("disk.vhdx", Access.READ), size=size))
+    findings = checked(flawed(shrunk.open("disk.vhdx", Access.READ), size=size))
     assert codes(findings)[-1] == "file-changing"
 
 
 def test_blocks_that_cannot_be_read() -> None:
-    storage = Wrapped(good(plain).open("disk.vhdx", Access.READ), broken=range(5 * MIB + 100, 5 * MIB + 600))
+    storage = flawed(good(plain).open("disk.vhdx", Access.READ), broken=range(5 * MIB + 100, 5 * MIB + 600))
     assert checked(storage) == []
     findings = checked(storage, deep=True)
     assert [(found.code, found.severity, found.offset) for found in findings] == [
@@ -272,7 +265,7 @@ def test_blocks_that_cannot_be_read() -> None:
 
 
 def test_structures_that_cannot_be_read_are_for_the_caller() -> None:
-    storage = Wrapped(good(plain).open("disk.vhdx", Access.READ), broken=range(BAT, BAT + 10))
+    storage = flawed(good(plain).open("disk.vhdx", Access.READ), broken=range(BAT, BAT + 10))
     with pytest.raises(OSError, match="bad sector"):
         checked(storage)
 
@@ -320,17 +313,10 @@ def test_every_block_of_a_hostile_table_is_read_once() -> None:
     image = Forge(files)
     image.truncate(image.size + MIB)
     image.write(image.bat, (image.size - MIB | 6).to_bytes(8, "little") * 1000)
-    reads = 0
-
-    class Counting(Wrapped):
-        def read(self, pieces: Sequence[tuple[int, memoryview]]) -> None:
-            nonlocal reads
-            reads += sum(len(buffer) for _, buffer in pieces)
-            super().read(pieces)
-
-    findings = checked(Counting(files.open("disk.vhdx", Access.READ)), deep=True)
+    tally = Tally()
+    findings = checked(watched(files.open("disk.vhdx", Access.READ), tally), deep=True)
     assert codes(findings) == ["bat-overlap"] * 100 + ["findings-left-out"]
-    assert reads < 8 * MIB
+    assert tally.bytes["read"] < 8 * MIB
 
 
 def test_a_good_chain() -> None:

@@ -11,6 +11,7 @@ from vhdx.chain.parents import ParentPolicy
 from vhdx.cli.account import Account
 from vhdx.errors import Error
 from vhdx.location import Address, LocalAddress, Place, ShareAddress, locate, new_pool, parse
+from vhdx.location.registry import transport_of
 from vhdx.storage.credentials import Credentials
 
 if TYPE_CHECKING:
@@ -32,8 +33,8 @@ class Reach:
     def place(self, location: str) -> Place:
         """The file system and path of a location. Raises Error, OSError."""
         address = parse(location)
-        if isinstance(address, LocalAddress):
-            return locate(location)
+        if not isinstance(address, ShareAddress):
+            return locate(location, encrypt=self.encrypt)
         if self._pool is None:
             self._pool = self._stack.enter_context(new_pool())
         auth = self._account_of(address)
@@ -74,7 +75,7 @@ class Reach:
 
 def _directory(place: Place, name: str) -> str:
     """A directory of ``--parents-in`` in the file system of *place*; of a share also by its path there."""
-    if isinstance(place.address, ShareAddress) and not name.startswith(("\\\\", "smb:")):
+    if not isinstance(place.address, LocalAddress) and transport_of(name) is None:
         path = posixpath.normpath(name.replace("\\", "/").strip("/") or ".")
     else:
         # Locations name files, so the directory is that of some file in it.
@@ -88,12 +89,6 @@ def _directory(place: Place, name: str) -> str:
 
 
 def _path_in(home: Address, other: Address, what: str) -> str:
-    if isinstance(home, LocalAddress) and isinstance(other, LocalAddress):
-        return other.path
-    if isinstance(home, ShareAddress) and isinstance(other, ShareAddress) and _share(home) == _share(other):
+    if home.home == other.home:
         return other.path
     raise Error(f"{what}: not on the same share, and not both on this machine")
-
-
-def _share(address: ShareAddress) -> tuple[str, int, str]:
-    return address.server.casefold(), address.port, address.share.casefold()

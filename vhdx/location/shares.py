@@ -1,0 +1,162 @@
+"""Files on shares by their ``smb://`` URL or UNC path. smbprotocol is imported when a share is first reached."""
+
+import re
+from collections.abc import Hashable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+from urllib.parse import quote, unquote
+
+from vhdx.errors import Error
+from vhdx.location.transport import Means, Place, Transport
+from vhdx.storage.credentials import Credentials
+
+if TYPE_CHECKING:
+    from vhdx.storage.smb import SmbPool
+
+SMB_PORT = 445
+
+_UNC = "\\\\"
+_SCHEME = re.compile(r"smb:(?P<slashes>//)?", re.IGNORECASE)
+_HOST_PORT = re.compile(r"(?:\[(?P<six>[0-9A-Fa-f:.]+)\]|(?P<name>[^\[\]:\s]+))(?::(?P<port>[0-9]{1,5}))?")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_BAD_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
+_FORM = "smb://[[domain;]user@]server[:port]/share/path"
+
+
+@dataclass(frozen=True, slots=True)
+class ShareAddress:
+    """A file on a share; *path* has ``/`` between names and is not escaped. *user* and *domain* may be empty."""
+
+    server: str
+    share: str
+    path: str
+    port: int = SMB_PORT
+    user: str = ""
+    domain: str = ""
+
+    @property
+    def home(self) -> Hashable:
+        return self.server.casefold(), self.port, self.share.casefold()
+
+    def text(self, path: str) -> str:
+        """The location of another path on this share, as a URL without the user."""
+        host = f"[{self.server}]" if ":" in self.server else self.server
+        port = "" if self.port == SMB_PORT else f":{self.port}"
+        return f"smb://{host}{port}/{quote(self.share)}/{quote(path)}"
+
+    def reach(self, means: Means) -> Place:
+        """Its share, connected to. Without a pool the place owns its connection.
+
+        Raises Error for missing credentials or those of another account, FileNotFoundError for a share that is not
+        there, PermissionError for a wrong account, ConnectionError.
+        """
+        credentials = _credentials(self, means.auth)
+        pool = new_pool() if means.pool is None else means.pool
+        from vhdx.storage.smb import SmbSettings  # noqa: PLC0415  `new_pool` says what is missing where it is
+
+        settings = SmbSettings(encrypt=means.encrypt)
+        try:
+            files = pool.share(self.server, self.share, port=self.port, credentials=credentials, settings=settings)
+        except BaseException:
+            if means.pool is None:
+                pool.close()
+            raise
+        return Place(self, files, self.path, pool if means.pool is None else None)
+
+
+def parse_share(text: str) -> ShareAddress:
+    """The file at an ``smb://`` URL or a UNC path. Raises Error."""
+    if text.startswith(_UNC):
+        return _parse_unc(text)
+    scheme = _SCHEME.match(text)
+    if scheme is None or not scheme["slashes"]:
+        raise Error(f"a URL of a share reads {_FORM}, with two slashes; pathlib drops one, so give it as a str")
+    return _parse_url(text[scheme.end() :])
+
+
+def _parse_unc(text: str) -> ShareAddress:
+    server, _, place = text[2:].replace("\\", "/").partition("/")
+    share, _, path = place.partition("/")
+    if server in {"?", "."}:
+        raise Error(f"{text!r}: a device path of Windows; give \\\\server\\share\\path or {_FORM}")
+    if not _HOST_PORT.fullmatch(server) or ":" in server:
+        raise Error(f"a UNC path without the name of a server; give \\\\server\\share\\path or {_FORM}")
+    return _on_share(ShareAddress(server, share, path), text)
+
+
+def _parse_url(rest: str) -> ShareAddress:
+    """The address behind ``smb://``. What may be a part of a password is in no message."""
+    authority, _, place = rest.partition("/")
+    account, _, host = authority.rpartition("@")
+    if ":" in account:
+        raise Error(f"a location must not hold a password; write {_FORM} and give the password apart from it")
+    found = _HOST_PORT.fullmatch(host)
+    share, _, path = place.partition("/")
+    # An @ in place of the share's name may be the one behind a password that has a slash in it.
+    if found is None or "@" in share or _CONTROL.search(rest):
+        raise Error(f"not a URL of a share; it reads {_FORM}, with %40 for an @ in a name, and without a password")
+    domain, _, user = account.rpartition(";")
+    address = ShareAddress(
+        server=found["six"] or found["name"],
+        share=_unescape(share),
+        path="/".join(map(_unescape, path.split("/"))),
+        port=int(found["port"] or SMB_PORT),
+        user=_unescape(user),
+        domain=_unescape(domain),
+    )
+    return _on_share(address, address.text(address.path))
+
+
+def _unescape(name: str) -> str:
+    if any(mark in name for mark in "?#") or _BAD_ESCAPE.search(name):
+        raise Error(f"{name!r}: in the URL of a share ? # and % are written as %3F %23 %25")
+    try:
+        plain = unquote(name, errors="strict")
+    except UnicodeDecodeError:
+        raise Error(f"{name!r}: what % stands for in the URL of a share is UTF-8") from None
+    if "/" in plain:
+        raise Error(f"{name!r}: no name on a share can hold a /")
+    return plain
+
+
+def _on_share(address: ShareAddress, text: str) -> ShareAddress:
+    if not address.share:
+        raise Error(f"{text}: names a server and no share; a location reads {_FORM}")
+    if not address.path:
+        raise Error(f"{text}: names a share and no file on it; a location reads {_FORM}")
+    if address.path.endswith("/"):
+        raise Error(f"{text}: names a directory, and a location names a file")
+    if not 0 < address.port < 1 << 16:
+        raise Error(f"{text}: there is no port {address.port}")
+    return address
+
+
+def _credentials(address: ShareAddress, auth: Credentials | None) -> Credentials:
+    name = address.text(address.path)
+    if auth is None:
+        raise Error(f"{name}: on a share, which needs credentials; pass auth=Credentials(user, password)")
+    if auth.kerberos and not auth.username:
+        return auth
+    asked = (address.user.casefold(), address.domain.casefold())
+    given = (auth.username.casefold(), auth.domain.casefold())
+    if any(wanted not in ("", have) for wanted, have in zip(asked, given, strict=True)):
+        raise Error(f"{name}: the URL asks for another account than that of the credentials")
+    return auth
+
+
+def new_pool() -> "SmbPool":
+    """Connections for several places. Raises ModuleNotFoundError where the library for shares is not installed."""
+    try:
+        from vhdx.storage.smb import SmbPool  # noqa: PLC0415
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(
+            f"shares need {error.name}: install this package with its extra, vhdx[smb]", name=error.name
+        ) from error
+    return SmbPool()
+
+
+def _is_on_share(text: str) -> bool:
+    return text.startswith(_UNC) or _SCHEME.match(text) is not None
+
+
+SHARES = Transport(_FORM, _is_on_share, parse_share)
