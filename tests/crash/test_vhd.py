@@ -3,7 +3,7 @@
 With blocks (dynamic, differencing): every crash state opens, for reading and for writing, and holds what was flushed;
 each later sector is old or new; a change of size, parent or place is done or not done. Where a file has grown and its
 new footer was lost, the copy serves the reader, and the old one is not overwritten yet; the next writer puts it right.
-Fixed: the same for writes, but a change of size may leave what `VhdFixedImage.resize` says.
+Fixed: the same for writes, but a change of size may leave what `vhdx.image.vhd.fixed.FooterBehind.resize` says.
 """
 
 import random
@@ -389,7 +389,7 @@ def test_a_new_image_is_whole_once_it_is_closed(kind: str) -> None:
 @pytest.mark.parametrize(("before", "after"), [(4, 9), (9, 4)])
 @pytest.mark.parametrize("reserves", [False, True], ids=["writing zeros", "reserving"])
 def test_a_fixed_image_changes_its_size(before: int, after: int, reserves: bool) -> None:
-    """What may be left is what `VhdFixedImage.resize` lists; the disk up to the smaller size is never touched."""
+    """What may be left is what `FooterBehind.resize` lists; the disk up to the smaller size is never touched."""
     block = 8 << 10
     disk = VhdDisk.create(MemoryFileSystem(), before * block, kind="fixed")
     disk.write(0, pattern(1, before * block))

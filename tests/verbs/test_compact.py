@@ -9,7 +9,7 @@ from tests.support.memory import MemoryFileSystem
 from vhdx.errors import Cancelled, Error
 from vhdx.extents import Presence
 from vhdx.image.base import CreateOptions, ImageFormat
-from vhdx.image.raw import RawImage
+from vhdx.image.raw import create_raw
 from vhdx.storage.base import Access
 from vhdx.verbs.engine import NativeEngine
 
@@ -204,9 +204,7 @@ def test_places_that_a_reader_holds_are_not_reused(files: MemoryFileSystem) -> N
 
 
 def test_a_raw_disk_has_nothing_to_pack(files: MemoryFileSystem) -> None:
-    image = RawImage(files.create("disk.raw"))
-    image.resize(MIB)
-    image.close()
+    create_raw(files.create("disk.raw"), size=MIB).close()
     with pytest.raises(Error, match="blocks"):
         NativeEngine().compact(files, "disk.raw", format=ImageFormat.RAW)
     assert files.open("disk.raw", Access.READ).size() == MIB

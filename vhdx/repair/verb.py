@@ -8,9 +8,9 @@ from vhdx.chain.parents import DEFAULT_POLICY, ParentPolicy
 from vhdx.check import Severity, check_storage
 from vhdx.errors import Error, FormatError
 from vhdx.image.base import ImageFormat, NewId
+from vhdx.image.naming import naming
 from vhdx.image.open import recognise
 from vhdx.image.vhd.lost import lost_footer
-from vhdx.image.vhdx.file import naming
 from vhdx.repair.fix import Case, Fix
 from vhdx.repair.recorded_paths import find_stale_path
 from vhdx.repair.sketch import SketchStorage

@@ -18,8 +18,8 @@ from vhdx.chain.parents import (
 from vhdx.errors import Error, FormatError, InUse, ParentMismatch, ParentNotFound, UnsupportedFeature
 from vhdx.extents import Presence
 from vhdx.image.base import DiskType, ImageFormat, ImageInfo, LogState, NewId
+from vhdx.image.naming import naming
 from vhdx.image.open import open_image, recognise
-from vhdx.image.vhdx.file import naming
 from vhdx.salvage.flat import FlatLayer
 from vhdx.salvage.layer import Layer, Piece
 from vhdx.salvage.medium import Medium, is_medium_error

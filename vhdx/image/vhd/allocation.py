@@ -118,18 +118,18 @@ def allocate(file: VhdFile, ranges: Sequence[Range]) -> Iterator[Sequence[Extent
     A crash before the next commit leaves each sector old or new: what is written to a block that the table does not
     name yet, or to a sector whose bit is not set, is not seen; and elsewhere it is the new content itself.
     """
-    with file.writer:
+    with file.life.writer:
         with file.changing():
             file.touch()
             allocation = Allocation(file, ranges)
         try:
             yield allocation.places
         except OSError as error:
-            file.poison = f"a write failed ({error})"
+            file.life.fail(error)
             raise
         except BaseException:
             with file.lock:
                 allocation.give_back()
             raise
-        with file.changing(), file.poisoning():
+        with file.changing(), file.life.poisoning():
             allocation.adopt()

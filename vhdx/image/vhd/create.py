@@ -14,9 +14,11 @@ from vhdx.format.vhd_footer import LARGEST_AZURE, LARGEST_DISK, NO_OFFSET, SIZE,
 from vhdx.format.vhd_header import HEADER, HOME, DynamicHeader
 from vhdx.format.vhd_locator import ABSOLUTE, RELATIVE
 from vhdx.image.base import CreateOptions, NewId, ParentLink
+from vhdx.image.flat import FlatImage
+from vhdx.image.lifecycle import LifeCycle
 from vhdx.image.vhd.bitmaps import Bitmaps
 from vhdx.image.vhd.file import VhdFile, fixed_places
-from vhdx.image.vhd.fixed import VhdFixedImage
+from vhdx.image.vhd.fixed import fixed_vhd
 from vhdx.image.vhd.footers import Footers
 from vhdx.image.vhd.image import VhdImage
 from vhdx.image.vhd.parent import LinkRecord, record, recorded
@@ -45,7 +47,7 @@ def create_vhd(
     options: CreateOptions | None = None,
     parent: ParentLink | None = None,
     now: float | None = None,
-) -> VhdImage | VhdFixedImage:
+) -> VhdImage | FlatImage:
     """An image in an empty *storage*, ready to be filled; closing it makes it complete and durable.
 
     *now* is the moment to record, in seconds since 1970-01-01 UTC; None records the start of the format's calendar.
@@ -63,7 +65,7 @@ def create_vhd(
         footer = vhd_footer.new_footer(VhdType.FIXED, size, disk_id, data_offset=NO_OFFSET, stamp=stamp)
         transfer.reserve(storage, [(0, size)])
         storage.write([(size, vhd_footer.build(footer))])
-        return VhdFixedImage(storage, footer, touched=True)
+        return fixed_vhd(storage, footer, under_construction=True)
     kind = VhdType.DYNAMIC if parent is None else VhdType.DIFFERENCING
     footer = vhd_footer.new_footer(kind, size, disk_id, data_offset=HOME, stamp=stamp)
     return _lay_out(storage, footer, VhdLayout(size, options.block_size or _BLOCK, parent is not None), parent)
@@ -97,6 +99,7 @@ def _lay_out(storage: Storage, footer: Footer, layout: VhdLayout, parent: Parent
     storage.write([(HOME, vhd_header.build(header)), *pieces])
     file = VhdFile(
         storage=storage,
+        life=LifeCycle(storage),
         footers=Footers(storage, footer, end=end, copied=True, building=True),
         header=header,
         table=BlockTable(storage, layout, header.table_offset, fixed_places(HOME)),

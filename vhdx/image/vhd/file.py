@@ -11,20 +11,21 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import Enum
 
-from vhdx.errors import Error, OutOfSpace, Poisoned, ReadOnly, UnsupportedFeature
+from vhdx.errors import Error, OutOfSpace, UnsupportedFeature
 from vhdx.extents import Range
 from vhdx.format.vhd_bat import VhdLayout
 from vhdx.format.vhd_footer import SIZE, Footer
 from vhdx.format.vhd_header import HEADER, DynamicHeader
 from vhdx.image.base import ParentLink
+from vhdx.image.lifecycle import LifeCycle, State
+from vhdx.image.naming import naming
 from vhdx.image.vhd.batmap import Batmap, find_batmap
 from vhdx.image.vhd.bitmaps import Bitmaps
 from vhdx.image.vhd.footers import Footers
 from vhdx.image.vhd.space import Place, Space
 from vhdx.image.vhd.survey import survey
 from vhdx.image.vhd.table import BlockTable
-from vhdx.image.vhdx.file import naming
-from vhdx.storage import ownership, transfer
+from vhdx.storage import transfer
 from vhdx.storage.base import Storage
 
 _MOST_STAGED = 8 << 20
@@ -41,11 +42,12 @@ class CommitOrder(Enum):
 class VhdFile:
     """One open file. *space* is known once somebody has asked for it, at the latest when the first change begins.
 
-    Whoever changes the disk holds *writer* from the first step to the last, and *lock* whenever tables or space are
-    looked at or changed; payload moves without *lock*. *writer* is taken before *lock*, never while holding it.
+    Whoever changes the disk holds the writer lock of *life* from the first step to the last, and *lock* whenever tables
+    or space are looked at or changed; payload moves without *lock*. The writer lock is taken before *lock*.
     """
 
     storage: Storage
+    life: LifeCycle
     footers: Footers
     header: DynamicHeader
     table: BlockTable
@@ -57,11 +59,7 @@ class VhdFile:
     space: Space | None = None
     batmap: Batmap | None = None
     tidy: "Callable[[VhdFile], None]" = lambda _: None  # before a file that was changed is closed
-    touched: bool = False
-    poison: str = ""
-    closed: bool = False
     pins: int = 0
-    writer: threading.RLock = field(default_factory=threading.RLock)
     lock: threading.RLock = field(default_factory=threading.RLock)
 
     @property
@@ -77,11 +75,11 @@ class VhdFile:
 
         Raises FormatError when two structures lie on each other: writing to one would change the other.
         """
-        self.check_usable()
+        self.life.check_usable()
         space = self.surveyed()
-        self.touched = True
+        self.life.enter(State.BEGUN)
         if not self.footers.settled:
-            with self.poisoning():
+            with self.life.poisoning():
                 self.footers.settle(space.used_end)
         if self.batmap is not None and self.batmap.place != self.batmap.home and self.batmap.spare is None:
             self._bring_batmap_home(self.batmap, space)
@@ -103,7 +101,7 @@ class VhdFile:
         away = batmap.place
         if space.claim(batmap.home):
             self.grow()
-            with self.poisoning():
+            with self.life.poisoning():
                 batmap.go(self.storage, batmap.home)
             space.drop(away.offset)
 
@@ -118,28 +116,10 @@ class VhdFile:
             batmap.spare = place
         batmap.clear(block)
 
-    def check_usable(self) -> None:
-        """Raises ReadOnly or Poisoned, Error when it is closed."""
-        if self.closed:
-            raise ownership.refusal(self.storage.name, ownership.CLOSED)
-        if not self.storage.writable:
-            raise ReadOnly(f"{self.storage.name}: the image was opened for reading")
-        if self.poison:
-            raise Poisoned(f"{self.storage.name}: {self.poison}; close the image and open it again")
-
-    @contextmanager
-    def poisoning(self) -> Iterator[None]:
-        """After a transport failure in here nobody knows what reached the disk: refuse to go on."""
-        try:
-            yield
-        except (OSError, Error) as error:
-            self.poison = f"a write failed ({error})"
-            raise
-
     def commit(self) -> None:
         """Everything so far durable."""
-        self.check_usable()
-        with self.poisoning():
+        self.life.check_usable()
+        with self.life.poisoning():
             for block in self.bitmaps.partial() if self.batmap is not None else ():
                 self.not_full(block)
             self.storage.write(self.bitmaps.staged_new())
@@ -177,7 +157,7 @@ class VhdFile:
     @contextmanager
     def changing(self) -> Iterator[None]:
         """One change of tables at a time, none while a reader looks at them."""
-        with self.writer, self.lock, naming(self.storage.name):
+        with self.life.writer, self.lock, naming(self.storage.name):
             yield
 
     @contextmanager
@@ -203,7 +183,7 @@ class VhdFile:
         except (OutOfSpace, UnsupportedFeature):
             raise
         except (OSError, Error) as error:
-            self.poison = f"the file could not grow ({error})"
+            self.life.fail(error, "the file could not grow")
             raise
 
     def take_bytes(self, length: int) -> Place:
@@ -229,23 +209,18 @@ class VhdFile:
 
     def settle(self) -> None:
         """All of `close` but closing the storage, which is the caller's from here on."""
-        with self.writer:
-            try:
-                with self.changing():
-                    self._settle()
-            finally:
-                self.closed = True
+        self.life.end(self._finish)
 
-    def _settle(self) -> None:
-        if self.space is None or not self.touched or self.poison or self.closed:
-            return
-        self.commit()
-        with self.poisoning():
-            self.tidy(self)
-            self.footers.trim(self.space.used_end)
-            if self.building:
-                self.footers.finish()
-                self.storage.flush()
+    def _finish(self) -> None:
+        with self.changing():
+            self.commit()
+            assert self.space is not None
+            with self.life.poisoning():
+                self.tidy(self)
+                self.footers.trim(self.space.used_end)
+                if self.building:
+                    self.footers.finish()
+                    self.storage.flush()
 
     @property
     def fixed_places(self) -> list[Range]:

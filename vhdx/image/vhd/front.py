@@ -15,6 +15,7 @@ from vhdx.format.vhd_bat import ENTRY_SIZE, SECTOR, UNUSED
 from vhdx.format.vhd_batmap import header_place
 from vhdx.format.vhd_header import HEADER, HOME
 from vhdx.format.vhd_locator import LocatorEntry
+from vhdx.image.lifecycle import State
 from vhdx.image.vhd.batmap import Batmap, room_of
 from vhdx.image.vhd.file import VhdFile
 from vhdx.image.vhd.packing import move
@@ -62,7 +63,7 @@ def bring_to_front(file: VhdFile) -> None:
         if _is_behind_a_block(file):
             _bring(file)
     except (OutOfSpace, UnsupportedFeature):
-        if file.poison:
+        if file.life.state is State.POISONED:
             raise
 
 
@@ -150,7 +151,7 @@ def _put(file: VhdFile, place: Range) -> None:
     used, room = old.layout.blocks * ENTRY_SIZE, header_place(0, count)
     after, writes = before.moved(place.offset + room, old.layout.blocks, count)
     locators, data = _locators(file, after.home.end)
-    with file.poisoning():
+    with file.life.poisoning():
         transfer.copy(file.storage, file.storage, [Move(old.offset, place.offset, used)])
         file.storage.write([(place.offset + used, b"\xff" * (room - used)), *writes, *data])
     header = replace(file.header, table_offset=place.offset, locators=vhd_locator.build_entries(locators))

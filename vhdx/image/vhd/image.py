@@ -5,8 +5,6 @@ last `flush` survives, the image opens, everything before that flush is there, a
 Where the footer at the end of the file was lost, its copy at the start serves readers, and the next writer restores it.
 """
 
-import os
-import weakref
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from uuid import UUID
@@ -16,6 +14,9 @@ from vhdx.extents import NOT_PRESENT, Extent, Presence, Range, all_equal, bit_ru
 from vhdx.format.vhd_bat import SECTOR
 from vhdx.format.vhd_footer import Footer
 from vhdx.image.base import ALLOCATE_LIMIT, DiskType, ImageFormat, ImageInfo, LogState, ParentLink, Progress
+from vhdx.image.lifecycle import Owner, State
+from vhdx.image.pin import Pin
+from vhdx.image.ranges import check_range
 from vhdx.image.vhd import allocation as vhd_allocation
 from vhdx.image.vhd import clearing as vhd_clearing
 from vhdx.image.vhd import packing as vhd_packing
@@ -24,8 +25,6 @@ from vhdx.image.vhd import resizing as vhd_resizing
 from vhdx.image.vhd import sharing as vhd_sharing
 from vhdx.image.vhd.file import VhdFile
 from vhdx.image.vhd.front import bring_to_front
-from vhdx.image.vhdx.file import Pin
-from vhdx.storage import ownership
 from vhdx.storage.base import Buffer, Storage
 
 _AT_ONCE = 64
@@ -58,14 +57,6 @@ def describe(
     )
 
 
-def check_range(name: str, size: int, offset: int, length: int) -> None:
-    """Raises Error for what is not whole sectors inside the disk."""
-    if offset < 0 or length < 0 or offset + length > size:
-        raise Error(f"{name}: {length} bytes at {offset} are not inside the disk of {size} bytes")
-    if offset % SECTOR or length % SECTOR:
-        raise Error(f"{name}: {length} bytes at {offset} are not whole sectors")
-
-
 def describe_file(file: VhdFile) -> ImageInfo:
     """What a VHD with blocks says of itself."""
     return describe(
@@ -84,10 +75,9 @@ class VhdImage:
         self._file = file
         self._pin = Pin(file)
         file.tidy = bring_to_front
-        self._opener = os.getpid()
-        self._unclosed: weakref.finalize[..., object] | None = None
-        if file.storage.writable and not file.building:  # under construction it is nobody's, and goes with its storage
-            self._unclosed = ownership.unless_closed(self, file.storage.name, file.close, waits=True)
+        # Under construction it is nobody's, and goes with its storage.
+        is_kept = file.storage.writable and not file.building
+        self._owner = Owner(self, file.storage.name, file.close if is_kept else None)
 
     @property
     def storage(self) -> Storage:
@@ -214,8 +204,8 @@ class VhdImage:
         file, length = self._file, len(data)
         if offset % SECTOR or length % SECTOR or length > ALLOCATE_LIMIT:
             return False
-        with file.writer:
-            if not file.touched or file.poison or file.closed:
+        with file.life.writer:
+            if file.life.state is not State.BEGUN:
                 return False
             with file.lock:
                 place = vhd_allocation.settled_place(file, offset, length)
@@ -224,7 +214,7 @@ class VhdImage:
             try:
                 file.storage.write([(place, data)])
             except OSError as error:
-                file.poison = f"a write failed ({error})"
+                file.life.fail(error)
                 raise
         return True
 
@@ -277,7 +267,7 @@ class VhdImage:
 
     def flush(self) -> None:
         """Make every change before this call durable."""
-        if self._file.touched:
+        if self._file.life.state not in (State.READING, State.UNTOUCHED):
             with self._file.changing():
                 self._file.commit()
 
@@ -290,26 +280,23 @@ class VhdImage:
 
         In a forked process only the last.
         """
-        if self._opener != os.getpid():
+        if not self._owner.is_here:
             self.abandon()
-        elif not self._file.closed:
-            if self._unclosed is not None:
-                self._unclosed.detach()
+        elif self._file.life.state is not State.CLOSED:
+            self._owner.let_go()
             self._file.close()
 
     def settle(self) -> None:
         """Make the file complete and durable, and leave it open; see `Image.settle`."""
-        if self._opener == os.getpid() and not self._file.closed:
-            if self._unclosed is not None:
-                self._unclosed.detach()
+        if self._owner.is_here and self._file.life.state is not State.CLOSED:
+            self._owner.let_go()
             self._file.settle()
 
     def abandon(self) -> None:
         """Close the storage without another write: what was not flushed may be lost, as in a crash."""
-        if self._unclosed is not None:
-            self._unclosed.detach()
-        self._file.closed = True
+        self._owner.let_go()
+        self._file.life.enter(State.CLOSED)
         self._file.storage.close()
 
     def _check_range(self, offset: int, length: int) -> None:
-        check_range(self.storage.name, self.virtual_size, offset, length)
+        check_range(self.storage.name, offset, length, size=self.virtual_size, sector=SECTOR)

@@ -11,16 +11,18 @@ from vhdx.format.vhd_bat import VhdLayout
 from vhdx.format.vhd_footer import COOKIE, OLD_SIZE, POISON, SIZE, Footer, VhdType
 from vhdx.format.vhd_header import HEADER
 from vhdx.image.base import Admit, DiskType, NewId
+from vhdx.image.flat import FlatImage
+from vhdx.image.lifecycle import LifeCycle
 from vhdx.image.marks import VHD_MARKS, Ends, ends
+from vhdx.image.naming import naming
 from vhdx.image.vhd.bitmaps import Bitmaps
 from vhdx.image.vhd.file import CommitOrder, VhdFile, fixed_places
-from vhdx.image.vhd.fixed import VhdFixedImage
+from vhdx.image.vhd.fixed import fixed_vhd
 from vhdx.image.vhd.footers import Footers
 from vhdx.image.vhd.image import VhdImage, describe, describe_file
 from vhdx.image.vhd.lost import why_start_is_guests
 from vhdx.image.vhd.parent import read_link
 from vhdx.image.vhd.table import BlockTable
-from vhdx.image.vhdx.file import naming
 from vhdx.storage.base import Storage
 from vhdx.storage.transfer import pread
 
@@ -49,7 +51,7 @@ def open_vhd(
     order: CommitOrder = CommitOrder.PAYLOAD_TABLE,
     admit: Admit | None = None,
     found: Ends | None = None,
-) -> VhdImage | VhdFixedImage:
+) -> VhdImage | FlatImage:
     """The image in *storage*; writable exactly when the storage is. The image owns the storage from here on.
 
     *admit* is told what the image says of itself before its footers are made sound; what it raises is raised. *found*
@@ -66,7 +68,7 @@ def open_vhd(
         raise
 
 
-def _open(storage: Storage, order: CommitOrder, admit: Admit | None, at: Ends) -> VhdImage | VhdFixedImage:
+def _open(storage: Storage, order: CommitOrder, admit: Admit | None, at: Ends) -> VhdImage | FlatImage:
     found = _find_footer(storage, at)
     footer = found.footer
     if vhd_footer.has_old_bitmaps(footer):
@@ -85,7 +87,7 @@ def _open(storage: Storage, order: CommitOrder, admit: Admit | None, at: Ends) -
         if admit is not None:
             admit(describe(footer, DiskType.FIXED, warnings=warnings))
         _refuse_writing(storage, found)
-        return VhdFixedImage(storage, footer, warnings=warnings)
+        return fixed_vhd(storage, footer, warnings=warnings)
     file = _assemble(storage, at.size, found, order)
     if admit is not None:
         admit(describe_file(file))
@@ -177,6 +179,7 @@ def _assemble(storage: Storage, size: int, found: _Found, order: CommitOrder) ->
         found.warnings += warnings
     return VhdFile(
         storage=storage,
+        life=LifeCycle(storage),
         footers=Footers(storage, footer, end=found.end, copied=found.copied),
         header=header,
         table=BlockTable(storage, layout, header.table_offset, taken),

@@ -61,7 +61,7 @@ def move(file: VhdFile, batch: list[tuple[int, int, int]]) -> int:
         for _, _, goal in batch:
             file.space.give_back(goal)
         raise
-    with file.poisoning():
+    with file.life.poisoning():
         for block, place, goal in batch:
             file.table.set_place(block, goal)
             file.space.release(place)

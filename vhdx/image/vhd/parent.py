@@ -104,7 +104,7 @@ def set_parent(file: VhdFile, link: ParentLink) -> None:
         room = -(-len(data) // SECTOR) * SECTOR
         places[code] = Range(file.take_bytes(room).offset, room)
     old = file.header.locator_places
-    with file.poisoning():
+    with file.life.poisoning():
         file.storage.write(
             [(places[code].offset, data.ljust(places[code].length, b"\0")) for code, data in wanted.data.items()]
         )
@@ -124,7 +124,7 @@ def detach(file: VhdFile) -> None:
         return
     space = file.touch()
     file.commit()
-    with file.poisoning():
+    with file.life.poisoning():
         for block, place, holes in _partial(file):
             data = place + file.layout.bitmap_size
             transfer.zero(file.storage, [(data + hole.offset, hole.length) for hole in holes])

@@ -70,7 +70,7 @@ def resize(file: VhdFile, size: int, *, below: int) -> None:
         return
     file.touch()
     file.commit()
-    with file.poisoning():
+    with file.life.poisoning():
         if size > old:
             _grow(file, size, below)
         else:

@@ -36,7 +36,7 @@ def restate(file: VhdFile, header: DynamicHeader, footer: Footer) -> None:
 
 
 def _go(file: VhdFile, header: DynamicHeader, footer: Footer) -> None:
-    with file.poisoning():
+    with file.life.poisoning():
         file.storage.write([(footer.data_offset, vhd_header.build(header))])
         file.storage.flush()
         file.footers.replace(footer)

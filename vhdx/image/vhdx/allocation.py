@@ -135,18 +135,18 @@ def allocate(file: VhdxFile, ranges: Sequence[Range]) -> Iterator[Sequence[Exten
     A crash before the next commit leaves each sector old or new: what is written to a block that the table does not
     name yet is not seen, and what is written to one that it names is the new content itself.
     """
-    with file.writer:
+    with file.life.writer:
         with file.changing():
             file.begin()
             allocation = Allocation(file, ranges)
         try:
             yield allocation.places
         except OSError as error:
-            file.poison = f"a write failed ({error})"
+            file.life.fail(error)
             raise
         except BaseException:
             with file.lock:
                 allocation.give_back()
             raise
-        with file.changing(), file.poisoning():
+        with file.changing(), file.life.poisoning():
             allocation.adopt()

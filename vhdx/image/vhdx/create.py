@@ -17,6 +17,7 @@ from vhdx.format.metadata import DiskMetadata
 from vhdx.format.record import NO_GUID
 from vhdx.format.region import RegionEntry
 from vhdx.image.base import CreateOptions, NewId, ParentLink
+from vhdx.image.lifecycle import LifeCycle
 from vhdx.image.vhdx.blocks import BlockTable
 from vhdx.image.vhdx.file import VhdxFile, survey, survey_structures
 from vhdx.image.vhdx.headers import Headers
@@ -67,6 +68,7 @@ def create_vhdx(
     pages = Pages(storage)
     file = VhdxFile(
         storage=storage,
+        life=LifeCycle(storage, under_construction=True),
         creator=options.creator,
         headers=Headers(storage, current, new_id),
         regions=regions,
@@ -77,8 +79,6 @@ def create_vhdx(
         new_id=new_id,
         link=parent,
         journal=UnloggedJournal(storage, pages),
-        touched=True,
-        begun=True,
     )
     file.space = survey(file) if disk.leave_block_allocated else survey_structures(file)
     return VhdxImage(file)

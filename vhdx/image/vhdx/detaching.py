@@ -26,12 +26,12 @@ def detach(file: VhdxFile) -> None:
     if not file.metadata.has_parent:
         return
     file.touch()
-    with file.poisoning():
+    with file.life.poisoning():
         file.commit()
         _settle_partial(file)
         file.commit()
     _refuse_partial(file)
-    with file.poisoning():
+    with file.life.poisoning():
         _drop_bitmaps(file)
         file.commit()
         _drop_record(file)

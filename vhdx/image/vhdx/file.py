@@ -4,10 +4,9 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Protocol
 from uuid import UUID
 
-from vhdx.errors import Error, FormatError, OutOfSpace, Poisoned, ReadOnly, UnsupportedFeature
+from vhdx.errors import FormatError, OutOfSpace
 from vhdx.extents import Range
 from vhdx.format import bat, metadata, region
 from vhdx.format.bat import BatLayout, BitmapState, PayloadState
@@ -15,40 +14,28 @@ from vhdx.format.header import AREA
 from vhdx.format.metadata import DiskMetadata, TableEntry
 from vhdx.format.region import RegionEntry
 from vhdx.image.base import NewId, ParentLink
+from vhdx.image.lifecycle import LifeCycle, State
+from vhdx.image.naming import naming
 from vhdx.image.vhdx.blocks import BlockTable
 from vhdx.image.vhdx.headers import Headers
 from vhdx.image.vhdx.journal import Journal
 from vhdx.image.vhdx.pages import Pages
 from vhdx.image.vhdx.space import Place, Space
-from vhdx.storage import ownership
 from vhdx.storage.base import Storage
-
-
-@contextmanager
-def naming(name: str) -> Iterator[None]:
-    """Put the file's name into what the pure rules complain about."""
-    try:
-        yield
-    except FormatError as error:
-        error.file = error.file or name
-        raise
-    except UnsupportedFeature as error:
-        if name in str(error):
-            raise
-        raise UnsupportedFeature(f"{name}: {error}") from None
 
 
 @dataclass(slots=True)
 class VhdxFile:
     """One open file. *space* is known at the latest when the first change begins.
 
-    *journal* is None in a file opened to read.
+    *journal* is None in a file that was opened to read.
 
-    Whoever changes the disk holds *writer* from the first step to the last, and *lock* whenever tables, pages or space
-    are looked at or changed; payload moves without *lock*. *writer* is taken before *lock*, never while holding it.
+    Whoever changes the disk holds the writer lock of *life* from the first step to the last, and *lock* whenever tables
+    or space are looked at or changed; payload moves without *lock*. The writer lock is taken before *lock*.
     """
 
     storage: Storage
+    life: LifeCycle
     creator: str
     headers: Headers
     regions: list[RegionEntry]
@@ -60,12 +47,7 @@ class VhdxFile:
     link: ParentLink | None = None
     journal: Journal | None = None
     space: Space | None = None
-    touched: bool = False
-    begun: bool = False
-    poison: str = ""
-    closed: bool = False
     pins: int = 0
-    writer: threading.RLock = field(default_factory=threading.RLock)
     lock: threading.RLock = field(default_factory=threading.RLock)
 
     @property
@@ -79,13 +61,13 @@ class VhdxFile:
 
         Raises FormatError when two structures lie on each other: writing to one would change the other.
         """
-        self.check_usable()
+        self.life.check_usable()
         space = self.surveyed()
-        if not self.touched:
-            with self.poisoning():
+        if not self.life.is_changed:
+            with self.life.poisoning():
                 self.headers.update(both_slots=False)
                 self._hold_last_block(space)
-            self.touched = True
+            self.life.enter(State.TOUCHED)
         return space
 
     def _hold_last_block(self, space: Space) -> None:
@@ -104,38 +86,21 @@ class VhdxFile:
 
         Both GUIDs change in one update of the headers where neither did before.
         """
-        self.check_usable()
+        self.life.check_usable()
         space = self.surveyed()
-        if not self.begun or (data_write_guid is not None and data_write_guid != self.headers.header.data_write_guid):
-            with self.poisoning():
+        is_another = data_write_guid is not None and data_write_guid != self.headers.header.data_write_guid
+        if self.life.state is not State.BEGUN or is_another:
+            with self.life.poisoning():
                 self.headers.update(data_write_guid=data_write_guid or self.new_id())
                 self._hold_last_block(space)
-            self.touched = self.begun = True
+            self.life.enter(State.BEGUN)
         return space
-
-    def check_usable(self) -> None:
-        """Raises ReadOnly or Poisoned, Error when it is closed."""
-        if self.closed:
-            raise ownership.refusal(self.storage.name, ownership.CLOSED)
-        if self.journal is None:
-            raise ReadOnly(f"{self.storage.name}: the image was opened for reading")
-        if self.poison:
-            raise Poisoned(f"{self.storage.name}: {self.poison}; close the image and open it again")
-
-    @contextmanager
-    def poisoning(self) -> Iterator[None]:
-        """After a transport failure in here nobody knows what reached the disk: refuse to go on."""
-        try:
-            yield
-        except (OSError, Error) as error:
-            self.poison = f"a write failed ({error})"
-            raise
 
     def commit(self) -> None:
         """Everything so far durable, in one consistent step."""
-        self.check_usable()
+        self.life.check_usable()
         assert self.journal is not None
-        with self.poisoning():
+        with self.life.poisoning():
             self.journal.commit(self.space)
         self._reclaim()
 
@@ -149,7 +114,7 @@ class VhdxFile:
     @contextmanager
     def changing(self) -> Iterator[None]:
         """One change of tables at a time, none while a reader looks at them."""
-        with self.writer, self.lock, naming(self.storage.name):
+        with self.life.writer, self.lock, naming(self.storage.name):
             yield
 
     @contextmanager
@@ -193,28 +158,22 @@ class VhdxFile:
 
     def checkpoint(self) -> None:
         """Everything durable in its place, and the log out of use until the next commit."""
-        if self.journal is not None and self.touched:
+        if self.life.state not in (State.READING, State.UNTOUCHED):
             self.commit()
-            with self.poisoning():
+            assert self.journal is not None
+            with self.life.poisoning():
                 self.journal.close()
 
     def settle(self) -> None:
         """All of `close` but closing the storage, which is the caller's from here on."""
-        with self.writer:
-            try:
-                with self.changing():
-                    self._settle()
-            finally:
-                self.closed = True
+        self.life.end(self._finish)
 
-    def _settle(self) -> None:
-        if self.journal is None or self.poison or self.closed or not self.touched:
-            return
-        self.commit()
-        with self.poisoning():
-            self.journal.close()
-            if self.space is not None and self.least_size < self.space.file_size:
-                self.storage.truncate(self.least_size)
+    def _finish(self) -> None:
+        with self.changing():
+            self.checkpoint()
+            with self.life.poisoning():
+                if self.space is not None and self.least_size < self.space.file_size:
+                    self.storage.truncate(self.least_size)
 
     @property
     def least_size(self) -> int:
@@ -233,30 +192,6 @@ class VhdxFile:
     def item(self, item_id: UUID) -> TableEntry | None:
         """The entry of a system item."""
         return metadata.system_items(self.items).get(item_id)
-
-
-class _Pinnable(Protocol):
-    """A file that counts who reads it."""
-
-    def pin(self, count: int) -> None: ...
-
-
-class Pin:
-    """While inside, no place that the table of a file has named is handed out again.
-
-    Any number of readers may be inside at once. Not a generator: it is entered for every read.
-    """
-
-    __slots__ = ("_file",)
-
-    def __init__(self, file: _Pinnable) -> None:
-        self._file = file
-
-    def __enter__(self) -> None:
-        self._file.pin(1)
-
-    def __exit__(self, *_: object) -> None:
-        self._file.pin(-1)
 
 
 def survey(file: VhdxFile) -> Space:

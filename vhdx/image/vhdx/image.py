@@ -4,21 +4,21 @@ Any number of threads may read, and one at a time changes it. Crash guarantee: w
 last `flush` survives, the image opens, everything before that flush is there, and each later sector is old or new.
 """
 
-import os
-import weakref
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from uuid import UUID
 
-from vhdx.errors import Error, FormatError
+from vhdx.errors import FormatError
 from vhdx.extents import NOT_PRESENT, Extent, Presence, Range, all_equal, bit_runs, coalesce
 from vhdx.image.base import ALLOCATE_LIMIT, DiskType, ImageFormat, ImageInfo, LogState, ParentLink, Progress
+from vhdx.image.lifecycle import Owner, State
+from vhdx.image.pin import Pin
+from vhdx.image.ranges import check_range
 from vhdx.image.vhdx import allocation, clearing, detaching, packing, resizing
 from vhdx.image.vhdx import parent as vhdx_parent
 from vhdx.image.vhdx import sharing as vhdx_sharing
-from vhdx.image.vhdx.file import Pin, VhdxFile
+from vhdx.image.vhdx.file import VhdxFile
 from vhdx.image.vhdx.journal import LogJournal
-from vhdx.storage import ownership
 from vhdx.storage.base import Buffer, Storage
 
 
@@ -29,10 +29,9 @@ class VhdxImage:
         self._file = file
         self._pin = Pin(file)
         self._log_entries = log_entries
-        self._opener = os.getpid()
-        self._unclosed: weakref.finalize[..., object] | None = None
-        if isinstance(file.journal, LogJournal):  # under construction it is nobody's, and goes with its storage
-            self._unclosed = ownership.unless_closed(self, file.storage.name, file.close, waits=True)
+        # Under construction it is nobody's, and goes with its storage.
+        is_logged = isinstance(file.journal, LogJournal)
+        self._owner = Owner(self, file.storage.name, file.close if is_logged else None)
 
     @property
     def storage(self) -> Storage:
@@ -158,8 +157,8 @@ class VhdxImage:
         sector = file.table.sector_size
         if offset % sector or length % sector or length > ALLOCATE_LIMIT:
             return False
-        with file.writer:
-            if not file.begun or file.poison or file.closed:
+        with file.life.writer:
+            if file.life.state is not State.BEGUN:
                 return False
             place = self.locate(offset, length)
             if not isinstance(place, int):
@@ -167,7 +166,7 @@ class VhdxImage:
             try:
                 file.storage.write([(place, data)])
             except OSError as error:
-                file.poison = f"a write failed ({error})"
+                file.life.fail(error)
                 raise
         return True
 
@@ -231,32 +230,24 @@ class VhdxImage:
 
     def close(self) -> None:
         """Flush, take the log out of use, cut free space off, close the storage. In a forked process only the last."""
-        if self._opener != os.getpid():
+        if not self._owner.is_here:
             self.abandon()
-        elif not self._file.closed:
-            if self._unclosed is not None:
-                self._unclosed.detach()
+        elif self._file.life.state is not State.CLOSED:
+            self._owner.let_go()
             self._file.close()
 
     def settle(self) -> None:
         """Make the file complete and durable, and leave it open; see `Image.settle`."""
-        if self._opener == os.getpid() and not self._file.closed:
-            if self._unclosed is not None:
-                self._unclosed.detach()
+        if self._owner.is_here and self._file.life.state is not State.CLOSED:
+            self._owner.let_go()
             self._file.settle()
 
     def abandon(self) -> None:
         """Close the storage without another write: what was not flushed may be lost, as in a crash."""
-        if self._unclosed is not None:
-            self._unclosed.detach()
-        self._file.closed = True
+        self._owner.let_go()
+        self._file.life.enter(State.CLOSED)
         self._file.storage.close()
 
     def _check_range(self, offset: int, length: int) -> None:
         disk = self._file.metadata
-        if offset < 0 or length < 0 or offset + length > disk.virtual_size:
-            raise Error(
-                f"{self.storage.name}: {length} bytes at {offset} are not inside the disk of {disk.virtual_size} bytes"
-            )
-        if offset % disk.logical_sector_size or length % disk.logical_sector_size:
-            raise Error(f"{self.storage.name}: {length} bytes at {offset} are not whole sectors")
+        check_range(self.storage.name, offset, length, size=disk.virtual_size, sector=disk.logical_sector_size)

@@ -14,9 +14,11 @@ from vhdx.format.log import Entry
 from vhdx.format.record import NO_GUID
 from vhdx.format.region import RegionEntry
 from vhdx.image.base import Admit, NewId
+from vhdx.image.lifecycle import LifeCycle, State
 from vhdx.image.marks import Ends
+from vhdx.image.naming import naming
 from vhdx.image.vhdx.blocks import BlockTable
-from vhdx.image.vhdx.file import VhdxFile, naming, survey
+from vhdx.image.vhdx.file import VhdxFile, survey
 from vhdx.image.vhdx.headers import Headers
 from vhdx.image.vhdx.image import VhdxImage
 from vhdx.image.vhdx.items import read_items
@@ -80,7 +82,8 @@ def _open(
             space = _replay(storage, file, entries)
             file = _assemble(storage, storage.size(), _regions(storage), headers, creator=creator, new_id=new_id)
             # Replaying is a change, so closing cuts off what the log had made free at the end.
-            file.touched, file.space = True, space
+            file.life.enter(State.TOUCHED)
+            file.space = space
             entries = []
         file.journal = LogJournal(storage, file.headers, file.pages, new_id, order)
         if file.journal.most_pages < 1:
@@ -143,6 +146,7 @@ def _assemble(
     table = BlockTable(pages, _layout(disk), region.find(regions, region.BAT))
     return VhdxFile(
         storage=view,
+        life=LifeCycle(view),
         creator=creator,
         headers=headers,
         regions=regions,

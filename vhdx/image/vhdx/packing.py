@@ -39,7 +39,7 @@ def pack(file: VhdxFile, on_progress: Progress) -> None:
     space = file.touch()
     file.commit()
     residents, anchors = _scan(file)
-    with file.poisoning():
+    with file.life.poisoning():
         _drop_anchors(file, anchors)
         file.commit()
     moved, most = 0, space.used_end
@@ -111,7 +111,7 @@ def _move(file: VhdxFile, batch: list[tuple[_Resident, int]]) -> int:
         for resident, goal in batch:
             file.space.give_back(goal, resident.length)
         raise
-    with file.poisoning():
+    with file.life.poisoning():
         for resident, goal in batch:
             file.make_room(pages_per_block(file))
             _name(file, resident, goal)

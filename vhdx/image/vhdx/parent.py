@@ -34,7 +34,7 @@ def set_parent(file: VhdxFile, link: ParentLink) -> None:
     moved = TableEntry(entry.item_id, _room_for(file, entry, len(item)), len(item), IS_REQUIRED)
     file.touch()
     region = file.metadata_region.offset
-    with file.poisoning():
+    with file.life.poisoning():
         file.make_room(len(item) // 4096 + 4)
         file.pages.stage(region + metadata.entry_offset(file.items.index(entry)), TABLE_ENTRY.build(moved))
         file.pages.stage(region + moved.offset, item)

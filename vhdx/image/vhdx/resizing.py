@@ -35,7 +35,7 @@ def resize(file: VhdxFile, size: int, *, below: int) -> None:
     if size == old:
         return
     file.begin()
-    with file.poisoning():
+    with file.life.poisoning():
         if size > old:
             _clear_behind_end(file, old)
             moved = _adopt_layout(file, _layout(file, size))
