@@ -15,7 +15,7 @@ from vhdx.arguments import whole
 from vhdx.chain.parents import DEFAULT_POLICY, Layer, ParentPolicy, find_parent
 from vhdx.errors import Error, FormatError
 from vhdx.extents import NOT_PRESENT, Extent, Presence, Range
-from vhdx.image.base import ALLOCATE_LIMIT, Image, ImageFormat, NewId
+from vhdx.image.base import ALLOCATE_LIMIT, Image, ImageFormat, NewId, Readable
 from vhdx.image.open import open_image
 from vhdx.storage import ownership
 from vhdx.storage.base import Access, Buffer, FileSystem
@@ -32,7 +32,7 @@ class Found(NamedTuple):
     extent: Extent
 
 
-def resolve(images: Sequence[Image], offset: int, length: int) -> Iterator[Found]:
+def resolve(images: Sequence[Readable], offset: int, length: int) -> Iterator[Found]:
     """What *images* (leaf first) together say of a range, ascending and contiguous.
 
     NOT_PRESENT only where none of them has anything and none of them ends.

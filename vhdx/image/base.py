@@ -117,8 +117,23 @@ class CreateOptions:
                 object.__setattr__(self, name, whole(name, value))
 
 
-class Image(Protocol):
-    """One layer. Offsets and lengths are multiples of the logical sector size and inside the disk."""
+class ReadOnlyFormat(Protocol):
+    """What a format that is only read has to say; `vhdx.image.read_only.ReadOnlyImage` makes an image of it."""
+
+    @property
+    def info(self) -> ImageInfo:
+        """What the image says of itself."""
+
+    @property
+    def storage(self) -> Storage:
+        """Where the payload lies that *extents* name."""
+
+    def extents(self, offset: int, length: int) -> Iterator[Extent]:
+        """What is said of a range of whole sectors inside the disk: ascending, contiguous, maximal."""
+
+
+class Readable(Protocol):
+    """One layer to be read. Offsets and lengths are multiples of the logical sector size and inside the disk."""
 
     @property
     def info(self) -> ImageInfo: ...
@@ -154,6 +169,13 @@ class Image(Protocol):
     def pinned(self) -> AbstractContextManager[None]:
         """While inside, no place that `extents` has named is handed to other payload: what is read there is right."""
 
+    def close(self) -> None:
+        """Flush, settle the log and give the file back. After a failure: give the file back untouched."""
+
+
+class Writable(Protocol):
+    """One layer whose content can be changed."""
+
     def allocate(self, ranges: Sequence[Range]) -> AbstractContextManager[Sequence[Extent]]:
         """Places in the file for *ranges* (ascending, disjoint, ALLOCATE_LIMIT bytes at most in all).
 
@@ -178,6 +200,29 @@ class Image(Protocol):
         which would show.
         """
 
+    def begin(self, *, data_write_guid: UUID | None = None) -> None:
+        """Declare, durably, that the content is about to change: by a given DataWriteGuid or a fresh one.
+
+        Happens by itself before the first change; calling it with a GUID chooses that one. A VHD does not change
+        its id, and a raw image has none: nothing tells their children.
+        """
+
+    def flush(self) -> None:
+        """Make every change before this call durable, in one consistent step."""
+
+    def checkpoint(self) -> None:
+        """Make every change before this call durable and take the log out of use; the image stays open.
+
+        From here on the file is what `close` would leave, but for free space at its end.
+        """
+
+    def settle(self) -> None:
+        """Make the file complete and durable as `close` does, but leave it open: it is the caller's from here on."""
+
+
+class Restructurable(Protocol):
+    """One layer whose shape can be changed: its size, its parent, what space it takes."""
+
     def resize(self, size: int, *, below: int = 0) -> None:
         """Change the size of the disk; a grown part reads as zeros.
 
@@ -189,13 +234,6 @@ class Image(Protocol):
         """Look whether the image can be changed: every structure in the file, no two on one place. Changes nothing.
 
         Happens by itself before the first change. Raises FormatError.
-        """
-
-    def begin(self, *, data_write_guid: UUID | None = None) -> None:
-        """Declare, durably, that the content is about to change: by a given DataWriteGuid or a fresh one.
-
-        Happens by itself before the first change; calling it with a GUID chooses that one. A VHD does not change
-        its id, and a raw image has none: nothing tells their children.
         """
 
     def set_parent(self, parent: ParentLink | None) -> None:
@@ -218,17 +256,6 @@ class Image(Protocol):
         Raises Error for a fixed image, whose file has no holes.
         """
 
-    def flush(self) -> None:
-        """Make every change before this call durable, in one consistent step."""
 
-    def checkpoint(self) -> None:
-        """Make every change before this call durable and take the log out of use; the image stays open.
-
-        From here on the file is what `close` would leave, but for free space at its end.
-        """
-
-    def settle(self) -> None:
-        """Make the file complete and durable as `close` does, but leave it open: it is the caller's from here on."""
-
-    def close(self) -> None:
-        """Flush, settle the log and give the file back. After a failure: give the file back untouched."""
+class Image(Readable, Writable, Restructurable, Protocol):
+    """One layer, with all that can be done to it; `vhdx.errors.ReadOnly` is raised where it was opened to be read."""

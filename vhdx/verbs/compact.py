@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from vhdx.chain.chain import Chain, Found, resolve
 from vhdx.errors import Error
 from vhdx.extents import Extent, Presence, Range
-from vhdx.image.base import DiskType, Image, Progress
+from vhdx.image.base import DiskType, Image, Progress, Readable
 from vhdx.verbs.zeros import is_zeros
 
 _BATCH = 64
@@ -64,7 +64,7 @@ def _give_back(leaf: Image, batches: dict[bool, list[Range]]) -> None:
     leaf.flush()
 
 
-def _allocated_blocks(leaf: Image, block_size: int) -> Iterator[tuple[Range, list[Extent]]]:
+def _allocated_blocks(leaf: Readable, block_size: int) -> Iterator[tuple[Range, list[Extent]]]:
     """Every block of which the file holds something, and what it says of it."""
     size, at = leaf.virtual_size, 0
     for extent in leaf.extents(0, size):
@@ -77,7 +77,7 @@ def _allocated_blocks(leaf: Image, block_size: int) -> Iterator[tuple[Range, lis
             at += block_size
 
 
-def _under(below: Sequence[Image], block: Range, extents: Sequence[Extent]) -> tuple[bool, bool]:
+def _under(below: Sequence[Readable], block: Range, extents: Sequence[Extent]) -> tuple[bool, bool]:
     """Whether the parents have anything in *block*, and whether they read as zeros where the leaf has nothing."""
     if not below:
         return False, True
@@ -90,7 +90,7 @@ def _under(below: Sequence[Image], block: Range, extents: Sequence[Extent]) -> t
     return masked, True
 
 
-def _resolve_inside(below: Sequence[Image], wanted: Range) -> Iterator[Found]:
+def _resolve_inside(below: Sequence[Readable], wanted: Range) -> Iterator[Found]:
     """What lies under a range, as far as the uppermost parent goes."""
     length = min(wanted.end, below[0].virtual_size) - wanted.offset
     return resolve(below, wanted.offset, length) if length > 0 else iter(())

@@ -4,14 +4,14 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from vhdx.chain.chain import Found
 from vhdx.extents import Extent, Presence, Range
-from vhdx.image.base import ALLOCATE_LIMIT, Image
+from vhdx.image.base import ALLOCATE_LIMIT, Image, Readable
 from vhdx.storage import transfer
 from vhdx.storage.base import Move
 
 
 def place_all(
     found: Iterable[Found],
-    sources: Sequence[Image],
+    sources: Sequence[Readable],
     target: Image,
     *,
     after_batch: Callable[[int], None],
@@ -63,7 +63,7 @@ def _behind(extent: Extent, length: int) -> Extent:
     return Extent(extent.offset + length, extent.length - length, extent.presence, extent.file_offset + length)
 
 
-def place(batch: Sequence[Found], sources: Sequence[Image], target: Image) -> None:
+def place(batch: Sequence[Found], sources: Sequence[Readable], target: Image) -> None:
     """Copy one batch of DATA into *target*."""
     with target.allocate([Range(extent.offset, extent.length) for _, extent in batch]) as places:
         moves: dict[int, list[Move]] = {}

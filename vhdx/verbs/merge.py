@@ -14,7 +14,7 @@ from dataclasses import replace
 
 from vhdx.chain.chain import Chain, Found, resolve
 from vhdx.extents import Presence, spans
-from vhdx.image.base import Image, ImageFormat, NewId, ParentLink, Progress
+from vhdx.image.base import Image, ImageFormat, NewId, ParentLink, Progress, Readable
 from vhdx.verbs.copying import place_all
 
 _PIECE = 1 << 20
@@ -99,7 +99,7 @@ def pull(
     done(size)
 
 
-def lacking(layers: Sequence[Image], *, alone: bool) -> Iterator[Found]:
+def lacking(layers: Sequence[Readable], *, alone: bool) -> Iterator[Found]:
     """What the first of *layers* would have to be given to read the same without the others; *alone*: without any."""
     return (found for found in resolve(layers, 0, layers[0].virtual_size) if _lacks(found, alone=alone))
 

@@ -6,7 +6,7 @@ from enum import Enum
 
 from vhdx.chain.chain import Found, resolve
 from vhdx.extents import Presence
-from vhdx.image.base import DiskType, Image
+from vhdx.image.base import DiskType, Readable
 from vhdx.verbs.merge import lacking
 from vhdx.verbs.zeros import is_zeros
 
@@ -48,7 +48,7 @@ class MergePlan:
     links: int = 1
 
 
-def cut_off(layers: Sequence[Image]) -> tuple[int, int]:
+def cut_off(layers: Sequence[Readable]) -> tuple[int, int]:
     """What lies behind the end of the first of *layers* in the others: the most of any, and how much of it is data.
 
     Bytes. Data is counted in the pieces in which the tables name it; one that holds nothing but zeros is none.
@@ -72,7 +72,7 @@ class Cost:
     needed: int
 
 
-def cost_down(layers: Sequence[Image]) -> Cost:
+def cost_down(layers: Sequence[Readable]) -> Cost:
     """What merging *layers* (top first) into the last of them takes."""
     sources, target = layers[:-1], layers[-1]
     cost = _cost(resolve(sources, 0, sources[0].virtual_size), target)
@@ -81,12 +81,12 @@ def cost_down(layers: Sequence[Image]) -> Cost:
     return Cost(cost.moved, max(cost.needed, gained))
 
 
-def cost_up(layers: Sequence[Image], *, alone: bool) -> Cost:
+def cost_up(layers: Sequence[Readable], *, alone: bool) -> Cost:
     """What it takes to give the first of *layers* all it lacks."""
     return _cost(lacking(layers, alone=alone), layers[0])
 
 
-def _cost(found: Iterable[Found], target: Image) -> Cost:
+def _cost(found: Iterable[Found], target: Readable) -> Cost:
     block_size = target.info.block_size
     moved = blocks = 0
     counted = -1
@@ -103,7 +103,7 @@ def _cost(found: Iterable[Found], target: Image) -> Cost:
     return Cost(moved, blocks * (block_size or 0))
 
 
-def _held(image: Image, first: int, last: int, block_size: int) -> int:
+def _held(image: Readable, first: int, last: int, block_size: int) -> int:
     """How many blocks of *first* to *last* the file has space for already."""
     start = first * block_size
     length = min((last + 1) * block_size, image.virtual_size) - start

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 
 from vhdx.chain.chain import Found
 from vhdx.extents import Extent, Presence, Range
-from vhdx.image.base import Image
+from vhdx.image.base import Image, Readable
 from vhdx.storage import transfer
 from vhdx.storage.base import Move, Unsupported
 from vhdx.verbs.copying import batches
@@ -19,7 +19,7 @@ class _PassesThroughMemory(Exception):
     """Gives back the place that was taken for the attempt."""
 
 
-def copies_inside(piece: Found, source: Image, target: Image) -> bool:
+def copies_inside(piece: Found, source: Readable, target: Image) -> bool:
     """Whether the kernel or the server copies from *source* to *target*, found out with the first bytes of *piece*."""
     extent = piece.extent
     assert extent.file_offset is not None
@@ -37,7 +37,7 @@ def copies_inside(piece: Found, source: Image, target: Image) -> bool:
     return True
 
 
-def sift(found: Sequence[Found], sources: Sequence[Image], target: Image) -> None:
+def sift(found: Sequence[Found], sources: Sequence[Readable], target: Image) -> None:
     """Copy DATA into *target*, where nothing has been written yet; pieces of zeros are not written. Not flushed."""
     for batch in batches(found, transfer.BUFFER):
         room = memoryview(bytearray(sum(extent.length for _, extent in batch)))

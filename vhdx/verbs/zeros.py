@@ -1,12 +1,12 @@
 """Whether payload is nothing but zeros."""
 
 from vhdx.extents import Extent
-from vhdx.image.base import Image
+from vhdx.image.base import Readable
 
 _PIECE = 1 << 20
 
 
-def is_zeros(image: Image, extent: Extent) -> bool:
+def is_zeros(image: Readable, extent: Extent) -> bool:
     """Read *extent*, DATA of *image*, until something else than a zero is found."""
     assert extent.file_offset is not None
     zeros = bytes(min(_PIECE, extent.length))
