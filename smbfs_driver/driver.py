@@ -17,8 +17,8 @@ from oslo_log import log
 from oslo_utils import units
 
 from smbfs_driver.cinder import adoption, groups, images, migration, neighbours, statistics
-from smbfs_driver.cinder.reach import Reach, refuse_attached, told_to_cinder
-from smbfs_driver.cinder.recovery import Recovery
+from smbfs_driver.cinder.reach import BackendReach, refuse_attached, told_to_cinder
+from smbfs_driver.cinder.recovery import ShareRecovery
 from smbfs_driver.options import OPTIONS
 from smbfs_driver.shares import samba_config, shares
 from smbfs_driver.shares.pools import Pools
@@ -56,8 +56,8 @@ class SmbfsDriver(driver.VolumeDriver):  # type: ignore[misc]  # Cinder is not t
         super().__init__(*args, **kwargs)
         self.configuration.append_config_values(OPTIONS)
         self.configuration.append_config_values(_PROVISIONING)
-        self._reach: Reach
-        self._recovery: Recovery
+        self._reach: BackendReach
+        self._recovery: ShareRecovery
 
     @staticmethod
     def get_driver_options() -> list[cfg.Opt]:
@@ -78,8 +78,8 @@ class SmbfsDriver(driver.VolumeDriver):  # type: ignore[misc]  # Cinder is not t
             pools = Pools(listed, self.configuration.smbfs_pool_mappings)
         others = neighbours.shares_beside(self.configuration.config_group, listed)
         beside = Pools(others, {share.address: share.address for share in others})
-        self._reach = Reach(self.configuration, pools, Worker([*listed, *others]), beside)
-        self._recovery = Recovery(self._reach)
+        self._reach = BackendReach(self.configuration, pools, Worker([*listed, *others]), beside)
+        self._recovery = ShareRecovery(self._reach)
 
     def check_for_setup_error(self) -> None:
         """Nothing more: a share that cannot be reached is no mistake in the set-up, and is reported as down."""

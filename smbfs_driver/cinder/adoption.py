@@ -8,7 +8,7 @@ from cinder.volume import volume_utils
 from oslo_log import log
 from oslo_utils import units
 
-from smbfs_driver.cinder.reach import Reach, told_to_cinder
+from smbfs_driver.cinder.reach import BackendReach, told_to_cinder
 from smbfs_driver.shares.pools import Pool
 from smbfs_driver.volumes.managing import Reference, parse_reference
 from smbfs_driver.volumes.names import is_identifier
@@ -19,14 +19,14 @@ LOG = log.getLogger(__name__)
 _PREFIX = "snapshot-"
 
 
-def size_of_volume(reach: Reach, volume: Any, existing_ref: dict[str, str]) -> int:
+def size_of_volume(reach: BackendReach, volume: Any, existing_ref: dict[str, str]) -> int:
     """GiB of an image on a share, rounded up."""
     reference, _ = _referenced(reach, volume, existing_ref)
     with told_to_cinder():
         return _gib(reach.run(Backend.image_size, reference))
 
 
-def adopt_volume(reach: Reach, volume: Any, existing_ref: dict[str, str]) -> dict[str, str]:
+def adopt_volume(reach: BackendReach, volume: Any, existing_ref: dict[str, str]) -> dict[str, str]:
     """An image on a share grown to whole GiB, and renamed to a volume."""
     reference, pool = _referenced(reach, volume, existing_ref)
     if _is_of_another(volume, reference):
@@ -59,7 +59,7 @@ def _in_pool(place: str, pool: Pool) -> str:
     return str(volume_utils.append_host(volume_utils.extract_host(place, "backend"), pool.name))
 
 
-def volumes(reach: Reach, cinder_volumes: Any) -> list[dict[str, Any]]:
+def volumes(reach: BackendReach, cinder_volumes: Any) -> list[dict[str, Any]]:
     """The images in the roots of the shares, and which of them could be volumes."""
     managed = {volume.name: volume.id for volume in cinder_volumes}
 
@@ -77,7 +77,7 @@ def volumes(reach: Reach, cinder_volumes: Any) -> list[dict[str, Any]]:
     return _on_all(reach, listed)
 
 
-def size_of_snapshot(reach: Reach, snapshot: Any, existing_ref: dict[str, str]) -> int:
+def size_of_snapshot(reach: BackendReach, snapshot: Any, existing_ref: dict[str, str]) -> int:
     """GiB that the volume had at a snapshot, rounded up."""
     source = _snapshot_id(existing_ref)
     with told_to_cinder():
@@ -85,7 +85,7 @@ def size_of_snapshot(reach: Reach, snapshot: Any, existing_ref: dict[str, str]) 
         return _gib(reach.run(Backend.snapshot_size, address, snapshot.volume.name, source))
 
 
-def adopt_snapshot(reach: Reach, snapshot: Any, existing_ref: dict[str, str]) -> None:
+def adopt_snapshot(reach: BackendReach, snapshot: Any, existing_ref: dict[str, str]) -> None:
     """The id that Cinder gives it for a snapshot that is there."""
     source = _snapshot_id(existing_ref)
     if source == snapshot.id:
@@ -95,7 +95,7 @@ def adopt_snapshot(reach: Reach, snapshot: Any, existing_ref: dict[str, str]) ->
         reach.run(Backend.rename_snapshot, address, snapshot.volume.name, source, snapshot.id)
 
 
-def snapshots(reach: Reach, cinder_snapshots: Any) -> list[dict[str, Any]]:
+def snapshots(reach: BackendReach, cinder_snapshots: Any) -> list[dict[str, Any]]:
     """The snapshots on the shares, and which of them Cinder does not have."""
     managed = {snapshot.id for snapshot in cinder_snapshots}
 
@@ -116,7 +116,7 @@ def snapshots(reach: Reach, cinder_snapshots: Any) -> list[dict[str, Any]]:
     return _on_all(reach, listed)
 
 
-def _on_all(reach: Reach, listed: Callable[[Pool], Iterator[dict[str, Any]]]) -> list[dict[str, Any]]:
+def _on_all(reach: BackendReach, listed: Callable[[Pool], Iterator[dict[str, Any]]]) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = []
     for pool in reach.pools:
         try:
@@ -126,7 +126,7 @@ def _on_all(reach: Reach, listed: Callable[[Pool], Iterator[dict[str, Any]]]) ->
     return found
 
 
-def _referenced(reach: Reach, volume: Any, existing_ref: dict[str, str]) -> tuple[Reference, Pool]:
+def _referenced(reach: BackendReach, volume: Any, existing_ref: dict[str, str]) -> tuple[Reference, Pool]:
     try:
         home = reach.pool_of(volume).address
         reference = parse_reference(existing_ref.get("source-name"), home)

@@ -8,8 +8,8 @@ from cinder import coordination, exception
 from cinder.objects import fields
 from oslo_log import log
 
-from smbfs_driver.cinder.reach import Reach, refuse_attached, told_to_cinder
-from smbfs_driver.worker.backend import Backend, Member
+from smbfs_driver.cinder.reach import BackendReach, refuse_attached, told_to_cinder
+from smbfs_driver.worker.backend import Backend, GroupMember
 
 LOG = log.getLogger(__name__)
 
@@ -30,12 +30,12 @@ def locked(names: Sequence[str]) -> Iterator[None]:
         yield
 
 
-def create_snapshot(reach: Reach, snapshots: Sequence[Any]) -> Updates:
+def create_snapshot(reach: BackendReach, snapshots: Sequence[Any]) -> Updates:
     """A snapshot of each volume, all of one moment: nobody writes to any of them until the last is made."""
     with locked([snapshot.volume.name for snapshot in snapshots]), told_to_cinder():
         for snapshot in snapshots:
             refuse_attached(snapshot.volume, "cannot be snapshotted")
-        members = [Member(reach.address(one.volume), one.volume.name, one.id) for one in snapshots]
+        members = [GroupMember(reach.address(one.volume), one.volume.name, one.id) for one in snapshots]
         reach.run(Backend.create_group_snapshot, members)
     return dict(AVAILABLE), [{"id": snapshot.id, **AVAILABLE} for snapshot in snapshots]
 

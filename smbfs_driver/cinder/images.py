@@ -11,7 +11,7 @@ from cinder.volume import volume_utils
 from oslo_config import cfg
 from oslo_utils import units
 
-from smbfs_driver.cinder.reach import FORMATS, Reach, told_to_cinder
+from smbfs_driver.cinder.reach import FORMATS, BackendReach, told_to_cinder
 from smbfs_driver.volumes.receiving import Digest
 from smbfs_driver.worker.backend import Backend
 from vhdx.image.base import CreateOptions, ImageFormat
@@ -25,7 +25,7 @@ _OWN = {
 
 
 def receive(
-    reach: Reach, context: Any, volume: Any, image_meta: Any, image_service: Any
+    reach: BackendReach, context: Any, volume: Any, image_meta: Any, image_service: Any
 ) -> tuple[dict[str, Any], bool]:
     """A volume straight from a VHD or VHDX image, which is looked at before a byte of it is used; else declined."""
     digest = _digest_of(image_meta)
@@ -50,7 +50,7 @@ def receive(
     return {"provider_location": address}, True
 
 
-def load(reach: Reach, context: Any, volume: Any, image_service: Any, image_id: str) -> None:
+def load(reach: BackendReach, context: Any, volume: Any, image_service: Any, image_id: str) -> None:
     """The content of an image in a volume that was just made."""
     meta = image_service.show(context, image_id)
     format = _OWN.get(meta["disk_format"])
@@ -73,7 +73,7 @@ def load(reach: Reach, context: Any, volume: Any, image_service: Any, image_id: 
             )
 
 
-def upload(reach: Reach, context: Any, volume: Any, image_service: Any, image_meta: Any) -> None:
+def upload(reach: BackendReach, context: Any, volume: Any, image_service: Any, image_meta: Any) -> None:
     """The content of a volume as an image, flattened, in the format that the image is to have."""
     named = image_meta["disk_format"] if image_meta["disk_format"] in _OWN else "raw"
     with _scratch() as directory:

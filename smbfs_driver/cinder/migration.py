@@ -11,7 +11,7 @@ from oslo_config import cfg
 from oslo_log import log
 
 from smbfs_driver.cinder import groups
-from smbfs_driver.cinder.reach import Reach, is_attached, told_to_cinder
+from smbfs_driver.cinder.reach import BackendReach, is_attached, told_to_cinder
 from smbfs_driver.shares.pools import Pool
 from smbfs_driver.volumes.shape import Shape
 from smbfs_driver.volumes.steps import MoveStopped
@@ -22,7 +22,7 @@ LOG = log.getLogger(__name__)
 _DECLINED = (False, None)
 
 
-def migrate(reach: Reach, volume: Any, host: Any) -> tuple[bool, dict[str, Any] | None]:
+def migrate(reach: BackendReach, volume: Any, host: Any) -> tuple[bool, dict[str, Any] | None]:
     """Move a volume to the pool *host*, in the shape that it has; declined where that is not one of our shares."""
     onto = _pool_at(reach, host)
     if onto is None or is_attached(volume):
@@ -35,7 +35,7 @@ def migrate(reach: Reach, volume: Any, host: Any) -> tuple[bool, dict[str, Any] 
     return True, {"provider_location": onto.address}
 
 
-def retype(reach: Reach, volume: Any, new_type: Any, host: Any) -> tuple[bool, dict[str, Any] | None]:
+def retype(reach: BackendReach, volume: Any, new_type: Any, host: Any) -> tuple[bool, dict[str, Any] | None]:
     """Keep a volume as *new_type* says, in the pool *host*; declined where that cannot be done here and now."""
     onto = _pool_at(reach, host)
     if onto is None or onto not in reach.pools:
@@ -55,7 +55,7 @@ def retype(reach: Reach, volume: Any, new_type: Any, host: Any) -> tuple[bool, d
     return True, {"provider_location": onto.address}
 
 
-def rename_migrated(reach: Reach, volume: Any, new_volume: Any) -> dict[str, Any]:
+def rename_migrated(reach: BackendReach, volume: Any, new_volume: Any) -> dict[str, Any]:
     """After Cinder has copied *volume* into *new_volume*: give that the name by its id, where nothing there has it.
 
     Without it the volume keeps the name, which the database then knows under ``_name_id``.
@@ -79,7 +79,7 @@ def rename_migrated(reach: Reach, volume: Any, new_volume: Any) -> dict[str, Any
     return {"_name_id": None, "provider_location": new_volume.provider_location}
 
 
-def _pool_at(reach: Reach, host: Any) -> Pool | None:
+def _pool_at(reach: BackendReach, host: Any) -> Pool | None:
     """The pool that is meant by what the scheduler says of it; another backend's where this service has that, too."""
     kind, _, address = str((host.get("capabilities") or {}).get("location_info")).partition(":")
     if kind != "smbfs":
@@ -89,7 +89,7 @@ def _pool_at(reach: Reach, host: Any) -> Pool | None:
     return None
 
 
-def _move(reach: Reach, volume: Any, onto: Pool, host: Any, shape: Shape) -> None:
+def _move(reach: BackendReach, volume: Any, onto: Pool, host: Any, shape: Shape) -> None:
     if onto == reach.pool_of(volume):
         return
     try:
@@ -100,7 +100,7 @@ def _move(reach: Reach, volume: Any, onto: Pool, host: Any, shape: Shape) -> Non
         _carry(reach, volume, onto, host, shape)
 
 
-def _carry(reach: Reach, volume: Any, onto: Pool, host: Any, shape: Shape) -> None:
+def _carry(reach: BackendReach, volume: Any, onto: Pool, host: Any, shape: Shape) -> None:
     home = reach.pool_of(volume)
     moved = False
     try:
@@ -139,7 +139,7 @@ def _enter(volume: Any, onto: Pool, host: Any) -> None:
         raise
 
 
-def _settle(reach: Reach, volume: Any, onto: Pool) -> None:
+def _settle(reach: BackendReach, volume: Any, onto: Pool) -> None:
     """Leave nothing behind, as far as it can be done now; what remains is settled when it can be."""
     try:
         reach.settle_move(MoveStopped("", volume.id, onto.address, volume.name))

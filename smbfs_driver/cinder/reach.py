@@ -55,7 +55,7 @@ def is_attached(volume: Any) -> bool:
     return any(attachment.attach_status in _ATTACHED for attachment in found)
 
 
-class Reach:
+class BackendReach:
     """The pools of a backend and the worker that reaches their shares. Raises Cinder's exceptions, but from `run`."""
 
     def __init__(self, configuration: Any, pools: Pools, worker: Worker, neighbours: Pools | None = None) -> None:

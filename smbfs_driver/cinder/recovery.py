@@ -5,7 +5,7 @@ import threading
 from cinder import coordination, exception
 from oslo_log import log
 
-from smbfs_driver.cinder.reach import Reach
+from smbfs_driver.cinder.reach import BackendReach
 from smbfs_driver.shares.pools import Pool
 from smbfs_driver.worker.backend import Backend
 from vhdx.errors import Error
@@ -13,14 +13,14 @@ from vhdx.errors import Error
 LOG = log.getLogger(__name__)
 
 
-class Recovery:
+class ShareRecovery:
     """Looks at each share once, as soon as it can be reached, beside everything else that the service does.
 
     It holds a volume's lock while it settles it, so whatever is asked of that volume waits; the rest does not. An
     operation settles its own volume first in any case.
     """
 
-    def __init__(self, reach: Reach) -> None:
+    def __init__(self, reach: BackendReach) -> None:
         self._reach = reach
         self._due = reach.unsettled
         self._lock = threading.Lock()

@@ -7,7 +7,7 @@ from cinder.common import constants
 from oslo_log import log
 from oslo_utils import units
 
-from smbfs_driver.cinder.reach import FORMATS, Reach
+from smbfs_driver.cinder.reach import FORMATS, BackendReach
 from smbfs_driver.shares.pools import Pool
 from smbfs_driver.worker.backend import Backend
 from vhdx.errors import Error
@@ -26,7 +26,7 @@ def check_ratios(configuration: Any) -> None:
             raise exception.InvalidConfigurationValue(option=f"{option} besides {other} = {said}", value=value)
 
 
-def pool_stats(reach: Reach, db: Any, host: str, cluster: str | None, pool: Pool) -> dict[str, Any]:
+def pool_stats(reach: BackendReach, db: Any, host: str, cluster: str | None, pool: Pool) -> dict[str, Any]:
     """The statistics of one pool; one that cannot be reached is down."""
     configuration = reach.configuration
     total = free = 0.0

@@ -27,7 +27,7 @@ class Encryption(Enum):
     REQUIRED = "required"
 
 
-class Signing(Enum):
+class SigningWord(Enum):
     """What a file says of signatures, which are made in any case."""
 
     OFF = "off"
@@ -72,9 +72,9 @@ _ENCRYPTION = {
     **dict.fromkeys(_MUST, Encryption.REQUIRED),
 }
 _SIGNING = {
-    **dict.fromkeys(_OFF, Signing.OFF),
-    **dict.fromkeys((*_MAYBE, "desired"), Signing.UNSAID),
-    **dict.fromkeys(_MUST, Signing.REQUIRED),
+    **dict.fromkeys(_OFF, SigningWord.OFF),
+    **dict.fromkeys((*_MAYBE, "desired"), SigningWord.UNSAID),
+    **dict.fromkeys(_MUST, SigningWord.REQUIRED),
 }
 _KERBEROS: dict[str, bool | None] = {
     **dict.fromkeys(("no", "off", "disabled"), False),
@@ -111,8 +111,8 @@ def load(path: Path) -> ClientDefaults:
         for key in _ELSEWHERE
         if key in values
     ]
-    signing = _chosen(values, "clientsigning", _SIGNING, unset=Signing.UNSAID)
-    if signing is Signing.OFF:
+    signing = _chosen(values, "clientsigning", _SIGNING, unset=SigningWord.UNSAID)
+    if signing is SigningWord.OFF:
         where = values["clientsigning"].where
         warnings.append(f"{where}: client signing is not turned off: messages are always signed or encrypted")
     minimum, maximum = _bounds(values, warnings)
@@ -120,7 +120,7 @@ def load(path: Path) -> ClientDefaults:
         source=str(path),
         domain=_text(values, "workgroup"),
         realm=_text(values, "realm").upper(),
-        must_sign=signing is Signing.REQUIRED,
+        must_sign=signing is SigningWord.REQUIRED,
         encryption=_chosen(values, "clientsmbencrypt", _ENCRYPTION, unset=Encryption.OFF),
         kerberos=_chosen(values, "clientusekerberos", _KERBEROS, unset=None),
         minimum=minimum,

@@ -16,8 +16,8 @@ from vhdx.verbs.merge_plan import MergePlan
 from vhdx.verbs.shrink import Shrink
 
 
-class Engine(Protocol):
-    """The part of `vhdx.verbs.contract.Engine` that is used here; what is promised stands there."""
+class VolumeEngine(Protocol):
+    """The part of `vhdx.verbs.contract.VolumeEngine` that is used here; what is promised stands there."""
 
     def create(self, files: FileSystem, path: str, size: int, options: CreateOptions | None = None) -> None:
         """Make an image."""

@@ -63,7 +63,7 @@ def load(text: bytes, names: VolumeNames, source: str) -> list[Step]:
     return decode(document.get("steps"), names, source)
 
 
-class Operation:
+class VolumeOperation:
     """The sole right to change one volume; got from `operation`."""
 
     def __init__(self, names: VolumeNames, site: Site, hold: Storage) -> None:
@@ -127,12 +127,12 @@ class Operation:
 
 
 @contextlib.contextmanager
-def operation(names: VolumeNames, site: Site, *, supersede: bool = False) -> Iterator[Operation]:
+def operation(names: VolumeNames, site: Site, *, supersede: bool = False) -> Iterator[VolumeOperation]:
     """Hold a volume for one operation, after finishing one that was stopped; *supersede* drops that one instead.
 
     Raises InUse while somebody else holds the volume, and what stops the unfinished operation from finishing.
     """
-    held = Operation(names, site, _begin(names, site, supersede=supersede))
+    held = VolumeOperation(names, site, _begin(names, site, supersede=supersede))
     if site.desk is not None:
         site.desk.holds = True
     try:
@@ -145,7 +145,7 @@ def operation(names: VolumeNames, site: Site, *, supersede: bool = False) -> Ite
 
 
 @contextlib.contextmanager
-def marked(names: VolumeNames, site: Site) -> Iterator[tuple[Operation, Moving] | None]:
+def marked(names: VolumeNames, site: Site) -> Iterator[tuple[VolumeOperation, Moving] | None]:
     """Hold a volume whose move was stopped, to settle it; None where no move is marked.
 
     Raises InUse while the move is running.
@@ -155,7 +155,7 @@ def marked(names: VolumeNames, site: Site) -> Iterator[tuple[Operation, Moving] 
     except FileNotFoundError:
         yield None
         return
-    held = Operation(names, site, hold)
+    held = VolumeOperation(names, site, hold)
     try:
         steps = _read(hold, names)
         if not steps or not isinstance(steps[0], Moving):

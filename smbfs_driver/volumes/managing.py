@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 from smbfs_driver.shares.unc import UncName
-from smbfs_driver.volumes.engine import Engine
+from smbfs_driver.volumes.engine import VolumeEngine
 from smbfs_driver.volumes.names import DiskFormat, parse
 from vhdx.errors import Error
 from vhdx.image.base import ImageInfo
@@ -52,7 +52,7 @@ def parse_reference(name: object, home: str) -> Reference:
 
 
 @dataclass(frozen=True, slots=True)
-class Candidate:
+class Manageable:
     """An image in the root of a share: its size in GiB, rounded up, and why it cannot be managed, if it cannot."""
 
     reference: Reference
@@ -61,7 +61,7 @@ class Candidate:
     reason: str = ""
 
 
-def candidates(files: FileSystem, address: str, engine: Engine, managed: Collection[str]) -> Iterator[Candidate]:
+def candidates(files: FileSystem, address: str, engine: VolumeEngine, managed: Collection[str]) -> Iterator[Manageable]:
     """The images in the root of a share; *managed* are the names of the volumes that Cinder has."""
     free: dict[DiskFormat, list[str]] = {}
     for name in files.list(""):
@@ -72,7 +72,7 @@ def candidates(files: FileSystem, address: str, engine: Engine, managed: Collect
         except Error:
             continue
         if parsed is not None and parsed.names.volume in managed:
-            yield Candidate(reference, 0, parsed.names.volume, "already managed")
+            yield Manageable(reference, 0, parsed.names.volume, "already managed")
         else:
             free.setdefault(format, []).append(name)
     for format, names in free.items():
@@ -80,10 +80,10 @@ def candidates(files: FileSystem, address: str, engine: Engine, managed: Collect
             yield _judged(Reference(address, found.path), found)
 
 
-def _judged(reference: Reference, found: Kinsman) -> Candidate:
+def _judged(reference: Reference, found: Kinsman) -> Manageable:
     if not isinstance(found.info, ImageInfo):
         fault = found.info or f"not a {reference.format.value} image"
-        return Candidate(reference, 0, None, f"cannot be opened: {fault}")
+        return Manageable(reference, 0, None, f"cannot be opened: {fault}")
     size = -(-found.info.virtual_size // GIB)
     reason = f"is the parent of {', '.join(found.children)}" if found.children else ""
-    return Candidate(reference, size, None, "has a parent" if found.info.parent is not None else reason)
+    return Manageable(reference, size, None, "has a parent" if found.info.parent is not None else reason)

@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from smbfs_driver.volumes import journal, plans
-from smbfs_driver.volumes.journal import Operation
+from smbfs_driver.volumes.journal import VolumeOperation
 from smbfs_driver.volumes.names import DiskFormat, VolumeNames
 from smbfs_driver.volumes.plans import Plan
 from smbfs_driver.volumes.shape import Shape
@@ -149,7 +149,7 @@ def _thin_out(site: Site, path: str, *, was_fixed: bool, shape: Shape) -> None:
         site.engine.compact(site.files, path, format=shape.format.image)
 
 
-def _remove(held: Operation) -> None:
+def _remove(held: VolumeOperation) -> None:
     held.carry_out(plans.delete_volume(held.names, Shelf(held.site).files_of(held.names)).steps)
 
 

@@ -41,7 +41,7 @@ class Plan:
 
 
 @dataclass(frozen=True, slots=True)
-class State:
+class VolumeState:
     """A volume as it is: its document, and the verified chain of the active file, leaf first.
 
     Raises Error where the chain leaves the volume's own files, or the document names what is not in the chain.
@@ -91,7 +91,7 @@ def check_growth(volume: str, present: int, size: int) -> int:
     return size
 
 
-def create_snapshot(state: State, snapshot_id: str) -> Plan:
+def create_snapshot(state: VolumeState, snapshot_id: str) -> Plan:
     """The active file becomes the snapshot's content; a fresh child takes the writes."""
     file = state.names.snapshot(snapshot_id)
     if snapshot_id in state.info.snapshots or file in state.chain:
@@ -100,7 +100,7 @@ def create_snapshot(state: State, snapshot_id: str) -> Plan:
     return Plan([CreateChild(file, state.info.active), WriteInfo(document)], undo=[Discard(file)])
 
 
-def delete_snapshot(state: State, snapshot_id: str, shrink: Shrink = Shrink.REFUSE) -> Plan:
+def delete_snapshot(state: VolumeState, snapshot_id: str, shrink: Shrink = Shrink.REFUSE) -> Plan:
     """What was written after the snapshot goes into its content, and counts for the snapshot before from then on.
 
     *shrink* is how much the content may lose at its end where what was written later is smaller.
@@ -117,7 +117,7 @@ def delete_snapshot(state: State, snapshot_id: str, shrink: Shrink = Shrink.REFU
     return Plan([Merge(file, parent, shrink.value), Relink(above, parent), WriteInfo(document), Discard(file)])
 
 
-def rename_snapshot(state: State, old: str, new: str) -> Plan:
+def rename_snapshot(state: VolumeState, old: str, new: str) -> Plan:
     """Another id for a snapshot; its file keeps its name."""
     state.file_of(old)
     if new in state.info.snapshots:
@@ -125,7 +125,7 @@ def rename_snapshot(state: State, old: str, new: str) -> Plan:
     return Plan([WriteInfo(state.info.renamed(old, new).document())])
 
 
-def check_loadable(state: State, format: DiskFormat) -> None:
+def check_loadable(state: VolumeState, format: DiskFormat) -> None:
     """Raises Error unless the volume is one file of this format, whose content nothing else shows."""
     if len(state.chain) > 1 or state.info.snapshots:
         raise Error(f"{state.names.volume}: it has snapshots, so its content cannot be replaced")
@@ -133,7 +133,7 @@ def check_loadable(state: State, format: DiskFormat) -> None:
         raise Error(f"{state.names.volume}: it is kept as {state.names.format.value}, not as {format.value}")
 
 
-def extend(state: State, present: int, size: int) -> Plan:
+def extend(state: VolumeState, present: int, size: int) -> Plan:
     """Only the active file grows; what snapshots show keeps its size."""
     if check_growth(state.names.volume, present, size) == present:
         return Plan([])
@@ -145,7 +145,7 @@ def extend(state: State, present: int, size: int) -> Plan:
     return Plan([Resize(state.info.active, size)], undo=[])
 
 
-def revert_to_latest(state: State, snapshot_id: str) -> Plan:
+def revert_to_latest(state: VolumeState, snapshot_id: str) -> Plan:
     """A fresh child of the snapshot's content takes the place of the active file; the snapshot stays."""
     file = state.file_of(snapshot_id)
     if file != state.info.active:
@@ -153,14 +153,14 @@ def revert_to_latest(state: State, snapshot_id: str) -> Plan:
     return Plan([CreateChild(file, state.parent_of(file), replace=True)], undo=[])
 
 
-def check_lone(state: State) -> str:
+def check_lone(state: VolumeState) -> str:
     """The volume's only image. Raises Error for a volume with snapshots."""
     if len(state.chain) > 1 or state.info.snapshots:
         raise Error(f"{state.names.volume}: it has snapshots, so it can be neither moved nor given another format")
     return state.names.base
 
 
-def reformat(state: State, heir: VolumeNames, *, fixed: bool) -> Plan:
+def reformat(state: VolumeState, heir: VolumeNames, *, fixed: bool) -> Plan:
     """An image in another format takes the place of the volume's only one."""
     base = check_lone(state)
     over = Succeed(base, heir.base)

@@ -6,16 +6,16 @@ from typing import NamedTuple
 
 from smbfs_driver.volumes import info as info_file
 from smbfs_driver.volumes import journal, plans
-from smbfs_driver.volumes.journal import Operation, Outcome
+from smbfs_driver.volumes.journal import Outcome, VolumeOperation
 from smbfs_driver.volumes.names import DiskFormat, FileKind, VolumeNames
-from smbfs_driver.volumes.plans import State
+from smbfs_driver.volumes.plans import VolumeState
 from smbfs_driver.volumes.steps import Site
 from vhdx.chain.chain import Claim
 from vhdx.errors import Error, InUse
 from vhdx.storage.base import Access
 
 
-class Found(NamedTuple):
+class FoundVolume(NamedTuple):
     """A volume that is there, and whether an intent lies beside it."""
 
     names: VolumeNames
@@ -45,7 +45,7 @@ class Shelf:
         """The names of a volume that is there. Raises Error where there is none, or one in each format."""
         return self._find(name).names
 
-    def _find(self, name: str) -> Found:
+    def _find(self, name: str) -> FoundVolume:
         found = self._present(name)
         if len(found) > 1:
             # What was stopped while it gave the volume another format.
@@ -63,13 +63,13 @@ class Shelf:
         """Whether there is a volume of this name."""
         return bool(self._present(name))
 
-    def _present(self, name: str) -> list[Found]:
+    def _present(self, name: str) -> list[FoundVolume]:
         """The volumes of this name by format. The server is asked for their files only, whatever else it holds."""
         kinds = [VolumeNames(name, form) for form in DiskFormat]
         there = set(self.site.files.list("", name))
-        return [Found(names, names.intent in there) for names in kinds if names.base in there]
+        return [FoundVolume(names, names.intent in there) for names in kinds if names.base in there]
 
-    def state(self, names: VolumeNames, claim: Claim | None = None) -> State:
+    def state(self, names: VolumeNames, claim: Claim | None = None) -> VolumeState:
         """A volume as it is, with *claim* on its files for as long as this works on it.
 
         Raises Error for a chain that is broken or leaves the volume's files.
@@ -82,7 +82,7 @@ class Shelf:
             except FileNotFoundError as error:
                 where = site.files.describe(info.active)
                 raise Error(f"{where}: the active file of {names.volume} is gone; restore it from a backup") from error
-            return State(names, info, chain)
+            return VolumeState(names, info, chain)
 
     def settled(self, name: str) -> VolumeNames:
         """The names of a volume on which nothing is under way. Raises InUse."""
@@ -99,7 +99,7 @@ class Shelf:
                 self.site.files.open(path, access).close()
 
     @contextlib.contextmanager
-    def operation(self, name: str) -> Iterator[Operation]:
+    def operation(self, name: str) -> Iterator[VolumeOperation]:
         """Hold a volume that is there, for a change. Raises as `find` and `journal.operation` do."""
         with self.working() as shelf:
             names = shelf.find(name)
@@ -107,7 +107,7 @@ class Shelf:
                 yield held
 
     @contextlib.contextmanager
-    def creation(self, name: str, format: DiskFormat) -> Iterator[Operation]:
+    def creation(self, name: str, format: DiskFormat) -> Iterator[VolumeOperation]:
         """Hold the name of a volume that is to be made. Raises Error where files of one are there."""
         names = VolumeNames(name, format)
         with self.site.working() as site, journal.operation(names, site) as held:

@@ -12,7 +12,7 @@ from typing import Any
 
 from smbfs_driver.volumes import info as info_file
 from smbfs_driver.volumes.desk import Desk
-from smbfs_driver.volumes.engine import Engine
+from smbfs_driver.volumes.engine import VolumeEngine
 from smbfs_driver.volumes.info import Info
 from smbfs_driver.volumes.names import DiskFormat, FileKind, VolumeNames, parse
 from smbfs_driver.volumes.shape import Shape
@@ -32,7 +32,7 @@ class Site:
     """
 
     files: FileSystem
-    engine: Engine
+    engine: VolumeEngine
     ids: NewId
     desk: Desk | None = None
 
@@ -85,7 +85,7 @@ class Site:
     def chain(self, names: VolumeNames, active: str) -> list[str]:
         """The verified chain under *active*, that first, each file under the name that the volume has for it.
 
-        A server finds a parent also by a recorded path in other capitals. Raises as `Engine.layers` does.
+        A server finds a parent also by a recorded path in other capitals. Raises as `VolumeEngine.layers` does.
         """
         if self.disk is not None:
             layers = self.disk.paths

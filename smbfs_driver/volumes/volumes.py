@@ -20,10 +20,10 @@ from uuid import uuid4
 
 from smbfs_driver.volumes import info as info_file
 from smbfs_driver.volumes import journal, plans
-from smbfs_driver.volumes.engine import Engine
-from smbfs_driver.volumes.journal import Operation, Recovery
+from smbfs_driver.volumes.engine import VolumeEngine
+from smbfs_driver.volumes.journal import Recovery, VolumeOperation
 from smbfs_driver.volumes.names import DiskFormat, FileKind, VolumeNames, check_snapshot, parse
-from smbfs_driver.volumes.plans import Plan, State
+from smbfs_driver.volumes.plans import Plan, VolumeState
 from smbfs_driver.volumes.receiving import Announced, Sink, check_sound
 from smbfs_driver.volumes.shape import DYNAMIC_VHDX, Shape
 from smbfs_driver.volumes.shelf import Shelf
@@ -42,7 +42,7 @@ def _refuse(warning: str) -> None:
     raise Error(f"the image is damaged and is not used: {warning}")
 
 
-class Foreign(NamedTuple):
+class ForeignImage(NamedTuple):
     """An image that belongs to no volume, such as one that came from Glance; *format* is what it is said to be."""
 
     files: FileSystem
@@ -53,7 +53,7 @@ class Foreign(NamedTuple):
 class Volumes:
     """The volumes of one share. Keeps no state: any number of these may work on a share, here and elsewhere."""
 
-    def __init__(self, files: FileSystem, engine: Engine, ids: NewId = uuid4) -> None:
+    def __init__(self, files: FileSystem, engine: VolumeEngine, ids: NewId = uuid4) -> None:
         self._site = Site(files, engine, ids)
         self.shelf = Shelf(self._site)
 
@@ -63,7 +63,7 @@ class Volumes:
         with self.shelf.creation(name, shape.format) as held:
             held.site.engine.create(held.site.files, held.names.base, size, shape.options)
 
-    def load(self, name: str, image: Foreign, size: int, shape: Shape) -> None:
+    def load(self, name: str, image: ForeignImage, size: int, shape: Shape) -> None:
         """Make the content of *image* that of a volume without snapshots.
 
         The volume's base is replaced, in one step, by one of *size* bytes. Raises Error for an image with a parent,
@@ -101,7 +101,7 @@ class Volumes:
                 site.files.rename(received, names.base, replace=False)
                 site.files.sync_directory("")
             else:
-                self._take(site, Foreign(site.files, received, format), names.base, size, shape)
+                self._take(site, ForeignImage(site.files, received, format), names.base, size, shape)
                 site.files.remove(received)
 
     def adopt(self, name: str, path: str, format: DiskFormat, unit: int = plans.SECTOR) -> None:
@@ -195,7 +195,7 @@ class Volumes:
                 return
             held.run(plans.delete_snapshot(state, snapshot_id, self._shrinking(held, file, state.parent_of(file))))
 
-    def _shrinking(self, held: Operation, top: str, target: str) -> Shrink:
+    def _shrinking(self, held: VolumeOperation, top: str, target: str) -> Shrink:
         """How much *target* loses when *top* is merged into it: nothing, or zeros.
 
         Raises Error, while nothing has begun, where the merge would be refused half-way through a plan: data would go,
@@ -306,11 +306,11 @@ class Volumes:
         """Bytes of the disk in a file of a volume."""
         return self._site.engine.info(self._site.files, file, format=names.format.image).virtual_size
 
-    def _state(self, held: Operation, claim: Claim | None = None) -> State:
+    def _state(self, held: VolumeOperation, claim: Claim | None = None) -> VolumeState:
         """A volume that is held, as it is; its layers stay open until the operation ends."""
         return Shelf(held.site).state(held.names, claim)
 
-    def _take(self, site: Site, image: Foreign, base: str, size: int, shape: Shape) -> None:
+    def _take(self, site: Site, image: ForeignImage, base: str, size: int, shape: Shape) -> None:
         """Convert an image into *base*, in its place, after a look at whether it may be used at all."""
         engine = site.engine
         info = engine.info(image.files, image.path, format=image.format)

@@ -8,14 +8,14 @@ from typing import NamedTuple
 from smbfs_driver.shares.connections import Connect, ShareConnections
 from smbfs_driver.shares.shares import Share
 from smbfs_driver.volumes import moving
-from smbfs_driver.volumes.engine import Engine
-from smbfs_driver.volumes.managing import Candidate, Reference, candidates
+from smbfs_driver.volumes.engine import VolumeEngine
+from smbfs_driver.volumes.managing import Manageable, Reference, candidates
 from smbfs_driver.volumes.moving import Destination, Kept
 from smbfs_driver.volumes.names import DiskFormat, beginning, may_be_related
 from smbfs_driver.volumes.receiving import Announced, Digest, Sink
 from smbfs_driver.volumes.shape import Shape
 from smbfs_driver.volumes.shelf import Shelf
-from smbfs_driver.volumes.volumes import Foreign, Volumes
+from smbfs_driver.volumes.volumes import ForeignImage, Volumes
 from vhdx.chain.parents import ParentPolicy
 from vhdx.errors import Error
 from vhdx.image.base import CreateOptions, ImageFormat
@@ -24,7 +24,7 @@ from vhdx.storage.local import LocalFileSystem
 from vhdx.verbs.engine import NativeEngine
 
 
-class Member(NamedTuple):
+class GroupMember(NamedTuple):
     """A volume of a group, and the snapshot that is to be made of it."""
 
     address: str
@@ -44,7 +44,7 @@ class Backend:
 
     def __init__(self, shares: Sequence[Share], connect: Connect) -> None:
         self._connections = ShareConnections(shares, connect)
-        self._engine: Engine = NativeEngine(policy=ParentPolicy(related=may_be_related, prefix=beginning))
+        self._engine: VolumeEngine = NativeEngine(policy=ParentPolicy(related=may_be_related, prefix=beginning))
 
     def capacity(self, address: str) -> Space:
         """Total and free bytes of a share."""
@@ -81,9 +81,9 @@ class Backend:
         """Forget a snapshot."""
         self._on(address).delete_snapshot(name, snapshot_id)
 
-    def create_group_snapshot(self, members: Sequence[Member]) -> None:
+    def create_group_snapshot(self, members: Sequence[GroupMember]) -> None:
         """Keep what several volumes hold now, at one moment for all of them. Where one fails, none is kept."""
-        begun: list[Member] = []
+        begun: list[GroupMember] = []
         try:
             with ExitStack() as held:
                 # All are looked at before the first is made; what is there already is nothing to take back.
@@ -98,7 +98,7 @@ class Backend:
                     self.delete_snapshot(*member)
             raise
 
-    def _held(self, member: Member, held: ExitStack) -> Callable[[], None]:
+    def _held(self, member: GroupMember, held: ExitStack) -> Callable[[], None]:
         return held.enter_context(self._on(member.address).held_for_snapshot(member.name, member.snapshot_id))
 
     def revert(self, address: str, name: str, snapshot_id: str) -> None:
@@ -149,7 +149,7 @@ class Backend:
     def load(self, address: str, name: str, path: str, format: ImageFormat, *, size: int, fixed: bool) -> None:
         """Fill a new volume with the content of an image on this machine."""
         volumes = self._on(address)
-        image = Foreign(*_local(path), format)
+        image = ForeignImage(*_local(path), format)
         volumes.load(name, image, size, Shape(volumes.format(name), fixed))
 
     def receive(
@@ -196,7 +196,7 @@ class Backend:
         """Make an image on a share a volume there, of a whole number of *unit* bytes."""
         self._on(reference.address).adopt(name, reference.path, reference.format, unit)
 
-    def candidates(self, address: str, managed: Collection[str]) -> list[Candidate]:
+    def candidates(self, address: str, managed: Collection[str]) -> list[Manageable]:
         """The images on a share that are, or could become, volumes."""
         return list(candidates(self._files(address), address, self._engine, managed))
 

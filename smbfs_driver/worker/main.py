@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 from smbfs_driver.shares.connections import by_smb
 from smbfs_driver.worker.backend import Backend
 from smbfs_driver.worker.frames import Frames
-from smbfs_driver.worker.worker import Call, Data, Outcome, Taken
+from smbfs_driver.worker.worker import Call, Data, Taken, WorkerOutcome
 from vhdx.errors import Error
 from vhdx.storage.smb import SmbPool
 
@@ -42,7 +42,7 @@ class _Calls:
         except Exception as raised:  # noqa: BLE001  the caller over there is to have it, whatever it is
             error = _sendable(raised)
         self._feeds.pop(call.number, None)
-        self._frames.send(Outcome(call.number, value, error))
+        self._frames.send(WorkerOutcome(call.number, value, error))
 
     def _feed_of(self, number: int) -> Callable[[], bytes]:
         waiting = self._feeds[number]

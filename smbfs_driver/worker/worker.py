@@ -53,7 +53,7 @@ class Taken:
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class WorkerOutcome:
     """What came of a call."""
 
     number: int
@@ -133,7 +133,7 @@ class _Child:
             while True:
                 message = self._frames.receive()
                 with self._lock:
-                    ends = isinstance(message, Outcome)
+                    ends = isinstance(message, WorkerOutcome)
                     answers = self._waiting.pop(message.number) if ends else self._waiting[message.number]
                 answers.put(message)
         except EOFError:
@@ -143,7 +143,7 @@ class _Child:
             lost = list(self._waiting.items())
             self._waiting.clear()
         for number, answers in lost:
-            answers.put(Outcome(number, None, _died()))
+            answers.put(WorkerOutcome(number, None, _died()))
         self._frames.close()
         self._process.wait()
 
@@ -178,7 +178,7 @@ class Fed:
 
     def __init__(self, running: _Running) -> None:
         self._running = running
-        self._outcome: Outcome | None = None
+        self._outcome: WorkerOutcome | None = None
 
     def write(self, data: bytes) -> int:
         """More data; waits until it was taken. Raises what the call raises."""
@@ -191,7 +191,7 @@ class Fed:
     def _give(self, data: bytes | None) -> None:
         self._running.send(Data(self._running.number, data))
         answer = self._running.answer()
-        if isinstance(answer, Outcome):
+        if isinstance(answer, WorkerOutcome):
             self._outcome = answer
 
     def __enter__(self) -> Self:
@@ -203,12 +203,12 @@ class Fed:
             self._give(b"" if kind is None else None)
         while self._outcome is None:
             answer = self._running.answer()
-            self._outcome = answer if isinstance(answer, Outcome) else None
+            self._outcome = answer if isinstance(answer, WorkerOutcome) else None
         if kind is None:
             _result(self._outcome)
 
 
-def _result(outcome: Outcome) -> Any:
+def _result(outcome: WorkerOutcome) -> Any:
     if outcome.error is not None:
         raise outcome.error
     return outcome.value

@@ -9,7 +9,7 @@ from uuid import uuid4
 import pytest
 
 from tests.support.disks import MIB, pattern
-from vhdx.chain.lineage import Verdict, ancestry
+from vhdx.chain.lineage import LinkVerdict, ancestry
 from vhdx.chain.parents import ParentPolicy
 from vhdx.check import check_chain
 from vhdx.errors import Error, HasChildren, ParentMismatch, ParentNotFound
@@ -132,7 +132,7 @@ def test_looking_tells_nothing_of_what_is_outside(shape: str, top: Path) -> None
     members = list(ancestry(files, "home/leaf", policy=ParentPolicy(), new_id=uuid4))
     assert [member.path for member in members] == ["home/leaf", "home/child"]
     assert members[-1].link is not None
-    assert members[-1].link.verdict is Verdict.MISSING
+    assert members[-1].link.verdict is LinkVerdict.MISSING
     assert NativeEngine().plan_repair(files, "home/child") == []
     assert secret not in files.opened
 
@@ -311,7 +311,7 @@ def test_a_parent_that_is_denied_is_said_to_be(top: Path) -> None:
         list(check_chain(files, "home/leaf", new_id=uuid4))
     (member,) = ancestry(files, "home/leaf", policy=ParentPolicy(), new_id=uuid4)
     assert member.link is not None
-    assert (member.link.verdict, member.link.linkage_ok) == (Verdict.DENIED, None)
+    assert (member.link.verdict, member.link.linkage_ok) == (LinkVerdict.DENIED, None)
 
 
 def test_reasons_are_what_they_say(top: Path) -> None:

@@ -137,52 +137,52 @@ def the_last_sequence_number(image: Forge) -> None:
     image.change_header(8, b"\xfe" + b"\xff" * 7, slots=(1,))
 
 
-@defect("header-guid-zero", W, "header", FIRST)
+@defect("header-guid-zero", W, "header", SECOND)
 def no_file_write_guid(image: Forge) -> None:
     image.change_header(16, bytes(16))
 
 
-@defect("header-guid-zero", W, "header", FIRST)
+@defect("header-guid-zero", W, "header", SECOND)
 def no_data_write_guid(image: Forge) -> None:
     image.change_header(32, bytes(16))
 
 
-@defect("header-version", E, "header", FIRST)
+@defect("header-version", E, "header", SECOND)
 def a_later_version(image: Forge) -> None:
     image.change_header(66, b"\2\0")
 
 
-@defect("header-log-version", E, "header", FIRST)
+@defect("header-log-version", E, "header", SECOND)
 def a_later_log(image: Forge) -> None:
     image.change_header(64, b"\1\0")
 
 
-@defect("header-log-alignment", E, "header", FIRST)
+@defect("header-log-alignment", E, "header", SECOND)
 def a_log_off_the_grid(image: Forge) -> None:
     image.change_header(72, struct.pack("<Q", MIB - PAGE + MIB))
 
 
-@defect("header-log-alignment", E, "header", FIRST)
+@defect("header-log-alignment", E, "header", SECOND)
 def a_log_of_half_a_mib(image: Forge) -> None:
     image.change_header(68, struct.pack("<I", MIB // 2))
 
 
-@defect("header-log-in-headers", E, "header", FIRST)
+@defect("header-log-in-headers", E, "header", SECOND)
 def a_log_on_the_headers(image: Forge) -> None:
     image.change_header(72, bytes(8))
 
 
-@defect("header-log-beyond-end", E, "header", FIRST)
+@defect("header-log-beyond-end", E, "header", SECOND)
 def a_log_behind_the_end(image: Forge) -> None:
     image.change_header(72, struct.pack("<Q", 1 << 40))
 
 
-@defect("header-log-without-length", E, "header", FIRST)
+@defect("header-log-without-length", E, "header", SECOND)
 def a_log_in_use_without_length(image: Forge) -> None:
     image.change_header(48, LOG_GUID.bytes_le + struct.pack("<HHI", 0, 1, 0))
 
 
-@defect("header-no-log", W, "header", FIRST, implies=("space-unused",))
+@defect("header-no-log", W, "header", SECOND, implies=("space-unused",))
 def no_room_for_a_log(image: Forge) -> None:
     image.change_header(68, bytes(4))
 

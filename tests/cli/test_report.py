@@ -20,7 +20,7 @@ from vhdx.cli.inspect import program
 from vhdx.cli.pictures.findings import Findings
 from vhdx.cli.pictures.structures import chapter
 from vhdx.cli.program import run
-from vhdx.dump import Field, Part, Structure
+from vhdx.dump import DumpPart, Field, Structure
 from vhdx.image.base import CreateOptions
 from vhdx.storage.base import Access
 from vhdx.storage.local import LocalFileSystem
@@ -244,17 +244,17 @@ def test_structures_without_end_are_cut_and_counted() -> None:
     def structures(count: int, fields: int) -> Iterator[Structure]:
         for number in range(count):
             many = tuple(Field(f"entry {one}", one * 8, bytes(8), one, "") for one in range(fields))
-            yield Structure(Part.BAT, f"page {number}", number, fields * 8, many, "", ())
+            yield Structure(DumpPart.BAT, f"page {number}", number, fields * 8, many, "", ())
 
-    cut = chapter(Part.BAT, structures(1, 5000), "a.vhdx")
+    cut = chapter(DumpPart.BAT, structures(1, 5000), "a.vhdx")
     assert cut is not None
     assert len(cut.tables[0].rows) == 200
     assert cut.tables[0].left_out == "4800 more of 5000 fields are left out."
-    several = chapter(Part.BAT, structures(1000, 10), "a.vhdx")
+    several = chapter(DumpPart.BAT, structures(1000, 10), "a.vhdx")
     assert several is not None
     assert len(several.tables) == 20
     assert several.left_out.startswith("980 structures of this kind are left out; vhdx-inspect dump a.vhdx bat")
-    endless = chapter(Part.BAT, structures(1 << 60, 100), "a.vhdx")
+    endless = chapter(DumpPart.BAT, structures(1 << 60, 100), "a.vhdx")
     assert endless is not None
     assert "or more structures" in endless.left_out
 

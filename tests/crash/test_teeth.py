@@ -16,7 +16,7 @@ from vhdx.image.base import Image, NewId
 from vhdx.image.vhdx.headers import Headers
 from vhdx.image.vhdx.journal import CommitOrder, LogJournal
 from vhdx.image.vhdx.pages import Pages
-from vhdx.image.vhdx.space import Space
+from vhdx.image.vhdx.space import SpaceMap
 from vhdx.storage.base import Storage
 from vhdx.storage.forwarding import ForwardingStorage
 from vhdx.verbs import merge as merging
@@ -90,7 +90,7 @@ def test_the_right_order_passes_the_same_histories(tally: Tally) -> None:
 
 
 def test_space_reused_before_the_commit_that_freed_it_is_durable() -> None:
-    with patch.object(Space, "release", Space.give_back):
+    with patch.object(SpaceMap, "release", SpaceMap.give_back):
         assert caught(refilled())
 
 

@@ -20,7 +20,7 @@ from tests.support.memory import MemoryFileSystem
 from tests.support.recording import RecordingFileSystem
 from tests.support.wrappers import Fault, WatchedFileSystem
 from vhdx.errors import FormatError, OutOfSpace
-from vhdx.image.vhd.file import CommitOrder
+from vhdx.image.vhd.file import VhdCommitOrder
 from vhdx.storage.base import Unsupported
 
 BLOCK = 256 << 10
@@ -81,7 +81,7 @@ def read_all(state: CrashState, paths: list[str], *, repair: bool) -> bytes:
 
 
 def run(
-    kind: str, seed: int, order: CommitOrder = CommitOrder.PAYLOAD_TABLE
+    kind: str, seed: int, order: VhdCommitOrder = VhdCommitOrder.PAYLOAD_TABLE
 ) -> tuple[RecordingFileSystem, Log, VhdDisk]:
     """A short history on the leaf, recorded."""
     chance = random.Random(seed)
@@ -160,7 +160,7 @@ def test_writes_exhaustively(kind: str, seed: int) -> None:
 @pytest.mark.parametrize("kind", ["dynamic", "differencing"])
 def test_a_wrong_commit_order_is_noticed(kind: str) -> None:
     for seed in range(12):
-        files, log, disk = run(kind, seed, CommitOrder.TABLE_BEFORE_PAYLOAD)
+        files, log, disk = run(kind, seed, VhdCommitOrder.TABLE_BEFORE_PAYLOAD)
         _, wrong = violations(files, log, disk.paths, samples=150)
         if wrong:
             return

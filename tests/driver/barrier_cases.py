@@ -9,7 +9,7 @@ from smbfs_driver.volumes import moving
 from smbfs_driver.volumes.moving import Destination
 from smbfs_driver.volumes.names import DiskFormat, FileKind, parse
 from smbfs_driver.volumes.shape import DYNAMIC_VHDX, Shape
-from smbfs_driver.volumes.volumes import Foreign
+from smbfs_driver.volumes.volumes import ForeignImage
 from tests.driver.kits import OTHER, SIZE, VOLUME, A, B, Bench, C
 from tests.driver.ledger import Record
 from tests.support.memory import MemoryFileSystem, Pages
@@ -75,7 +75,7 @@ def _load(bench: Bench) -> None:
     engine.create(elsewhere, "image", SIZE)
     with closing(engine.open_chain(elsewhere, "image", writable=1)) as chain:
         chain.write(0, b"image".ljust(512))
-    image = Foreign(elsewhere, "image", ImageFormat.VHDX)
+    image = ForeignImage(elsewhere, "image", ImageFormat.VHDX)
     bench.volumes.load(VOLUME, image, SIZE, DYNAMIC_VHDX)
 
 

@@ -8,7 +8,7 @@ from typing import Protocol
 from uuid import UUID
 
 from smbfs_driver.volumes import info
-from smbfs_driver.volumes.engine import Engine
+from smbfs_driver.volumes.engine import VolumeEngine
 from smbfs_driver.volumes.names import VolumeNames
 from smbfs_driver.volumes.volumes import Volumes
 from tests.driver.fake_engine import SECTOR, FakeEngine
@@ -32,7 +32,7 @@ class Kit(Protocol):
     """An engine, and a guest of its disks."""
 
     @property
-    def engine(self) -> Engine: ...
+    def engine(self) -> VolumeEngine: ...
 
     def write(self, files: FileSystem, path: str, sector: int, content: int) -> None:
         """Fill one sector with a byte."""

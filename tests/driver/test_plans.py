@@ -5,7 +5,7 @@ import pytest
 from smbfs_driver.volumes import plans
 from smbfs_driver.volumes.info import Info
 from smbfs_driver.volumes.names import VolumeNames
-from smbfs_driver.volumes.plans import Plan, State
+from smbfs_driver.volumes.plans import Plan, VolumeState
 from smbfs_driver.volumes.steps import (
     CreateChild,
     Discard,
@@ -23,7 +23,7 @@ from vhdx.errors import Error
 
 NAMES = VolumeNames(VOLUME)
 BASE, OF_A, OF_B, OF_C = NAMES.base, NAMES.snapshot(A), NAMES.snapshot(B), NAMES.snapshot(C)
-TWO = State(NAMES, Info(OF_B, {A: OF_A, B: OF_B}), [OF_B, OF_A, BASE])
+TWO = VolumeState(NAMES, Info(OF_B, {A: OF_A, B: OF_B}), [OF_B, OF_A, BASE])
 
 
 def test_a_snapshot_is_taken_back_unless_the_document_names_it() -> None:
@@ -83,7 +83,7 @@ def test_a_volume_is_removed_leaf_first_and_its_document_last() -> None:
 )
 def test_a_chain_that_does_not_fit_is_refused(info: Info, chain: list[str]) -> None:
     with pytest.raises(Error, match=VOLUME):
-        State(NAMES, info, chain)
+        VolumeState(NAMES, info, chain)
 
 
 def test_steps_survive_as_json() -> None:

@@ -18,7 +18,7 @@ from smbfs_driver.volumes.moving import Destination
 from smbfs_driver.volumes.names import DiskFormat, VolumeNames, may_be_related
 from smbfs_driver.volumes.receiving import Announced, Digest, Sink
 from smbfs_driver.volumes.shape import Shape
-from smbfs_driver.volumes.volumes import Foreign, Volumes
+from smbfs_driver.volumes.volumes import ForeignImage, Volumes
 from tests.driver.kits import OTHER, VOLUME, A, B, C
 from tests.support.disks import MIB
 from tests.support.memory import MemoryFileSystem
@@ -243,7 +243,7 @@ def _from_elsewhere(walk: Walk) -> None:
         walk.volumes.export(VOLUME, out, "image", CreateOptions(format=format))
         walk.volumes.create(THIRD, len(walk.content), walk.shape)
         for _ in range(2):
-            walk.volumes.load(THIRD, Foreign(out, "image", format), len(walk.content), walk.shape)
+            walk.volumes.load(THIRD, ForeignImage(out, "image", format), len(walk.content), walk.shape)
         walk.same(THIRD, bytes(walk.content), walk.shape)
         if format is not ImageFormat.RAW:
             with closing(out.open("image", Access.READ)) as storage:

@@ -13,7 +13,7 @@ from smbfs_driver.volumes import info
 from smbfs_driver.volumes.managing import Reference
 from smbfs_driver.volumes.names import DiskFormat, VolumeNames
 from smbfs_driver.volumes.shape import Shape
-from smbfs_driver.volumes.volumes import Foreign, Volumes
+from smbfs_driver.volumes.volumes import ForeignImage, Volumes
 from smbfs_driver.worker.backend import Backend
 from tests.driver.windows_share import SIZE, A, B, C, WindowsShare, content
 from tests.support.disks import MIB
@@ -310,7 +310,7 @@ def test_an_image_fills_a_volume_of_its_own_shape_and_size(
     NativeEngine().create(elsewhere, "image", SIZE, CreateOptions(format=ImageFormat(format.value)))
     write(elsewhere, "image", {3: 4})
     volumes.create(VOLUME, 2 * SIZE, shape)
-    volumes.load(VOLUME, Foreign(elsewhere, "image", ImageFormat(format.value)), 2 * SIZE, shape)
+    volumes.load(VOLUME, ForeignImage(elsewhere, "image", ImageFormat(format.value)), 2 * SIZE, shape)
     assert content(files, volumes.active(VOLUME)) == {-1: 2 * SIZE, 3: 4}
     found = NativeEngine().info(files, volumes.active(VOLUME))
     assert found.type is (DiskType.FIXED if shape.fixed else DiskType.DYNAMIC)

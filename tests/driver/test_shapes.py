@@ -10,7 +10,7 @@ from smbfs_driver.volumes import info
 from smbfs_driver.volumes.names import DiskFormat, VolumeNames
 from smbfs_driver.volumes.receiving import Announced, Digest, Sink
 from smbfs_driver.volumes.shape import Shape
-from smbfs_driver.volumes.volumes import Foreign, Volumes
+from smbfs_driver.volumes.volumes import ForeignImage, Volumes
 from tests.driver.kits import OTHER, VOLUME, A, B
 from tests.support.disks import MIB
 from tests.support.memory import MemoryFileSystem
@@ -103,7 +103,7 @@ def test_an_image_of_this_machine_fills_a_new_volume(
     files: MemoryFileSystem, volumes: Volumes, shape: Shape, format: ImageFormat
 ) -> None:
     volumes.create(VOLUME, 4 * MIB, shape)
-    volumes.load(VOLUME, Foreign(elsewhere(format), "image", format), 4 * MIB, shape)
+    volumes.load(VOLUME, ForeignImage(elsewhere(format), "image", format), 4 * MIB, shape)
     assert read(files, VOLUME, shape) == CONTENT.ljust(4 * MIB, b"\0")
     assert len(files.list("")) == 1
     assert is_sound(files)
@@ -184,15 +184,15 @@ def test_a_weak_hash_is_none(algorithm: str) -> None:
 def test_what_is_loaded_stands_alone_and_fits(files: MemoryFileSystem, volumes: Volumes) -> None:
     volumes.create(VOLUME, MIB)
     before = content(files, f"{VOLUME}.vhdx")
-    child = Foreign(elsewhere(ImageFormat.VHDX, parent=True), "image", ImageFormat.VHDX)
+    child = ForeignImage(elsewhere(ImageFormat.VHDX, parent=True), "image", ImageFormat.VHDX)
     for image, reason in [
         (child, "records a parent"),
-        (Foreign(elsewhere(ImageFormat.RAW), "image", ImageFormat.RAW), "cannot be made smaller"),
+        (ForeignImage(elsewhere(ImageFormat.RAW), "image", ImageFormat.RAW), "cannot be made smaller"),
     ]:
         with pytest.raises(Error, match=reason):
             volumes.load(VOLUME, image, MIB, Shape())
     with pytest.raises(FormatError):
-        volumes.load(VOLUME, Foreign(elsewhere(ImageFormat.RAW), "image", ImageFormat.VHD), 4 * MIB, Shape())
+        volumes.load(VOLUME, ForeignImage(elsewhere(ImageFormat.RAW), "image", ImageFormat.VHD), 4 * MIB, Shape())
     assert content(files, f"{VOLUME}.vhdx") == before
     assert files.list("") == [f"{VOLUME}.vhdx"]
 
@@ -201,7 +201,7 @@ def test_nothing_is_loaded_over_snapshots(volumes: Volumes) -> None:
     volumes.create(VOLUME, 4 * MIB)
     volumes.create_snapshot(VOLUME, A)
     with pytest.raises(Error, match="has snapshots"):
-        volumes.load(VOLUME, Foreign(elsewhere(ImageFormat.RAW), "image", ImageFormat.RAW), 4 * MIB, Shape())
+        volumes.load(VOLUME, ForeignImage(elsewhere(ImageFormat.RAW), "image", ImageFormat.RAW), 4 * MIB, Shape())
 
 
 @pytest.mark.parametrize("format", DiskFormat)
@@ -268,7 +268,7 @@ def test_a_snapshot_does_not_take_the_id_of_another(volumes: Volumes) -> None:
 
 def test_a_volume_is_exported_flat(files: MemoryFileSystem, volumes: Volumes) -> None:
     volumes.create(VOLUME, 2 * MIB)
-    volumes.load(VOLUME, Foreign(elsewhere(ImageFormat.RAW), "image", ImageFormat.RAW), 2 * MIB, Shape())
+    volumes.load(VOLUME, ForeignImage(elsewhere(ImageFormat.RAW), "image", ImageFormat.RAW), 2 * MIB, Shape())
     volumes.create_snapshot(VOLUME, A)
     for format in ImageFormat:
         out = MemoryFileSystem()

@@ -19,7 +19,7 @@ from smbfs_driver.shares.shares import Share
 from smbfs_driver.volumes.names import DiskFormat
 from smbfs_driver.volumes.receiving import Digest
 from smbfs_driver.volumes.shape import DYNAMIC_VHDX, Shape
-from smbfs_driver.worker.backend import Backend, Member
+from smbfs_driver.worker.backend import Backend, GroupMember
 from smbfs_driver.worker.frames import Frames
 from smbfs_driver.worker.worker import Worker
 from tests.driver.kits import OTHER, VOLUME, A, B
@@ -150,7 +150,7 @@ def test_a_worker_that_dies_is_told_of_and_replaced(worker: Worker, share: Share
 def test_snapshots_of_a_group_that_are_asked_for_twice_stay(worker: Worker, share: Share) -> None:
     for name in (VOLUME, OTHER):
         worker.call(Backend.create, share.address, name, 4 * MIB, DYNAMIC_VHDX)
-    members = [Member(share.address, VOLUME, A), Member(share.address, OTHER, B)]
+    members = [GroupMember(share.address, VOLUME, A), GroupMember(share.address, OTHER, B)]
     worker.call(Backend.create_group_snapshot, members)
     with pytest.raises(Error, match="there is a snapshot"):
         worker.call(Backend.create_group_snapshot, members)
@@ -179,7 +179,7 @@ def test_no_password_is_in_what_others_can_see_of_the_process(worker: Worker, sh
 
 PARENT = """
     import os, pickle, sys
-    from smbfs_driver.worker.backend import Backend, Member
+    from smbfs_driver.worker.backend import Backend, GroupMember
     from smbfs_driver.worker.worker import Worker
     share = pickle.load(sys.stdin.buffer)
     worker = Worker([share])

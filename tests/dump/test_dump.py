@@ -19,7 +19,7 @@ from tests.support.choice import examples, few
 from tests.support.disks import counting_ids
 from tests.support.memory import MemoryFileSystem
 from vhdx.check import check_storage
-from vhdx.dump import Field, Part, Structure, dump_storage
+from vhdx.dump import DumpPart, Field, Structure, dump_storage
 from vhdx.dump.ledger import part_of
 from vhdx.format.metadata import LARGEST_DISK
 from vhdx.image.base import CreateOptions, ImageFormat
@@ -39,10 +39,10 @@ DEFECTS = pytest.mark.parametrize("defect", few(ALONE, 50, ids=[defect.name for 
 
 
 def dumped(
-    files: MemoryFileSystem, *parts: Part, path: str = PATH, format: ImageFormat | None = None
+    files: MemoryFileSystem, *parts: DumpPart, path: str = PATH, format: ImageFormat | None = None
 ) -> list[Structure]:
     with closing(files.open(path, Access.INSPECT)) as storage:
-        return list(dump_storage(storage, parts or list(Part), format=format))
+        return list(dump_storage(storage, parts or list(DumpPart), format=format))
 
 
 def planted(defect: Defect) -> MemoryFileSystem:
@@ -77,7 +77,7 @@ def assert_true_to(files: MemoryFileSystem, structures: list[Structure]) -> None
 def test_fields_are_where_they_are_said_to_be(start: Start) -> None:
     files = good(start)
     structures = dumped(files)
-    assert {structure.part for structure in structures} == set(Part)
+    assert {structure.part for structure in structures} == set(DumpPart)
     assert sum(len(structure.fields) for structure in structures) > 15
     assert not [structure for structure in structures if structure.lost]
     assert_true_to(files, structures)
@@ -88,7 +88,7 @@ def test_fields_are_where_they_are_said_to_be(start: Start) -> None:
 @MODES
 def test_within_each_part_structures_come_as_in_the_file(start: Start) -> None:
     structures = dumped(good(start))
-    for part in Part:
+    for part in DumpPart:
         # The log begins where its first entry does.
         offsets = [one.offset for one in structures if one.part is part and one.offset is not None]
         assert offsets == sorted(offsets)
@@ -124,7 +124,7 @@ def test_no_field_of_the_good_image_is_missing(defect: Defect) -> None:
         return
     before, after = dumped(good(defect.start)), dumped(files)
     if defect.code != "file-unrecognised":
-        assert {one.part for one in after} == set(Part)
+        assert {one.part for one in after} == set(DumpPart)
     for name in at_fixed_places:
         names = {field for field in fields(before, name) if not field.startswith("entry ")}
         assert names <= set(fields(after, name)), name
@@ -135,7 +135,7 @@ def test_a_part_alone_has_what_belongs_to_it(defect: Defect) -> None:
     files = planted(defect)
     whole = dumped(files)
     findings = check(files)
-    for part in Part:
+    for part in DumpPart:
         alone = dumped(files, part)
         assert {structure.part for structure in alone} == {part}
         shown = [(one.name, one.offset, one.fields) for one in alone if one.fields]
@@ -155,10 +155,10 @@ def test_what_cannot_be_read_says_why(defect: Defect) -> None:
 def test_what_is_lost_shows_the_damage_that_hides_it() -> None:
     files = good(plain)
     Forge(files).write(METADATA, bytes(65536))
-    (lost,) = dumped(files, Part.BITMAP)
+    (lost,) = dumped(files, DumpPart.BITMAP)
     assert lost.lost
     assert [finding.code for finding in lost.findings] == ["metadata-signature"]
-    (table,) = dumped(files, Part.BAT)
+    (table,) = dumped(files, DumpPart.BAT)
     assert "told as they are" in table.note
     assert fields([table], "BAT")["entries 0..2"].value == "state 6"
 
@@ -193,7 +193,7 @@ def test_a_vhdx_in_words() -> None:
 def test_checksums_are_stored_and_computed() -> None:
     files = good(plain)
     Forge(files).write(HEADERS[0] + 4, b"\1\0\0\0")
-    structures = dumped(files, Part.HEADERS)
+    structures = dumped(files, DumpPart.HEADERS)
     value, meaning = texts(structures, "header 1")["checksum"]
     assert value == 1
     assert meaning.startswith("wrong: should be 0x")
@@ -228,7 +228,7 @@ def test_a_log_that_is_to_be_replayed() -> None:
 def test_entries_that_are_torn_are_shown_too() -> None:
     files = good(dirty)
     Forge(files).write(LOG + PAGE + 100, b"torn")
-    structures = dumped(files, Part.LOG)
+    structures = dumped(files, DumpPart.LOG)
     assert note(structures, "log entry 1").startswith("not valid")
     assert "descriptor 2 (data)" in fields(structures, "log entry 1")
 
@@ -249,18 +249,18 @@ def test_a_vhd_in_words() -> None:
     table = texts(structures, "block table")
     assert table["blocks 0..1"] == ("not present", "read as zeros")
     assert table["blocks 2..3"][0] == "present"
-    assert {one.note for one in structures if one.part is Part.METADATA} == {"a VHD has none"}
+    assert {one.note for one in structures if one.part is DumpPart.METADATA} == {"a VHD has none"}
 
 
 def test_a_vhd_names_its_parent() -> None:
-    structures = dumped(good(vhd_images.differencing), Part.LOCATOR)
+    structures = dumped(good(vhd_images.differencing), DumpPart.LOCATOR)
     assert texts(structures, "parent name")["parent_name"][0] == "base.vhd"
     assert texts(structures, "parent locator 1")["path"][0] == ".\\base.vhd"
     assert texts(structures, "parent locator 2")["path"][0] == "C:\\vm\\base.vhd"
 
 
 def test_a_map_of_full_blocks() -> None:
-    structures = dumped(good(vhd_images.mapped), Part.BITMAP)
+    structures = dumped(good(vhd_images.mapped), DumpPart.BITMAP)
     assert texts(structures, "batmap")["offset"][0] == 2560
     assert texts(structures, "batmap bits")["bits"] == (2, "2 blocks called full")
 
@@ -269,7 +269,7 @@ def test_a_footer_without_its_cookie_is_recognised() -> None:
     files = good(vhd_images.dynamic)
     image = Forge(files)
     image.write(image.size - 512, b"CONECTIX")
-    footer = texts(dumped(files, Part.FOOTER), "footer")
+    footer = texts(dumped(files, DumpPart.FOOTER), "footer")
     assert footer["cookie"] == ("CONECTIX", "wrong: should be conectix")
     assert footer["current_size"][0] == vhd_images.SIZE
 
@@ -307,10 +307,10 @@ def test_raw_bytes_have_no_structures() -> None:
     files = MemoryFileSystem()
     with closing(files.create(PATH)) as storage:
         storage.write([(0, b"x" * 4096)])
-    assert all(structure.lost or structure.findings for structure in dumped(files, Part.BAT, Part.REGIONS))
+    assert all(structure.lost or structure.findings for structure in dumped(files, DumpPart.BAT, DumpPart.REGIONS))
     raw = dumped(files, format=ImageFormat.RAW)
     assert not any(structure.lost or structure.findings for structure in raw)
-    assert {structure.part for structure in raw} == set(Part)
+    assert {structure.part for structure in raw} == set(DumpPart)
 
 
 def test_nothing_asked_nothing_shown() -> None:
@@ -324,7 +324,8 @@ def test_the_largest_table_takes_little_room() -> None:
     engine.create(files, "base.vhdx", LARGEST_DISK, CreateOptions(block_size=MIB))
     engine.create_child(files, PATH, "base.vhdx")
     tracemalloc.start()
-    structures = dumped(files, Part.BAT, Part.BITMAP, path="base.vhdx") + dumped(files, Part.BAT, Part.BITMAP)
+    parts = DumpPart.BAT, DumpPart.BITMAP
+    structures = dumped(files, *parts, path="base.vhdx") + dumped(files, *parts)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 40 * MIB
@@ -339,7 +340,7 @@ def test_a_long_table_comes_in_pieces() -> None:
     engine.create(files, PATH, 8192 * MIB, CreateOptions(block_size=MIB))
     entries = b"".join(struct.pack("<Q", (DATA + 2 * number * MIB) | 6) for number in range(2500))
     Forge(files).write(BAT, entries)
-    tables = [structure for structure in dumped(files, Part.BAT) if structure.name == "BAT" and structure.fields]
+    tables = [structure for structure in dumped(files, DumpPart.BAT) if structure.name == "BAT" and structure.fields]
     assert [len(table.fields) for table in tables] == [1000, 1000, 502]
     for before, after in pairwise(tables):
         assert before.offset is not None
@@ -390,7 +391,7 @@ def test_any_bytes_are_dumped(
     if cut is not None and cut < image.size:
         image.truncate(cut)
     structures = dumped(files, format=format)
-    assert {structure.part for structure in structures} == set(Part)
+    assert {structure.part for structure in structures} == set(DumpPart)
     assert_true_to(files, structures)
     with closing(files.open(PATH, Access.INSPECT)) as storage:
         findings = list(check_storage(storage, format=format))
@@ -411,7 +412,7 @@ def test_a_check_of_the_caller_serves_for_every_part(defect: Defect) -> None:
     files = planted(defect)
     with closing(files.open(PATH, Access.INSPECT)) as storage:
         findings = list(check_storage(storage))
-        for part in Part:
+        for part in DumpPart:
             told = list(dump_storage(storage, [part], findings=findings))
             assert told == list(dump_storage(storage, [part]))
-        assert not [one for one in dump_storage(storage, list(Part), findings=[]) if one.findings]
+        assert not [one for one in dump_storage(storage, list(DumpPart), findings=[]) if one.findings]

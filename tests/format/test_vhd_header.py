@@ -9,7 +9,7 @@ from vhdx.extents import Range, bit_runs
 from vhdx.format import vhd_bat, vhd_checksum, vhd_header, vhd_locator
 from vhdx.format.vhd_bat import VhdLayout
 from vhdx.format.vhd_header import DynamicHeader
-from vhdx.format.vhd_locator import LocatorEntry
+from vhdx.format.vhd_locator import LocatorPlace
 
 MIB = 1 << 20
 headers = st.builds(
@@ -100,7 +100,7 @@ def test_what_is_no_path(data: bytes) -> None:
 
 
 def test_locators_come_back_and_gaps_are_passed() -> None:
-    entries = [LocatorEntry(b"W2ku", 4096, 84, 4096), LocatorEntry(b"W2ru", 65536, 32, 12288)]
+    entries = [LocatorPlace(b"W2ku", 4096, 84, 4096), LocatorPlace(b"W2ru", 65536, 32, 12288)]
     table = vhd_locator.build_entries(entries)
     assert len(table) == 192
     assert vhd_locator.parse_entries(table) == entries
@@ -109,10 +109,10 @@ def test_locators_come_back_and_gaps_are_passed() -> None:
 
 
 def test_space_in_bytes_and_in_sectors() -> None:
-    assert LocatorEntry(b"W2ku", 4096, 84, 4096).room == (4096, 4096)
-    assert LocatorEntry(b"W2ku", 512, 84, 4096).room == (4096, 512)
-    assert LocatorEntry(b"W2ku", 1, 84, 4096).room == (4096, 512)
-    assert LocatorEntry(b"W2ku", 8, 84, 4096).room == (4096, 4096)
+    assert LocatorPlace(b"W2ku", 4096, 84, 4096).room == (4096, 4096)
+    assert LocatorPlace(b"W2ku", 512, 84, 4096).room == (4096, 512)
+    assert LocatorPlace(b"W2ku", 1, 84, 4096).room == (4096, 512)
+    assert LocatorPlace(b"W2ku", 8, 84, 4096).room == (4096, 4096)
 
 
 @given(st.binary(min_size=1, max_size=64), st.data())

@@ -13,7 +13,7 @@ from tests.image import forge
 from tests.image.forge import Forge
 from tests.support.disks import MIB, counting_ids, pattern
 from vhdx.check import Severity, check_storage
-from vhdx.dump import Part, dump_storage
+from vhdx.dump import DumpPart, dump_storage
 from vhdx.image.base import CreateOptions
 from vhdx.storage.base import Access
 from vhdx.storage.local import LocalFileSystem
@@ -64,7 +64,7 @@ def check(files: LocalFileSystem) -> None:
 
 def dump(files: LocalFileSystem) -> None:
     with closing(files.open(DISK, Access.READ)) as storage:
-        assert sum(1 for _ in dump_storage(storage, list(Part))) > 10
+        assert sum(1 for _ in dump_storage(storage, list(DumpPart))) > 10
 
 
 

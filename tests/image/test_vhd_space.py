@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from tests.support.choice import examples
 from vhdx.extents import Range
-from vhdx.image.vhd.space import Space
+from vhdx.image.vhd.space import VhdSpace
 
 SECTOR = 512
 SPAN, BITMAP = 9, 1
@@ -63,7 +63,7 @@ def test_places_are_the_lowest_and_never_twice(distances: list[int], steps: list
         at += SPAN
     others = [Range(0, 3 * SECTOR), Range(4 * SECTOR, 700)]
     size = (at + 5) * SECTOR
-    space = Space(array("I", starts), span=SPAN * SECTOR, bitmap=SECTOR, others=others, file_size=size)
+    space = VhdSpace(array("I", starts), span=SPAN * SECTOR, bitmap=SECTOR, others=others, file_size=size)
     model = Model(starts, others)
     used, ever = list(starts), size // SECTOR
     leaving: list[int] = []
@@ -114,7 +114,7 @@ def test_places_are_the_lowest_and_never_twice(distances: list[int], steps: list
 
 def test_many_freed_at_once() -> None:
     starts = list(range(100, 100 + 1000 * SPAN, SPAN))
-    space = Space(array("I", starts), span=SPAN * SECTOR, bitmap=SECTOR, others=[Range(0, 512)], file_size=1 << 30)
+    space = VhdSpace(array("I", starts), span=SPAN * SECTOR, bitmap=SECTOR, others=[Range(0, 512)], file_size=1 << 30)
     for start in starts[10:500]:
         space.release(start * SECTOR)
     space.settle()
@@ -128,7 +128,7 @@ def test_many_freed_at_once() -> None:
 
 
 def test_claiming_one_place() -> None:
-    space = Space(array("I", [20]), span=SPAN * SECTOR, bitmap=SECTOR, others=[Range(0, 512)], file_size=1 << 20)
+    space = VhdSpace(array("I", [20]), span=SPAN * SECTOR, bitmap=SECTOR, others=[Range(0, 512)], file_size=1 << 20)
     assert space.claim(Range(512, 1024))
     assert not space.claim(Range(1024, 512))
     assert not space.claim(Range(19 * SECTOR, 2 * SECTOR))

@@ -9,7 +9,7 @@ from vhdx.chain.chain import Chain
 from vhdx.chain.parents import Layer
 from vhdx.image.base import CreateOptions, DiskType, Image, ImageFormat, ImageInfo, ParentLink
 from vhdx.image.vhd.create import create_vhd
-from vhdx.image.vhd.file import CommitOrder
+from vhdx.image.vhd.file import VhdCommitOrder
 from vhdx.image.vhd.open import open_vhd
 from vhdx.storage.base import Access, FileSystem
 from vhdx.storage.transfer import pread
@@ -52,7 +52,7 @@ def make(
 
 
 def opened(
-    files: FileSystem, path: str, *, writable: bool = False, order: CommitOrder = CommitOrder.PAYLOAD_TABLE
+    files: FileSystem, path: str, *, writable: bool = False, order: VhdCommitOrder = VhdCommitOrder.PAYLOAD_TABLE
 ) -> Image:
     """One image by itself."""
     access = Access.WRITE if writable else Access.READ
@@ -68,7 +68,7 @@ def info_of(files: FileSystem, path: str) -> ImageInfo:
 
 
 def chain_of(
-    files: FileSystem, paths: list[str], *, writable: int = 0, order: CommitOrder = CommitOrder.PAYLOAD_TABLE
+    files: FileSystem, paths: list[str], *, writable: int = 0, order: VhdCommitOrder = VhdCommitOrder.PAYLOAD_TABLE
 ) -> Chain:
     """The layers of a disk, leaf first; each is checked to be the parent of the one above."""
     images = [opened(files, path, writable=number < writable, order=order) for number, path in enumerate(paths)]
@@ -105,7 +105,7 @@ class VhdDisk:
     block_size: int = MIB
     made: int = 0
     chain: Chain | None = None
-    order: CommitOrder = CommitOrder.PAYLOAD_TABLE
+    order: VhdCommitOrder = VhdCommitOrder.PAYLOAD_TABLE
 
     @classmethod
     def create(cls, files: FileSystem, size: int, *, kind: str = "dynamic", block_size: int = MIB) -> "VhdDisk":

@@ -11,7 +11,7 @@ from urllib.parse import quote, unquote
 
 from vhdx.errors import Error, FormatError, ReadOnly
 from vhdx.extents import Range
-from vhdx.location.transport import Means, Place, Transport
+from vhdx.location.transport import Place, Transport, TransportMeans
 from vhdx.storage.base import (
     Access,
     Buffer,
@@ -44,7 +44,7 @@ class HttpAddress:
     def text(self, path: str) -> str:
         return f"http://{self.host}:{self.port}/{quote(path)}"
 
-    def reach(self, means: Means) -> Place:
+    def reach(self, means: TransportMeans) -> Place:
         if means.auth is not None or means.encrypt:
             raise Error(f"{self.text(self.path)}: this server is asked without an account and in the clear")
         return Place(self, HttpFiles(self), self.path)

@@ -13,7 +13,7 @@ import pytest
 
 from smbfs_driver.volumes.names import DiskFormat
 from smbfs_driver.volumes.shape import Shape
-from smbfs_driver.volumes.volumes import Foreign, Volumes
+from smbfs_driver.volumes.volumes import ForeignImage, Volumes
 from tests.cli.running import Programs
 from tests.driver.kits import OTHER, VOLUME, A
 from tests.support.disks import MIB, Disk, pattern
@@ -211,7 +211,7 @@ def test_the_driver_makes_no_volume_of_what_is_not_there(format: DiskFormat) -> 
     assert files.list("") == before
     volumes.create(OTHER, 64 * MIB, shape)
     with pytest.raises(Error):
-        volumes.load(OTHER, Foreign(files, base, ImageFormat(format.value)), 64 * MIB, shape)
+        volumes.load(OTHER, ForeignImage(files, base, ImageFormat(format.value)), 64 * MIB, shape)
     assert read(files, f"{OTHER}.{format.value}", ImageFormat(format.value)) == bytes(64 * MIB)
 
 

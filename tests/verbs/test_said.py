@@ -10,7 +10,7 @@ import pytest
 import vhdx
 from tests.support.disks import MIB, pattern
 from tests.support.memory import MemoryFileSystem
-from vhdx.chain.lineage import Verdict, ancestry
+from vhdx.chain.lineage import LinkVerdict, ancestry
 from vhdx.chain.parents import DEFAULT_POLICY
 from vhdx.errors import HasChildren, Unrecognised
 from vhdx.format import vhd_checksum, vhd_footer
@@ -96,7 +96,7 @@ def test_what_is_under_and_beside_is_of_the_same_format(format: ImageFormat) -> 
     files.rename(family.base, f"renamed.{format}", replace=False)
     broken = list(ancestry(files, family.leaf, policy=DEFAULT_POLICY, new_id=uuid4, format=format))[-1].link
     assert broken is not None
-    assert (broken.verdict, broken.renamed) == (Verdict.MISSING, (f"renamed.{format}",))
+    assert (broken.verdict, broken.renamed) == (LinkVerdict.MISSING, (f"renamed.{format}",))
     files.rename(f"renamed.{format}", family.base, replace=False)
     assert not [one for one in ENGINE.check(files, family.leaf, format=format) if one.severity.value == "error"]
 

@@ -13,7 +13,7 @@ import pytest
 
 from smbfs_driver.volumes.names import DiskFormat
 from smbfs_driver.volumes.shape import Shape
-from smbfs_driver.volumes.volumes import Foreign, Volumes
+from smbfs_driver.volumes.volumes import ForeignImage, Volumes
 from tests.check import vhd_images
 from tests.image import forge
 from tests.image.forge import Forge
@@ -115,7 +115,7 @@ def load(files: FileSystem) -> None:
     share = MemoryFileSystem()
     volumes = Volumes(share, engine(), counting_ids())
     volumes.create("volume-a", MIB, Shape(kind))
-    volumes.load("volume-a", Foreign(files, DISK, ImageFormat(kind.value)), 256 << 30, Shape(kind))
+    volumes.load("volume-a", ForeignImage(files, DISK, ImageFormat(kind.value)), 256 << 30, Shape(kind))
 
 
 def adopt(files: FileSystem) -> None:

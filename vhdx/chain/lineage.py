@@ -20,7 +20,7 @@ from vhdx.image.open import open_image
 from vhdx.storage.base import Access, FileStatus, FileSystem
 
 
-class Verdict(StrEnum):
+class LinkVerdict(StrEnum):
     """What became of looking for a recorded parent."""
 
     FOUND = "found"
@@ -49,7 +49,7 @@ class Link:
     """
 
     recorded: ParentLink
-    verdict: Verdict
+    verdict: LinkVerdict
     path: str | None = None
     key: str | None = None
     by_name: bool = False
@@ -61,7 +61,7 @@ class Link:
     @property
     def linkage_ok(self) -> bool | None:
         """Whether the file that was found is the recorded one; None where no file was found and looked into."""
-        return None if self.seen is None else self.verdict is Verdict.FOUND
+        return None if self.seen is None else self.verdict is LinkVerdict.FOUND
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,16 +95,16 @@ def ancestry(
     while True:
         met.add(status.identity)
         link = find_link(files, path, info, policy=policy, new_id=new_id)
-        if link is not None and link.verdict in (Verdict.MISSING, Verdict.MISMATCH):
+        if link is not None and link.verdict in (LinkVerdict.MISSING, LinkVerdict.MISMATCH):
             link = replace(link, renamed=tuple(_renamed(files, path, info, policy, new_id)))
-        if link is not None and link.seen is not None and link.verdict is Verdict.FOUND:
+        if link is not None and link.seen is not None and link.verdict is LinkVerdict.FOUND:
             if link.seen.status.identity in met:
-                link = replace(link, verdict=Verdict.LOOP)
+                link = replace(link, verdict=LinkVerdict.LOOP)
             elif len(met) >= policy.most_layers:
-                link = replace(link, verdict=Verdict.TOO_DEEP)
+                link = replace(link, verdict=LinkVerdict.TOO_DEEP)
         siblings = _siblings(relatives, status, link)
         yield Member(path, info, status, link, siblings)
-        if link is None or link.verdict is not Verdict.FOUND or link.path is None or link.seen is None:
+        if link is None or link.verdict is not LinkVerdict.FOUND or link.path is None or link.seen is None:
             return
         path, (info, status) = link.path, link.seen
 
@@ -120,12 +120,12 @@ def find_link(
     other = denied = None
     for candidate in explained_candidates(files, path, recorded, policy):
         name = files.describe(candidate.path)
-        at = Link(recorded, Verdict.MISSING, candidate.path, candidate.key, candidate.by_name)
+        at = Link(recorded, LinkVerdict.MISSING, candidate.path, candidate.key, candidate.by_name)
         try:
             found = see(files, candidate.path, new_id, info.format, beneath=candidate.base)
         except PermissionError as error:
             problems.append(f"{name} may not be opened ({error.strerror})")
-            denied = denied or replace(at, verdict=Verdict.DENIED)
+            denied = denied or replace(at, verdict=LinkVerdict.DENIED)
             continue
         except (Error, OSError) as error:
             problems.append(why_not(error, name))
@@ -133,11 +133,11 @@ def find_link(
         reason = refusal(info, found.info)
         if not reason:
             forced = _forced(files, path, recorded)
-            return replace(at, verdict=Verdict.FOUND, problems=tuple(problems), seen=found, forced=forced)
+            return replace(at, verdict=LinkVerdict.FOUND, problems=tuple(problems), seen=found, forced=forced)
         problems.append(f"{name} {reason}")
-        other = other or replace(at, verdict=Verdict.MISMATCH, seen=found)
+        other = other or replace(at, verdict=LinkVerdict.MISMATCH, seen=found)
     problems += unusable(files, path, recorded, policy)
-    return replace(denied or other or Link(recorded, Verdict.MISSING), problems=tuple(problems))
+    return replace(denied or other or Link(recorded, LinkVerdict.MISSING), problems=tuple(problems))
 
 
 def _renamed(

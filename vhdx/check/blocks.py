@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 
 from vhdx.check.finding import MOST_OF_A_CODE, MOST_OF_ALL, Finding, counted, found
-from vhdx.check.metadata import Disk
+from vhdx.check.metadata import CheckedDisk
 from vhdx.check.reading import pieces
 from vhdx.check.regions import Regions
 from vhdx.extents import Range
@@ -20,7 +20,7 @@ from vhdx.format.bat import BITMAP_BLOCK_SIZE, ENTRY_SIZE, BatLayout, BitmapStat
 from vhdx.format.bat import file_offset as place_of
 from vhdx.format.bat import state as state_of
 from vhdx.format.header import AREA
-from vhdx.image.places import MIB, Owner, Places
+from vhdx.image.places import MIB, PlaceOwner, Places
 from vhdx.storage.base import Storage
 from vhdx.storage.transfer import PIECE, allocated, pread
 
@@ -54,7 +54,7 @@ class Table:
 
     view: Storage
     region: Range
-    disk: Disk
+    disk: CheckedDisk
     size: int
     places: Places
     present: int = 0
@@ -118,10 +118,10 @@ class Table:
         end = offset + length
         if offset < AREA or end > self.size:
             return False
-        before = self.places.take(offset, length, Owner.BLOCK)
-        if before is Owner.STRUCTURE:
+        before = self.places.take(offset, length, PlaceOwner.BLOCK)
+        if before is PlaceOwner.STRUCTURE:
             return False
-        if before is not Owner.FREE:
+        if before is not PlaceOwner.FREE:
             self._note(index, Range(offset, length))
         self.present += 1
         self.placed += 1
@@ -171,7 +171,7 @@ class Table:
             yield found("bat-partial-without-parent", at, message)
 
     def _block(self, what: str, index: int, offset: int) -> Iterator[Finding]:
-        yield from self._take(what, index, Range(offset, self.layout.block_size), Owner.BLOCK)
+        yield from self._take(what, index, Range(offset, self.layout.block_size), PlaceOwner.BLOCK)
         self.placed += 1
         self.breaks += offset != self._end
         self._end = offset + self.layout.block_size
@@ -189,7 +189,7 @@ class Table:
             if offset:
                 usable = Range(offset, BITMAP_BLOCK_SIZE)
                 overlaps = self._overlaps
-                problems = list(self._take(what, index, usable, Owner.BITMAP))
+                problems = list(self._take(what, index, usable, PlaceOwner.BITMAP))
                 yield from problems
                 if problems or self._overlaps > overlaps:
                     # Its bits would be those of something else.
@@ -231,19 +231,19 @@ class Table:
         self.empty += not value & inside
         self.full += value & inside == inside
 
-    def _take(self, what: str, index: int, place: Range, owner: Owner) -> Iterator[Finding]:
+    def _take(self, what: str, index: int, place: Range, owner: PlaceOwner) -> Iterator[Finding]:
         at, where = self.at(index), f"{what}: its place at {place.offset} of {place.length} bytes"
         if place.end > self.size:
-            if owner is not Owner.BLOCK or place.offset + bat.covered(self.layout, index) > self.size:
+            if owner is not PlaceOwner.BLOCK or place.offset + bat.covered(self.layout, index) > self.size:
                 message = f"{where} reaches past the end of the file at {self.size}; the file was cut off"
                 yield found("bat-beyond-end", at, message)
                 return
             message = f"{where} reaches past the end of the file at {self.size}, but what it has of the disk does not"
             yield found("bat-last-block-short", at, message)
         before = self.places.take(place.offset, place.length, owner)
-        if before is Owner.STRUCTURE or place.offset < AREA:
+        if before is PlaceOwner.STRUCTURE or place.offset < AREA:
             yield found("bat-in-structure", at, f"{where} lies on the log or on a region; do not write to this image")
-        elif before is not Owner.FREE:
+        elif before is not PlaceOwner.FREE:
             self._note(index, place)
 
     def _note(self, index: int, place: Range) -> None:
@@ -286,13 +286,13 @@ class Table:
             yield found("blocks-fragmented", at, message)
 
 
-def check_blocks(view: Storage, regions: Regions, disk: Disk, places: Places) -> Iterator[Finding]:
+def check_blocks(view: Storage, regions: Regions, disk: CheckedDisk, places: Places) -> Iterator[Finding]:
     """The table and the places that it gives; *places* is filled."""
     assert regions.bat is not None
     size = view.size()
-    places.take(0, AREA, Owner.STRUCTURE)
+    places.take(0, AREA, PlaceOwner.STRUCTURE)
     for _, place in regions.places:
-        places.take(place.offset, place.length, Owner.STRUCTURE)
+        places.take(place.offset, place.length, PlaceOwner.STRUCTURE)
     yield from Table(view, regions.bat, disk, size, places).findings()
     layout = disk.layout
     least = AREA + sum(place.length for _, place in regions.places) + layout.payload_blocks * layout.block_size
@@ -301,7 +301,7 @@ def check_blocks(view: Storage, regions: Regions, disk: Disk, places: Places) ->
         yield found("fixed-file-short", None, message)
 
 
-def check_space(view: Storage, disk: Disk, places: Places) -> Iterator[Finding]:
+def check_space(view: Storage, disk: CheckedDisk, places: Places) -> Iterator[Finding]:
     """What of the file belongs to nothing; *places* are those that `check_blocks` has found taken."""
     unused = view.size() // MIB * MIB - places.taken
     if unused > 0:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from vhdx.check.blocks import scan
 from vhdx.check.finding import Finding, counted, found
-from vhdx.check.metadata import Disk
+from vhdx.check.metadata import CheckedDisk
 from vhdx.check.reading import is_blank
 from vhdx.check.regions import Regions
 from vhdx.extents import Range
@@ -12,11 +12,11 @@ from vhdx.format import bat
 from vhdx.format.bat import ENTRY_SIZE, PRESENT, PayloadState
 from vhdx.format.bat import file_offset as place_of
 from vhdx.format.bat import state as state_of
-from vhdx.image.places import Owner, Places
+from vhdx.image.places import PlaceOwner, Places
 from vhdx.storage.base import Storage
 
 
-def check_content(view: Storage, regions: Regions, disk: Disk) -> Iterator[Finding]:
+def check_content(view: Storage, regions: Regions, disk: CheckedDisk) -> Iterator[Finding]:
     """Reads every block that is present, each place of the file once.
 
     What cannot be read is a finding here, not an exception.
@@ -36,7 +36,7 @@ def check_content(view: Storage, regions: Regions, disk: Disk) -> Iterator[Findi
         length = min(layout.block_size, size - offset)
         if not offset or length < bat.covered(layout, index):
             continue
-        if places.take(offset, layout.block_size, Owner.BLOCK) is not Owner.FREE:
+        if places.take(offset, layout.block_size, PlaceOwner.BLOCK) is not PlaceOwner.FREE:
             continue
         try:
             blank = is_blank(view, Range(offset, length))

@@ -59,14 +59,14 @@ _NOT_NEEDED = {CHS_PARAMETERS, PMEM_LABEL_AREA}
 _REQUIRED_INDEED = {FILE_PARAMETERS, PARENT_LOCATOR}
 
 
-class Disk(NamedTuple):
+class CheckedDisk(NamedTuple):
     """What the block table is to be understood by."""
 
     layout: BatLayout
     fixed: bool
 
 
-def check_metadata(view: Storage, region: Range) -> Generator[Finding, None, Disk | None]:
+def check_metadata(view: Storage, region: Range) -> Generator[Finding, None, CheckedDisk | None]:
     """The disk that the region describes; None where what is needed to read the block table is wrong or missing."""
     table = pread(view, region.offset, TABLE_SIZE)
     if table[:8] != b"metadata":
@@ -187,7 +187,7 @@ def _totals(entries: Sequence[TableEntry], table: int) -> Iterator[Finding]:
 
 def _values(
     values: Mapping[UUID, bytes], at: Mapping[UUID, int], region: Range
-) -> Generator[Finding, None, Disk | None]:
+) -> Generator[Finding, None, CheckedDisk | None]:
     numbers = {key: int.from_bytes(value, "little") for key, value in values.items() if key != PARENT_LOCATOR}
     sound = yield from _numbers(numbers, at)
     if numbers.get(DISK_ID) == 0:
@@ -211,7 +211,7 @@ def _values(
         return None
     block_size, flags = numbers[FILE_PARAMETERS] & 0xFFFFFFFF, numbers[FILE_PARAMETERS] >> 32
     layout = BatLayout(numbers[VIRTUAL_DISK_SIZE], block_size, numbers[LOGICAL_SECTOR_SIZE], bool(flags & 2))
-    return Disk(layout, fixed=flags & 3 == 1)
+    return CheckedDisk(layout, fixed=flags & 3 == 1)
 
 
 def _numbers(numbers: Mapping[UUID, int], at: Mapping[UUID, int]) -> Generator[Finding, None, bool]:

@@ -28,7 +28,7 @@ _AT_ONCE = 64
 """Bitmaps that are read in one call."""
 
 
-class Batmap(NamedTuple):
+class CheckedBatmap(NamedTuple):
     """A map that counts: the places of its header and of its bits."""
 
     header: Range
@@ -37,7 +37,7 @@ class Batmap(NamedTuple):
 
 def find_batmap(
     storage: Storage, footer: Footer, header: DynamicHeader, layout: VhdLayout, end: int
-) -> Generator[Finding, None, Batmap | None]:
+) -> Generator[Finding, None, CheckedBatmap | None]:
     """The map, where there is a sound one; *end* is where everything but the footer has to end."""
     at = header.table_offset + -(-header.max_entries * ENTRY_SIZE // SECTOR) * SECTOR
     if not footer.creator.startswith(MAKER) or footer.creator_version <= _BEFORE_MAPS:
@@ -62,7 +62,7 @@ def find_batmap(
     if right != checksum:
         yield found("vhd-batmap-checksum", at, f"the checksum is {checksum:#010x} and should be {right:#010x}")
         return None
-    return Batmap(Range(at, SECTOR), bits)
+    return CheckedBatmap(Range(at, SECTOR), bits)
 
 
 def _checksum(storage: Storage, bits: Range, *, signed: bool) -> int:
@@ -77,7 +77,7 @@ def _checksum(storage: Storage, bits: Range, *, signed: bool) -> int:
 class FullBlocks:
     """The blocks that the map calls full, held against their own bitmaps; to be shown blocks in ascending order."""
 
-    def __init__(self, storage: Storage, batmap: Batmap, layout: VhdLayout) -> None:
+    def __init__(self, storage: Storage, batmap: CheckedBatmap, layout: VhdLayout) -> None:
         self._storage = storage
         self._map = batmap.bits
         self._layout = layout

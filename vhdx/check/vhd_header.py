@@ -6,13 +6,13 @@ from typing import NamedTuple
 from vhdx.check.container import first_set
 from vhdx.check.finding import Finding, found
 from vhdx.check.overlapping import overlapping
-from vhdx.check.vhd_batmap import Batmap, find_batmap
+from vhdx.check.vhd_batmap import CheckedBatmap, find_batmap
 from vhdx.extents import Range
 from vhdx.format import vhd_checksum, vhd_footer, vhd_header, vhd_locator
 from vhdx.format.vhd_bat import ENTRY_SIZE, SECTOR, VhdLayout
 from vhdx.format.vhd_footer import NO_OFFSET, SIZE, Footer, VhdType
 from vhdx.format.vhd_header import HEADER, NO_PARENT, DynamicHeader
-from vhdx.format.vhd_locator import PLATFORMS, LocatorEntry
+from vhdx.format.vhd_locator import PLATFORMS, LocatorPlace
 from vhdx.storage.base import Storage
 from vhdx.storage.transfer import pread
 
@@ -33,7 +33,7 @@ class VhdDisk(NamedTuple):
     end: int
     structures: tuple[tuple[str, Range], ...]
     rooms: tuple[Range, ...]
-    batmap: Batmap | None
+    batmap: CheckedBatmap | None
 
     @property
     def table(self) -> Range:
@@ -165,7 +165,7 @@ def _locators(
     return places
 
 
-def _marks(entry: LocatorEntry, raw: bytes, spot: int, codes: set[bytes]) -> Iterator[Finding]:
+def _marks(entry: LocatorPlace, raw: bytes, spot: int, codes: set[bytes]) -> Iterator[Finding]:
     if entry.code not in PLATFORMS:
         yield found("vhd-locator-code", spot, f"the code {entry.code!r} of a locator is not known")
     if entry.code in codes:
@@ -174,7 +174,7 @@ def _marks(entry: LocatorEntry, raw: bytes, spot: int, codes: set[bytes]) -> Ite
         yield found("vhd-locator-reserved", spot + 12, f"reserved bytes of locator {entry.code!r} are not zero")
 
 
-def _path(storage: Storage, entry: LocatorEntry) -> str | None:
+def _path(storage: Storage, entry: LocatorPlace) -> str | None:
     if not 0 < entry.data_length <= vhd_locator.LONGEST:
         return None
     return vhd_locator.decode_path(pread(storage, entry.data_offset, entry.data_length))

@@ -4,6 +4,6 @@ Damaged files are what this is for: what can be decoded is shown, field by field
 """
 
 from vhdx.dump.file import dump_storage
-from vhdx.dump.structure import Field, Part, Structure
+from vhdx.dump.structure import DumpPart, Field, Structure
 
-__all__ = ["Field", "Part", "Structure", "dump_storage"]
+__all__ = ["Field", "DumpPart", "Structure", "dump_storage"]

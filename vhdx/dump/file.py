@@ -5,11 +5,11 @@ from functools import partial
 
 from vhdx.check import Finding, check_storage
 from vhdx.dump import vhd_blocks, vhd_front, vhdx_bat, vhdx_bitmap, vhdx_front, vhdx_log, vhdx_metadata
-from vhdx.dump.ledger import Ledger
+from vhdx.dump.ledger import DumpLedger
 from vhdx.dump.reading import read_some
-from vhdx.dump.structure import Draft, Part, Structure, absent
-from vhdx.dump.vhd_file import VhdFile
-from vhdx.dump.vhdx_file import VhdxFile
+from vhdx.dump.structure import Draft, DumpPart, Structure, absent
+from vhdx.dump.vhd_file import VhdDump
+from vhdx.dump.vhdx_file import VhdxDump
 from vhdx.errors import FormatError
 from vhdx.format import header, region
 from vhdx.image.base import ImageFormat
@@ -21,7 +21,7 @@ Reader = Callable[[], Iterator[Draft]]
 
 def dump_storage(
     storage: Storage,
-    parts: Collection[Part],
+    parts: Collection[DumpPart],
     *,
     format: ImageFormat | None = None,
     findings: Iterable[Finding] | None = None,
@@ -36,7 +36,7 @@ def dump_storage(
     asked = list(dict.fromkeys(parts))
     if not asked:
         return
-    ledger = Ledger(check_storage(storage, format=format) if findings is None else findings, asked)
+    ledger = DumpLedger(check_storage(storage, format=format) if findings is None else findings, asked)
     yield from ledger.whole_file(storage.size())
     readers = _readers(storage, format)
     for part in asked:
@@ -44,7 +44,7 @@ def dump_storage(
         yield from ledger.rest(part)
 
 
-def _guarded(part: Part, reader: Reader) -> Iterator[Draft]:
+def _guarded(part: DumpPart, reader: Reader) -> Iterator[Draft]:
     try:
         yield from reader()
     except FormatError as error:
@@ -52,23 +52,23 @@ def _guarded(part: Part, reader: Reader) -> Iterator[Draft]:
         yield absent(part, "file", f"not read further: {error.reason}; dump it again when nobody changes it", lost=True)
 
 
-def _readers(storage: Storage, format: ImageFormat | None) -> Mapping[Part, Reader]:
+def _readers(storage: Storage, format: ImageFormat | None) -> Mapping[DumpPart, Reader]:
     if format is ImageFormat.RAW:
-        return {part: _nothing(part, "a raw file has no structures: every byte is the guest's") for part in Part}
+        return {part: _nothing(part, "a raw file has no structures: every byte is the guest's") for part in DumpPart}
     try:
         vhdx = format is ImageFormat.VHDX or (format is None and (is_vhdx(storage) or _looks_like_vhdx(storage)))
         vhd = format is ImageFormat.VHD or (format is None and (is_vhd(storage) or _looks_like_vhd(storage)))
     except FormatError:
         vhdx = vhd = False
     if vhdx:
-        readers = _vhdx(VhdxFile(storage))
-        return readers | {Part.FOOTER: partial(vhd_front.footers, VhdFile(storage))} if vhd else readers
+        readers = _vhdx(VhdxDump(storage))
+        return readers | {DumpPart.FOOTER: partial(vhd_front.footers, VhdDump(storage))} if vhd else readers
     if vhd:
-        return _vhd(VhdFile(storage))
+        return _vhd(VhdDump(storage))
     return _unknown(storage)
 
 
-def _nothing(part: Part, note: str, *, lost: bool = False) -> Reader:
+def _nothing(part: DumpPart, note: str, *, lost: bool = False) -> Reader:
     return lambda: iter((absent(part, part.value, note, lost=lost),))
 
 
@@ -79,41 +79,41 @@ def _looks_like_vhdx(storage: Storage) -> bool:
 
 
 def _looks_like_vhd(storage: Storage) -> bool:
-    file = VhdFile(storage)
+    file = VhdDump(storage)
     return file.footer is not None or file.header_offset is not None
 
 
-def _vhdx(file: VhdxFile) -> dict[Part, Reader]:
+def _vhdx(file: VhdxDump) -> dict[DumpPart, Reader]:
     return {
-        Part.HEADERS: partial(vhdx_front.headers, file),
-        Part.REGIONS: partial(vhdx_front.regions, file),
-        Part.METADATA: partial(vhdx_metadata.items, file),
-        Part.BAT: partial(vhdx_bat.table, file),
-        Part.BITMAP: partial(vhdx_bitmap.bitmaps, file),
-        Part.LOG: partial(vhdx_log.entries, file),
-        Part.LOCATOR: partial(vhdx_metadata.locators, file),
-        Part.FOOTER: _nothing(Part.FOOTER, "a VHDX has none"),
+        DumpPart.HEADERS: partial(vhdx_front.headers, file),
+        DumpPart.REGIONS: partial(vhdx_front.regions, file),
+        DumpPart.METADATA: partial(vhdx_metadata.items, file),
+        DumpPart.BAT: partial(vhdx_bat.table, file),
+        DumpPart.BITMAP: partial(vhdx_bitmap.bitmaps, file),
+        DumpPart.LOG: partial(vhdx_log.entries, file),
+        DumpPart.LOCATOR: partial(vhdx_metadata.locators, file),
+        DumpPart.FOOTER: _nothing(DumpPart.FOOTER, "a VHDX has none"),
     }
 
 
-def _vhd(file: VhdFile) -> dict[Part, Reader]:
+def _vhd(file: VhdDump) -> dict[DumpPart, Reader]:
     return {
-        Part.HEADERS: partial(vhd_front.headers, file),
-        Part.REGIONS: _nothing(Part.REGIONS, "a VHD has none"),
-        Part.METADATA: _nothing(Part.METADATA, "a VHD has none"),
-        Part.BAT: partial(vhd_blocks.table, file),
-        Part.BITMAP: partial(vhd_blocks.bitmaps, file),
-        Part.LOG: _nothing(Part.LOG, "a VHD has none"),
-        Part.LOCATOR: partial(vhd_front.locators, file),
-        Part.FOOTER: partial(vhd_front.footers, file),
+        DumpPart.HEADERS: partial(vhd_front.headers, file),
+        DumpPart.REGIONS: _nothing(DumpPart.REGIONS, "a VHD has none"),
+        DumpPart.METADATA: _nothing(DumpPart.METADATA, "a VHD has none"),
+        DumpPart.BAT: partial(vhd_blocks.table, file),
+        DumpPart.BITMAP: partial(vhd_blocks.bitmaps, file),
+        DumpPart.LOG: _nothing(DumpPart.LOG, "a VHD has none"),
+        DumpPart.LOCATOR: partial(vhd_front.locators, file),
+        DumpPart.FOOTER: partial(vhd_front.footers, file),
     }
 
 
-def _unknown(storage: Storage) -> dict[Part, Reader]:
+def _unknown(storage: Storage) -> dict[DumpPart, Reader]:
     note = "the file is neither a VHDX nor a VHD, as far as can be seen"
-    none = {part: _nothing(part, note, lost=True) for part in Part}
-    vhdx, vhd = VhdxFile(storage), VhdFile(storage)
+    none = {part: _nothing(part, note, lost=True) for part in DumpPart}
+    vhdx, vhd = VhdxDump(storage), VhdDump(storage)
     return none | {
-        Part.HEADERS: partial(vhdx_front.headers, vhdx),
-        Part.FOOTER: partial(vhd_front.footers, vhd),
+        DumpPart.HEADERS: partial(vhdx_front.headers, vhdx),
+        DumpPart.FOOTER: partial(vhd_front.footers, vhd),
     }

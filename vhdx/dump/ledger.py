@@ -4,46 +4,46 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from vhdx.check import CODES, Finding, Severity
-from vhdx.dump.structure import Draft, Part, Structure
+from vhdx.dump.structure import Draft, DumpPart, Structure
 
 _PARTS = {
-    "file identifier": Part.HEADERS,
-    "header": Part.HEADERS,
-    "dynamic header": Part.HEADERS,
-    "log": Part.LOG,
-    "log entry": Part.LOG,
-    "region table": Part.REGIONS,
-    "region table entry": Part.REGIONS,
-    "metadata table": Part.METADATA,
-    "metadata table entry": Part.METADATA,
-    "file parameters": Part.METADATA,
-    "virtual disk size": Part.METADATA,
-    "virtual disk id": Part.METADATA,
-    "logical sector size": Part.METADATA,
-    "physical sector size": Part.METADATA,
-    "parent locator": Part.LOCATOR,
-    "BAT": Part.BAT,
-    "BAT entry": Part.BAT,
-    "block table": Part.BAT,
-    "block table entry": Part.BAT,
-    "payload block": Part.BAT,
-    "sector bitmap": Part.BITMAP,
-    "batmap": Part.BITMAP,
-    "footer": Part.FOOTER,
+    "file identifier": DumpPart.HEADERS,
+    "header": DumpPart.HEADERS,
+    "dynamic header": DumpPart.HEADERS,
+    "log": DumpPart.LOG,
+    "log entry": DumpPart.LOG,
+    "region table": DumpPart.REGIONS,
+    "region table entry": DumpPart.REGIONS,
+    "metadata table": DumpPart.METADATA,
+    "metadata table entry": DumpPart.METADATA,
+    "file parameters": DumpPart.METADATA,
+    "virtual disk size": DumpPart.METADATA,
+    "virtual disk id": DumpPart.METADATA,
+    "logical sector size": DumpPart.METADATA,
+    "physical sector size": DumpPart.METADATA,
+    "parent locator": DumpPart.LOCATOR,
+    "BAT": DumpPart.BAT,
+    "BAT entry": DumpPart.BAT,
+    "block table": DumpPart.BAT,
+    "block table entry": DumpPart.BAT,
+    "payload block": DumpPart.BAT,
+    "sector bitmap": DumpPart.BITMAP,
+    "batmap": DumpPart.BITMAP,
+    "footer": DumpPart.FOOTER,
 }
 _FILE = {
-    "reserved-area": Part.HEADERS,
-    "file-size-alignment": Part.HEADERS,
-    "vhd-overlap": Part.HEADERS,
-    "fixed-file-short": Part.BAT,
-    "space-unused": Part.BAT,
-    "vhd-fixed-file-short": Part.FOOTER,
-    "vhd-fixed-file-long": Part.FOOTER,
+    "reserved-area": DumpPart.HEADERS,
+    "file-size-alignment": DumpPart.HEADERS,
+    "vhd-overlap": DumpPart.HEADERS,
+    "fixed-file-short": DumpPart.BAT,
+    "space-unused": DumpPart.BAT,
+    "vhd-fixed-file-short": DumpPart.FOOTER,
+    "vhd-fixed-file-long": DumpPart.FOOTER,
 }
 """Of what is said about the file, what has to do with one part; the rest is about all of them."""
 
 
-def part_of(finding: Finding) -> Part | None:
+def part_of(finding: Finding) -> DumpPart | None:
     """The part that a finding belongs to; None for what is about the whole file."""
     code = finding.code
     if code == "findings-left-out":
@@ -51,13 +51,13 @@ def part_of(finding: Finding) -> Part | None:
     return _FILE.get(code) or _PARTS.get(CODES[code].structure)
 
 
-class Ledger:
+class DumpLedger:
     """Hands out every finding of the parts in *asked* once."""
 
-    def __init__(self, findings: Iterable[Finding], asked: Sequence[Part]) -> None:
+    def __init__(self, findings: Iterable[Finding], asked: Sequence[DumpPart]) -> None:
         self._asked = asked
         self._of_all: list[Finding] = []
-        self._waiting: dict[Part, list[Finding]] = {}
+        self._waiting: dict[DumpPart, list[Finding]] = {}
         for finding in findings:
             part = part_of(finding)
             (self._of_all if part is None else self._waiting.setdefault(part, [])).append(finding)
@@ -85,7 +85,7 @@ class Ledger:
                 found = self._waiting.pop(part, [])
                 yield from (finding for finding in found if finding.severity is Severity.ERROR)
 
-    def rest(self, part: Part) -> Iterator[Structure]:
+    def rest(self, part: DumpPart) -> Iterator[Structure]:
         """What fits none of the structures of the part."""
         groups: dict[str, list[Finding]] = {}
         for finding in self._waiting.pop(part, []):

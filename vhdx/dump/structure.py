@@ -8,7 +8,7 @@ from vhdx.check import Finding
 Value = str | int | bool | None
 
 
-class Part(StrEnum):
+class DumpPart(StrEnum):
     """What can be asked for."""
 
     HEADERS = "headers"
@@ -42,7 +42,7 @@ class Structure:
     *offset* is None for what is nowhere. *lost* when it should be there, but damage to something else hides it.
     """
 
-    part: Part
+    part: DumpPart
     name: str
     offset: int | None = None
     length: int = 0
@@ -62,11 +62,17 @@ class Draft:
     structure: Structure
     takes: tuple[str, ...] = ()
     anywhere: bool = False
-    needs: tuple[Part, ...] = ()
+    needs: tuple[DumpPart, ...] = ()
 
 
 def absent(
-    part: Part, name: str, note: str, *, takes: tuple[str, ...] = (), needs: tuple[Part, ...] = (), lost: bool = False
+    part: DumpPart,
+    name: str,
+    note: str,
+    *,
+    takes: tuple[str, ...] = (),
+    needs: tuple[DumpPart, ...] = (),
+    lost: bool = False,
 ) -> Draft:
     """What is not there, and why; with *needs* it is lost, because of what may be wrong there."""
     structure = Structure(part, name, note=note, lost=lost or bool(needs))

@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 
 from vhdx.dump.reading import Gloss, record_fields, sized
-from vhdx.dump.structure import Draft, Field, Part, Structure
-from vhdx.dump.vhd_file import VhdFile
+from vhdx.dump.structure import Draft, DumpPart, Field, Structure
+from vhdx.dump.vhd_file import VhdDump
 from vhdx.dump.words import counted
 from vhdx.format.vhd_bat import SECTOR
 from vhdx.format.vhd_batmap import COOKIE, HEADER, header_place
@@ -14,7 +14,7 @@ _LONGEST = 1 << 20
 """Bytes of the map that are shown."""
 
 
-def batmap(file: VhdFile) -> Iterator[Draft]:
+def batmap(file: VhdDump) -> Iterator[Draft]:
     """Header and bits, in files of its makers that have them."""
     footer, header = file.footer, file.header
     if footer is None or header is None or not footer.creator.startswith(_MAKER):
@@ -26,10 +26,10 @@ def batmap(file: VhdFile) -> Iterator[Draft]:
     glosses: dict[str, Gloss] = {"offset": sized}
     fields = tuple(record_fields(HEADER, data, at, glosses))
     note = "which blocks are full; only XenServer's tools look at it"
-    yield Draft(Structure(Part.BITMAP, "batmap", at, SECTOR, fields, note), ("batmap",))
+    yield Draft(Structure(DumpPart.BITMAP, "batmap", at, SECTOR, fields, note), ("batmap",))
     found = HEADER.parse(data, at)
     bits = file.read(found.offset, min(found.sectors * SECTOR, _LONGEST))
     if bits:
         full = int.from_bytes(bits, "big").bit_count()
         field = Field("bits", found.offset, bits, full, f"{counted(full, 'block')} called full")
-        yield Draft(Structure(Part.BITMAP, "batmap bits", found.offset, len(bits), (field,)), ("batmap",))
+        yield Draft(Structure(DumpPart.BITMAP, "batmap bits", found.offset, len(bits), (field,)), ("batmap",))

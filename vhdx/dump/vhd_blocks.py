@@ -6,9 +6,9 @@ from itertools import islice
 
 from vhdx.check.reading import pieces
 from vhdx.dump.runs import Run, runs
-from vhdx.dump.structure import Draft, Field, Part, Structure, absent
+from vhdx.dump.structure import Draft, DumpPart, Field, Structure, absent
 from vhdx.dump.vhd_batmap import batmap
-from vhdx.dump.vhd_file import VhdFile
+from vhdx.dump.vhd_file import VhdDump
 from vhdx.dump.vhdx_bat import MOST_FIELDS
 from vhdx.dump.vhdx_bitmap import bits_text, set_bits
 from vhdx.dump.words import numbers, size_text
@@ -21,15 +21,15 @@ _AT_ONCE = 256
 """Bitmaps that are read in one call."""
 _SLACK = 128
 """Sectors that may lie between blocks of one run: some programs align them."""
-_NEEDS = (Part.FOOTER, Part.HEADERS)
+_NEEDS = (DumpPart.FOOTER, DumpPart.HEADERS)
 
 
-def table(file: VhdFile) -> Iterator[Draft]:
+def table(file: VhdDump) -> Iterator[Draft]:
     """The block table in pieces of so many runs."""
     place, layout = file.table, file.layout
     takes = ("block table", "block table entry")
     if place is None:
-        yield absent(Part.BAT, "block table", _reason(file), takes=takes, needs=() if file.is_fixed else _NEEDS)
+        yield absent(DumpPart.BAT, "block table", _reason(file), takes=takes, needs=() if file.is_fixed else _NEEDS)
         return
     told = _runs(file, place, layout)
     some = False
@@ -38,20 +38,20 @@ def table(file: VhdFile) -> Iterator[Draft]:
         length = (piece[-1].end - piece[0].first) * ENTRY_SIZE
         fields = tuple(_field(run, place.offset, layout) for run in piece)
         note = "" if layout else "footer and header do not tell the size of disk and blocks"
-        yield Draft(Structure(Part.BAT, "block table", at, length, fields, note), takes)
+        yield Draft(Structure(DumpPart.BAT, "block table", at, length, fields, note), takes)
         some = True
     if not some:
-        structure = Structure(Part.BAT, "block table", place.offset, 0, (), "it has no entries")
+        structure = Structure(DumpPart.BAT, "block table", place.offset, 0, (), "it has no entries")
         yield Draft(structure, takes, anywhere=True)
 
 
-def _reason(file: VhdFile) -> str:
+def _reason(file: VhdDump) -> str:
     if file.header is None:
         return file.why_no_header
     return f"not read: the dynamic header says that it is at {file.header.table_offset}, in a file of {file.size}"
 
 
-def _runs(file: VhdFile, place: Range, layout: VhdLayout | None) -> Iterator[Run]:
+def _runs(file: VhdDump, place: Range, layout: VhdLayout | None) -> Iterator[Run]:
     """The runs of the table, pieces of which that are all the same are joined."""
     pending: Run | None = None
     for run in _pieces(file, place, layout):
@@ -65,7 +65,7 @@ def _runs(file: VhdFile, place: Range, layout: VhdLayout | None) -> Iterator[Run
         yield pending
 
 
-def _pieces(file: VhdFile, place: Range, layout: VhdLayout | None) -> Iterator[Run]:
+def _pieces(file: VhdDump, place: Range, layout: VhdLayout | None) -> Iterator[Run]:
     stride = layout.span // SECTOR if layout else 9
     done = 0
     for held in allocated(file.storage, place.offset, place.length):
@@ -110,13 +110,13 @@ def _field(run: Run, at: int, layout: VhdLayout | None) -> Field:
     return Field(name, at + run.first * ENTRY_SIZE, raw, "present", meaning)
 
 
-def bitmaps(file: VhdFile) -> Iterator[Draft]:
+def bitmaps(file: VhdDump) -> Iterator[Draft]:
     """The bitmaps, by blocks; neighbours that have all of their sectors are told together."""
     place, layout = file.table, file.layout
     if place is None or layout is None:
         note = "not read: footer and header do not tell the size of disk and blocks" if place else _reason(file)
-        needs = () if file.is_fixed else (*_NEEDS, Part.BAT)
-        yield absent(Part.BITMAP, "sector bitmap", note, takes=("sector bitmap",), needs=needs)
+        needs = () if file.is_fixed else (*_NEEDS, DumpPart.BAT)
+        yield absent(DumpPart.BITMAP, "sector bitmap", note, takes=("sector bitmap",), needs=needs)
         return
     yield from batmap(file)
     told = _told(file, place, layout)
@@ -124,14 +124,15 @@ def bitmaps(file: VhdFile) -> Iterator[Draft]:
     while piece := tuple(islice(told, MOST_FIELDS)):
         start = min(field.offset for field in piece)
         end = max(field.offset for field in piece) + layout.bitmap_size
-        structure = Structure(Part.BITMAP, "sector bitmap", start, end - start, piece, "" if not some else "continued")
+        note = "continued" if some else ""
+        structure = Structure(DumpPart.BITMAP, "sector bitmap", start, end - start, piece, note)
         yield Draft(structure, ("sector bitmap",))
         some = True
     if not some:
-        yield absent(Part.BITMAP, "sector bitmap", "there is none: no block is present", takes=("sector bitmap",))
+        yield absent(DumpPart.BITMAP, "sector bitmap", "there is none: no block is present", takes=("sector bitmap",))
 
 
-def _told(file: VhdFile, place: Range, layout: VhdLayout) -> Iterator[Field]:
+def _told(file: VhdDump, place: Range, layout: VhdLayout) -> Iterator[Field]:
     first = count = 0
     whole: Field | None = None  # of the first of *count* neighbours that have all of their sectors
     for block, offset, raw in _bitmaps(file, place, layout):
@@ -155,7 +156,7 @@ def _joined(field: Field, first: int, count: int) -> Field:
     return Field(numbers(first, count, "block"), field.offset, field.raw, field.value, f"each: {field.meaning}")
 
 
-def _bitmaps(file: VhdFile, place: Range, layout: VhdLayout) -> Iterator[tuple[int, int, bytes]]:
+def _bitmaps(file: VhdDump, place: Range, layout: VhdLayout) -> Iterator[tuple[int, int, bytes]]:
     """Block, place and bytes of each bitmap that the file has."""
     waiting: list[tuple[int, int]] = []
     for run in _runs(file, place, layout):
@@ -172,7 +173,7 @@ def _bitmaps(file: VhdFile, place: Range, layout: VhdLayout) -> Iterator[tuple[i
     yield from _read(file, waiting, layout)
 
 
-def _read(file: VhdFile, places: list[tuple[int, int]], layout: VhdLayout) -> Iterator[tuple[int, int, bytes]]:
+def _read(file: VhdDump, places: list[tuple[int, int]], layout: VhdLayout) -> Iterator[tuple[int, int, bytes]]:
     bitmaps = preads(file.storage, [(offset, layout.bitmap_size) for _, offset in places])
     for (block, offset), raw in zip(places, bitmaps, strict=True):
         yield block, offset, raw

@@ -31,7 +31,7 @@ class Copy(NamedTuple):
         return FOOTER.parse(whole) if self.likely else None
 
 
-class VhdFile:
+class VhdDump:
     """Everything is read when it is first asked for."""
 
     def __init__(self, storage: Storage) -> None:

@@ -4,14 +4,14 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
 from vhdx.dump.reading import Gloss, checksum, known, plain, record_fields, signature, sized
-from vhdx.dump.structure import Draft, Field, Part, Structure, Value, absent
-from vhdx.dump.vhd_file import FOOTER_CHECKSUM, HEADER_CHECKSUM, Copy, VhdFile
+from vhdx.dump.structure import Draft, DumpPart, Field, Structure, Value, absent
+from vhdx.dump.vhd_file import FOOTER_CHECKSUM, HEADER_CHECKSUM, Copy, VhdDump
 from vhdx.dump.words import quoted, size_text
 from vhdx.format import vhd_checksum, vhd_locator
 from vhdx.format.record import RecordField
 from vhdx.format.vhd_footer import COOKIE, FOOTER, HOSTS, NO_OFFSET, OLD_SIZE, POISON, SIZE, VhdType
 from vhdx.format.vhd_header import HEADER, NO_PARENT
-from vhdx.format.vhd_locator import COUNT, ENTRY, KEYS, LONGEST, PLATFORMS, LocatorEntry
+from vhdx.format.vhd_locator import COUNT, ENTRY, KEYS, LONGEST, PLATFORMS, LocatorPlace
 
 _EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
 _LOCATORS = 576
@@ -30,7 +30,7 @@ _CREATORS = {
 }
 
 
-def footers(file: VhdFile) -> Iterator[Draft]:
+def footers(file: VhdDump) -> Iterator[Draft]:
     """The copy at the start, then the footer at the end."""
     if file.start.likely and file.size > SIZE:
         yield _footer(file, file.start, "copy of the footer")
@@ -44,10 +44,10 @@ def footers(file: VhdFile) -> Iterator[Draft]:
 
 def _no_footer(copy: Copy, name: str, *, anywhere: bool = False) -> Draft:
     note = f"there is none: the bytes here begin with {quoted(copy.data[:8])}" if copy.data else "the file is empty"
-    return Draft(Structure(Part.FOOTER, name, copy.offset, len(copy.data), (), note), ("footer",), anywhere)
+    return Draft(Structure(DumpPart.FOOTER, name, copy.offset, len(copy.data), (), note), ("footer",), anywhere)
 
 
-def _footer(file: VhdFile, copy: Copy, name: str, *, anywhere: bool = False) -> Draft:
+def _footer(file: VhdDump, copy: Copy, name: str, *, anywhere: bool = False) -> Draft:
     right = vhd_checksum.complement_sum(copy.data.ljust(SIZE, b"\0"), field=FOOTER_CHECKSUM)
     glosses: dict[str, Gloss] = {
         "cookie": _cookie,
@@ -70,7 +70,7 @@ def _footer(file: VhdFile, copy: Copy, name: str, *, anywhere: bool = False) -> 
     if len(copy.data) == OLD_SIZE:
         fields = (*fields[:-1], _cut(fields[-1]))
     note = "" if file.chosen is not copy else "this one counts"
-    return Draft(Structure(Part.FOOTER, name, copy.offset, len(copy.data), fields, note), ("footer",), anywhere)
+    return Draft(Structure(DumpPart.FOOTER, name, copy.offset, len(copy.data), fields, note), ("footer",), anywhere)
 
 
 def _whole(copy: Copy) -> bytes:
@@ -130,12 +130,12 @@ def _reserved(field: RecordField) -> tuple[Value, str]:
     return None, "not all zeros, though reserved" if any(field.raw) else "zeros, as it should be"
 
 
-def headers(file: VhdFile) -> Iterator[Draft]:
+def headers(file: VhdDump) -> Iterator[Draft]:
     """The dynamic header."""
     offset, data = file.header_offset, file.header_data
     if offset is None:
-        needs = () if file.is_fixed else (Part.FOOTER,)
-        yield absent(Part.HEADERS, "dynamic header", file.why_no_header, takes=("dynamic header",), needs=needs)
+        needs = () if file.is_fixed else (DumpPart.FOOTER,)
+        yield absent(DumpPart.HEADERS, "dynamic header", file.why_no_header, takes=("dynamic header",), needs=needs)
         return
     right = vhd_checksum.complement_sum(data, field=HEADER_CHECKSUM) if len(data) == HEADER.size else None
     glosses: dict[str, Gloss] = {
@@ -151,7 +151,7 @@ def headers(file: VhdFile) -> Iterator[Draft]:
     }
     fields = tuple(record_fields(HEADER, data, offset, glosses))
     note = "all zeros" if not any(data) else ""
-    yield Draft(Structure(Part.HEADERS, "dynamic header", offset, len(data), fields, note), ("dynamic header",))
+    yield Draft(Structure(DumpPart.HEADERS, "dynamic header", offset, len(data), fields, note), ("dynamic header",))
 
 
 def _parent_id(field: RecordField) -> tuple[Value, str]:
@@ -170,13 +170,13 @@ def _locators(field: RecordField) -> tuple[Value, str]:
     return None, f"{used} of {COUNT} in use"
 
 
-def locators(file: VhdFile) -> Iterator[Draft]:
+def locators(file: VhdDump) -> Iterator[Draft]:
     """The parent's name, and each locator in use with its path."""
     header, offset = file.header, file.header_offset
     takes = ("parent locator",)
     if header is None or offset is None:
-        needs = () if file.is_fixed else (Part.FOOTER, Part.HEADERS)
-        yield absent(Part.LOCATOR, "parent locator", file.why_no_header, takes=takes, needs=needs)
+        needs = () if file.is_fixed else (DumpPart.FOOTER, DumpPart.HEADERS)
+        yield absent(DumpPart.LOCATOR, "parent locator", file.why_no_header, takes=takes, needs=needs)
         return
     starts = range(0, COUNT * ENTRY.size, ENTRY.size)
     rows = {start: header.locators[start : start + ENTRY.size] for start in starts}
@@ -186,22 +186,22 @@ def locators(file: VhdFile) -> Iterator[Draft]:
             yield _locator(file, row, start // ENTRY.size, offset + _LOCATORS + start)
 
 
-def _name(file: VhdFile, offset: int, used: int) -> Draft:
+def _name(file: VhdDump, offset: int, used: int) -> Draft:
     field = next(field for field in HEADER.fields(file.header_data, offset) if field.name == "parent_name")
     shown = Field("parent_name", field.offset, field.raw, *_parent_name(field))
     note = f"{used} of {COUNT} locators in use"
     if not file.has_parent:
         note += "; the disk has no parent"
-    return Draft(Structure(Part.LOCATOR, "parent name", field.offset, field.length, (shown,), note))
+    return Draft(Structure(DumpPart.LOCATOR, "parent name", field.offset, field.length, (shown,), note))
 
 
-def _locator(file: VhdFile, row: bytes, number: int, at: int) -> Draft:
+def _locator(file: VhdDump, row: bytes, number: int, at: int) -> Draft:
     entry = ENTRY.parse(row)
     glosses: dict[str, Gloss] = {"code": _code, "data_space": _space, "data_length": sized, "data_offset": plain}
     fields = [*record_fields(ENTRY, row, at, glosses)]
     if entry.data_length:
         fields.append(_path(file, entry))
-    structure = Structure(Part.LOCATOR, f"parent locator {number + 1}", at, len(row), tuple(fields))
+    structure = Structure(DumpPart.LOCATOR, f"parent locator {number + 1}", at, len(row), tuple(fields))
     return Draft(structure, ("parent locator",))
 
 
@@ -214,7 +214,7 @@ def _space(field: RecordField) -> tuple[Value, str]:
     return _number(field), "room for the path: some programs write bytes, others sectors"
 
 
-def _path(file: VhdFile, entry: LocatorEntry) -> Field:
+def _path(file: VhdDump, entry: LocatorPlace) -> Field:
     data = file.read(entry.data_offset, min(entry.data_length, LONGEST))
     if len(data) < min(entry.data_length, LONGEST):
         return Field("path", entry.data_offset, data, None, "missing: the file ends before it, or in it")

@@ -5,8 +5,8 @@ from itertools import islice
 
 from vhdx.check.blocks import scan
 from vhdx.dump.runs import Run, runs
-from vhdx.dump.structure import Draft, Field, Part, Structure, absent
-from vhdx.dump.vhdx_file import VhdxFile
+from vhdx.dump.structure import Draft, DumpPart, Field, Structure, absent
+from vhdx.dump.vhdx_file import VhdxDump
 from vhdx.dump.words import numbers, size_text
 from vhdx.extents import Range
 from vhdx.format.bat import BITMAP_BLOCK_SIZE, ENTRY_SIZE, MIB, BatLayout, BitmapState, PayloadState, file_offset, state
@@ -30,12 +30,12 @@ _READS = {
 }
 
 
-def table(file: VhdxFile) -> Iterator[Draft]:
+def table(file: VhdxDump) -> Iterator[Draft]:
     """The table in pieces of so many runs."""
     place = file.bat.range
-    needs = (Part.HEADERS, Part.REGIONS)
+    needs = (DumpPart.HEADERS, DumpPart.REGIONS)
     if place is None:
-        yield absent(Part.BAT, "BAT", file.bat.reason, takes=("BAT", "BAT entry"), needs=needs)
+        yield absent(DumpPart.BAT, "BAT", file.bat.reason, takes=("BAT", "BAT entry"), needs=needs)
         return
     layout = file.layout
     total = place.length // ENTRY_SIZE
@@ -71,7 +71,7 @@ def _known_runs(entries: Iterable[tuple[int, int]], layout: BatLayout, total: in
 
 
 def _pieces(
-    file: VhdxFile, place: Range, found: Iterator[Run], describe: Callable[[Run, int], Field], note: str
+    file: VhdxDump, place: Range, found: Iterator[Run], describe: Callable[[Run, int], Field], note: str
 ) -> Iterator[Draft]:
     first = True
     while piece := list(islice(found, MOST_FIELDS)):
@@ -80,7 +80,7 @@ def _pieces(
         fields = tuple(describe(run, place.offset) for run in piece)
         which = numbers(piece[0].first, piece[-1].end - piece[0].first, "entry", "entries")
         notes = (which, note if first else "", file.following(Range(at, length)))
-        structure = Structure(Part.BAT, "BAT", at, length, fields, "; ".join(text for text in notes if text))
+        structure = Structure(DumpPart.BAT, "BAT", at, length, fields, "; ".join(text for text in notes if text))
         yield Draft(structure, ("BAT", "BAT entry"))
         first = False
 

@@ -4,9 +4,9 @@ from collections.abc import Iterator
 from itertools import islice
 
 from vhdx.check.blocks import scan
-from vhdx.dump.structure import Draft, Field, Part, Structure, absent
+from vhdx.dump.structure import Draft, DumpPart, Field, Structure, absent
 from vhdx.dump.vhdx_bat import MOST_FIELDS
-from vhdx.dump.vhdx_file import VhdxFile
+from vhdx.dump.vhdx_file import VhdxDump
 from vhdx.dump.words import counted
 from vhdx.extents import Range, bit_runs
 from vhdx.format import bat
@@ -16,18 +16,18 @@ _MOST_RUNS = 8
 """Runs of set bits that are told of each block."""
 
 
-def bitmaps(file: VhdxFile) -> Iterator[Draft]:
+def bitmaps(file: VhdxDump) -> Iterator[Draft]:
     """Each sector-bitmap block with the blocks of its chunk."""
     place, layout = file.bat.range, file.layout
-    needs = (Part.HEADERS, Part.REGIONS, Part.METADATA, Part.BAT)
+    needs = (DumpPart.HEADERS, DumpPart.REGIONS, DumpPart.METADATA, DumpPart.BAT)
     takes = ("sector bitmap",)
     if place is None:
         note = file.bat.reason
-        yield absent(Part.BITMAP, "sector bitmap", note, takes=takes, needs=needs)
+        yield absent(DumpPart.BITMAP, "sector bitmap", note, takes=takes, needs=needs)
         return
     if layout is None:
         note = "not read: the metadata does not tell the size of disk and blocks"
-        yield absent(Part.BITMAP, "sector bitmap", note, takes=takes, needs=needs)
+        yield absent(DumpPart.BITMAP, "sector bitmap", note, takes=takes, needs=needs)
         return
     some = False
     for chunk, states, entry in _chunks(file, place, layout):
@@ -36,10 +36,10 @@ def bitmaps(file: VhdxFile) -> Iterator[Draft]:
             yield draft
     if not some:
         why = "no block is partially present" if layout.has_parent else "the disk has no parent, so it needs none"
-        yield absent(Part.BITMAP, "sector bitmap", f"there is none: {why}", takes=takes)
+        yield absent(DumpPart.BITMAP, "sector bitmap", f"there is none: {why}", takes=takes)
 
 
-def _chunks(file: VhdxFile, place: Range, layout: BatLayout) -> Iterator[tuple[int, bytearray, int]]:
+def _chunks(file: VhdxDump, place: Range, layout: BatLayout) -> Iterator[tuple[int, bytearray, int]]:
     """Each chunk of which something is known: its number, the states of its blocks, its bitmap's entry."""
     ratio = layout.chunk_ratio
     length = min(place.length // ENTRY_SIZE, layout.entries) * ENTRY_SIZE
@@ -60,7 +60,7 @@ def _chunks(file: VhdxFile, place: Range, layout: BatLayout) -> Iterator[tuple[i
         yield chunk, states, 0
 
 
-def _chunk(file: VhdxFile, layout: BatLayout, chunk: int, states: bytearray, entry: int) -> Iterator[Draft]:
+def _chunk(file: VhdxDump, layout: BatLayout, chunk: int, states: bytearray, entry: int) -> Iterator[Draft]:
     name = f"sector bitmap of chunk {chunk}"
     partial = states.count(int(PayloadState.PARTIALLY_PRESENT))
     offset = bat.file_offset(entry)
@@ -69,7 +69,7 @@ def _chunk(file: VhdxFile, layout: BatLayout, chunk: int, states: bytearray, ent
         if partial or present:
             where = f"the BAT puts it at {offset}, behind the end of the file" if offset else "it has no place"
             blocks = f"{counted(partial, 'partially present block')} cannot be read without it"
-            yield absent(Part.BITMAP, name, f"not read: {where}; {blocks}", needs=(Part.BAT,))
+            yield absent(DumpPart.BITMAP, name, f"not read: {where}; {blocks}", needs=(DumpPart.BAT,))
         return
     bits = file.read(offset, BITMAP_BLOCK_SIZE)
     note = file.following(Range(offset, len(bits)))
@@ -80,11 +80,11 @@ def _chunk(file: VhdxFile, layout: BatLayout, chunk: int, states: bytearray, ent
         first = False
     if first:
         empty = "; ".join(text for text in ("no bit is set", note) if text)
-        yield Draft(Structure(Part.BITMAP, name, offset, len(bits), (), empty), ("sector bitmap",))
+        yield Draft(Structure(DumpPart.BITMAP, name, offset, len(bits), (), empty), ("sector bitmap",))
 
 
 def _piece(name: str, fields: tuple[Field, ...], offset: int, length: int, note: str, *, first: bool) -> Structure:
-    return Structure(Part.BITMAP, name, offset, length, fields, note if first else "continued")
+    return Structure(DumpPart.BITMAP, name, offset, length, fields, note if first else "continued")
 
 
 def _blocks(layout: BatLayout, chunk: int, states: bytearray, bits: bytes, offset: int) -> Iterator[Field]:

@@ -29,7 +29,7 @@ NAMES = {region.BAT: "BAT", region.METADATA: "metadata"}
 _LONGEST = {region.BAT: 513 * MIB, region.METADATA: 128 * MIB}
 
 
-class Place(NamedTuple):
+class DumpPlace(NamedTuple):
     """Where something can be read, or None and why not."""
 
     range: Range | None
@@ -44,7 +44,7 @@ class Chosen(NamedTuple):
     doubt: str
 
 
-class Regions(NamedTuple):
+class DumpRegions(NamedTuple):
     """The region table that is followed, its number, and why it should not be trusted."""
 
     entries: list[RegionEntry]
@@ -61,7 +61,7 @@ class Item:
     data: bytes
 
 
-class VhdxFile:
+class VhdxDump:
     """Everything is read when it is first asked for."""
 
     def __init__(self, storage: Storage) -> None:
@@ -91,17 +91,17 @@ class VhdxFile:
         return max(valid or marked, key=lambda found: found.header.sequence_number, default=None)
 
     @cached_property
-    def log(self) -> Place:
+    def log(self) -> DumpPlace:
         if self.chosen is None:
-            return Place(None, "not read: no header is left that says where the log is")
+            return DumpPlace(None, "not read: no header is left that says where the log is")
         place = self.chosen.header.log
         if not place.length:
-            return Place(None, "the file has no room for a log")
+            return DumpPlace(None, "the file has no room for a log")
         if place.offset < AREA or place.offset >= self.size:
-            return Place(None, f"not read: header {self.chosen.slot + 1} says that it is at {place.offset}")
+            return DumpPlace(None, f"not read: header {self.chosen.slot + 1} says that it is at {place.offset}")
         if place.length > LONGEST_LOG:
-            return Place(None, f"not read: {place.length} bytes are longer than any log that is replayed")
-        return Place(Range(place.offset, min(place.length, self.size - place.offset)))
+            return DumpPlace(None, f"not read: {place.length} bytes are longer than any log that is replayed")
+        return DumpPlace(Range(place.offset, min(place.length, self.size - place.offset)))
 
     @cached_property
     def ring(self) -> Ring:
@@ -129,37 +129,37 @@ class VhdxFile:
         return [self.read(offset, region.TABLE_SIZE) for offset in region.OFFSETS]
 
     @cached_property
-    def regions(self) -> Regions | None:
-        marked: Regions | None = None
+    def regions(self) -> DumpRegions | None:
+        marked: DumpRegions | None = None
         for number, copy in enumerate(self.tables):
             entries = region_entries(copy) if copy.startswith(b"regi") else []
             sound = len(copy) == region.TABLE_SIZE and checksum.is_sealed(copy, field=CHECKSUM)
             if entries and sound:
-                return Regions(entries, number, "")
+                return DumpRegions(entries, number, "")
             if entries and marked is None:
-                marked = Regions(entries, number, "its checksum is wrong")
+                marked = DumpRegions(entries, number, "its checksum is wrong")
         return marked
 
-    def place(self, guid: UUID) -> Place:
+    def place(self, guid: UUID) -> DumpPlace:
         """Where the file has a region."""
         if self.regions is None:
-            return Place(None, "not read: both copies of the region table, which says where it is, are damaged")
+            return DumpPlace(None, "not read: both copies of the region table, which says where it is, are damaged")
         entry = next((entry for entry in self.regions.entries if entry.guid == guid), None)
         table = f"region table {self.regions.number + 1}"
         if entry is None:
-            return Place(None, f"not read: {table} does not say where it is")
+            return DumpPlace(None, f"not read: {table} does not say where it is")
         if entry.file_offset < AREA or entry.file_offset >= self.size or not entry.length:
             where = f"{entry.length} bytes at {entry.file_offset}, in a file of {self.size}"
-            return Place(None, f"not read: {table} says that it has {where}")
+            return DumpPlace(None, f"not read: {table} says that it has {where}")
         length = min(entry.length, self.size - entry.file_offset, _LONGEST.get(guid, entry.length))
-        return Place(Range(entry.file_offset, length))
+        return DumpPlace(Range(entry.file_offset, length))
 
     @cached_property
-    def bat(self) -> Place:
+    def bat(self) -> DumpPlace:
         return self.place(region.BAT)
 
     @cached_property
-    def metadata(self) -> Place:
+    def metadata(self) -> DumpPlace:
         return self.place(region.METADATA)
 
     def following(self, place: Range) -> str:

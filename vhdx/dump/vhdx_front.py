@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 
 from vhdx.dump.reading import Gloss, checksum, flags, known, record_fields, signature, sized, utf16
-from vhdx.dump.structure import Draft, Field, Part, Structure, Value
-from vhdx.dump.vhdx_file import CHECKSUM, NAMES, VhdxFile, region_entries
+from vhdx.dump.structure import Draft, DumpPart, Field, Structure, Value
+from vhdx.dump.vhdx_file import CHECKSUM, NAMES, VhdxDump, region_entries
 from vhdx.dump.words import size_text
 from vhdx.format import checksum as sums
 from vhdx.format import header, identifier, region
@@ -13,18 +13,18 @@ from vhdx.format.record import NO_GUID, RecordField
 _ALL_ZEROS = "all zeros"
 
 
-def headers(file: VhdxFile) -> Iterator[Draft]:
+def headers(file: VhdxDump) -> Iterator[Draft]:
     """The identifier and both headers."""
     data = file.read(identifier.OFFSET, identifier.IDENTIFIER.size)
     glosses = {"signature": signature(identifier.SIGNATURE), "creator": utf16("utf-16-le")}
     fields = tuple(record_fields(identifier.IDENTIFIER, data, identifier.OFFSET, glosses))
-    structure = Structure(Part.HEADERS, "file identifier", identifier.OFFSET, len(data), fields)
+    structure = Structure(DumpPart.HEADERS, "file identifier", identifier.OFFSET, len(data), fields)
     yield Draft(structure, ("file identifier",))
     for slot, offset in enumerate(header.OFFSETS):
         yield _header(file, slot, offset)
 
 
-def _header(file: VhdxFile, slot: int, offset: int) -> Draft:
+def _header(file: VhdxDump, slot: int, offset: int) -> Draft:
     copy = file.copies[slot]
     note = _header_note(file, slot) if any(copy) else _ALL_ZEROS
     whole = len(copy) == header.HEADER.size
@@ -39,10 +39,10 @@ def _header(file: VhdxFile, slot: int, offset: int) -> Draft:
         "log_offset": _log_offset,
     }
     fields = tuple(record_fields(header.HEADER, copy, offset, glosses))
-    return Draft(Structure(Part.HEADERS, f"header {slot + 1}", offset, len(copy), fields, note), ("header",))
+    return Draft(Structure(DumpPart.HEADERS, f"header {slot + 1}", offset, len(copy), fields, note), ("header",))
 
 
-def _header_note(file: VhdxFile, slot: int) -> str:
+def _header_note(file: VhdxDump, slot: int) -> str:
     chosen, copy = file.chosen, file.copies[slot]
     if chosen is not None and chosen.slot == slot:
         if chosen.doubt:
@@ -61,18 +61,18 @@ def _log_offset(field: RecordField) -> tuple[Value, str]:
     return field.value, f"at {size_text(field.value)} of the file"
 
 
-def regions(file: VhdxFile) -> Iterator[Draft]:
+def regions(file: VhdxDump) -> Iterator[Draft]:
     """Both region tables."""
     for number, offset in enumerate(region.OFFSETS):
         copy = file.tables[number]
         notes = [_table_note(file, number) if any(copy) else _ALL_ZEROS, file.pending.note(offset, len(copy))]
         note = "; ".join(text for text in notes if text)
         fields = tuple(_region_fields(copy, offset))
-        structure = Structure(Part.REGIONS, f"region table {number + 1}", offset, len(copy), fields, note)
+        structure = Structure(DumpPart.REGIONS, f"region table {number + 1}", offset, len(copy), fields, note)
         yield Draft(structure, ("region table", "region table entry"))
 
 
-def _table_note(file: VhdxFile, number: int) -> str:
+def _table_note(file: VhdxDump, number: int) -> str:
     chosen = file.regions
     if chosen is None:
         return "not valid, like the other copy"

@@ -5,9 +5,9 @@ from collections.abc import Iterator
 from itertools import islice
 
 from vhdx.dump.reading import Gloss, checksum, plain, record_fields, signature, sized
-from vhdx.dump.structure import Draft, Field, Part, Structure, Value, absent
+from vhdx.dump.structure import Draft, DumpPart, Field, Structure, Value, absent
 from vhdx.dump.vhdx_bat import MOST_FIELDS
-from vhdx.dump.vhdx_file import VhdxFile
+from vhdx.dump.vhdx_file import VhdxDump
 from vhdx.dump.words import counted, numbers, size_text
 from vhdx.errors import FormatError
 from vhdx.extents import Range
@@ -17,15 +17,15 @@ from vhdx.format.record import NO_GUID, RecordField
 
 _DESCRIPTOR = struct.Struct("<4s4s8sQQ")
 _MOST_WASTED = 16  # lengths of the ring that are read for entries that are not whole
-_NEEDS = (Part.HEADERS,)
+_NEEDS = (DumpPart.HEADERS,)
 
 
-def entries(file: VhdxFile) -> Iterator[Draft]:
+def entries(file: VhdxDump) -> Iterator[Draft]:
     """The log as a whole, then what looks like an entry, in the order of the file."""
     place, chosen = file.log.range, file.chosen
     if place is None or chosen is None:
         needs = _NEEDS if chosen is None or chosen.header.log_length else ()
-        yield absent(Part.LOG, "log", file.log.reason, takes=("log", "log entry"), needs=needs)
+        yield absent(DumpPart.LOG, "log", file.log.reason, takes=("log", "log entry"), needs=needs)
         return
     found = 0
     yield _whole(file, place)
@@ -33,10 +33,10 @@ def entries(file: VhdxFile) -> Iterator[Draft]:
         found += 1
         yield draft
     if not found:
-        yield absent(Part.LOG, "log entry", "there is no entry in the log")
+        yield absent(DumpPart.LOG, "log entry", "there is no entry in the log")
 
 
-def _whole(file: VhdxFile, place: Range) -> Draft:
+def _whole(file: VhdxDump, place: Range) -> Draft:
     assert file.chosen is not None
     active = file.active
     if not file.chosen.header.has_log:
@@ -55,13 +55,13 @@ def _whole(file: VhdxFile, place: Range) -> Draft:
     glosses: dict[str, Gloss] = {"log_length": sized}
     fields = record_fields(header.HEADER, file.copies[slot], header.OFFSETS[slot], glosses, f"header {slot + 1} ")
     told = tuple(field for field in fields if field.name.endswith(wanted))
-    return Draft(Structure(Part.LOG, "log", place.offset, place.length, told, note), ("log",), anywhere=True)
+    return Draft(Structure(DumpPart.LOG, "log", place.offset, place.length, told, note), ("log",), anywhere=True)
 
 
 class _Ring:
     """The entries of one log, looked for page by page."""
 
-    def __init__(self, file: VhdxFile, place: Range) -> None:
+    def __init__(self, file: VhdxDump, place: Range) -> None:
         assert file.chosen is not None
         self._file = file
         self._place = place
@@ -105,7 +105,7 @@ class _Ring:
         fields = self._fields(position, head, whole=whole)
         first = True
         while piece := tuple(islice(fields, MOST_FIELDS)):
-            structure = Structure(Part.LOG, name, at, length, piece, note if first else "continued")
+            structure = Structure(DumpPart.LOG, name, at, length, piece, note if first else "continued")
             yield Draft(structure, ("log entry",) if first else ())
             first = False
 

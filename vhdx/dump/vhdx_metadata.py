@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 
 from vhdx.dump.reading import Gloss, flags, plain, record_fields, signature, sized
-from vhdx.dump.structure import Draft, Field, Part, Structure, Value, absent
-from vhdx.dump.vhdx_file import MOST_ENTRIES, Item, VhdxFile
+from vhdx.dump.structure import Draft, DumpPart, Field, Structure, Value, absent
+from vhdx.dump.vhdx_file import MOST_ENTRIES, Item, VhdxDump
 from vhdx.dump.words import counted, size_text
 from vhdx.extents import Range
 from vhdx.format import metadata
@@ -31,26 +31,27 @@ _FLAGS = {
 _MOST_SHOWN = 4096
 """Bytes that are shown of an item that is not known."""
 _LONGEST_LOCATOR = 1 << 20
-_WHERE = (Part.HEADERS, Part.REGIONS)
+_WHERE = (DumpPart.HEADERS, DumpPart.REGIONS)
 
 
-def items(file: VhdxFile) -> Iterator[Draft]:
+def items(file: VhdxDump) -> Iterator[Draft]:
     """The table, then each item but the parent locator."""
     place = file.metadata.range
     if place is None:
-        yield absent(Part.METADATA, "metadata table", file.metadata.reason, needs=_WHERE)
+        yield absent(DumpPart.METADATA, "metadata table", file.metadata.reason, needs=_WHERE)
         return
     data = file.table
     notes = ["" if any(data) else "all zeros", file.following(Range(place.offset, len(data)))]
     note = "; ".join(text for text in notes if text)
-    structure = Structure(Part.METADATA, "metadata table", place.offset, len(data), tuple(_table(file, place)), note)
+    fields = tuple(_table(file, place))
+    structure = Structure(DumpPart.METADATA, "metadata table", place.offset, len(data), fields, note)
     yield Draft(structure, ("metadata table", "metadata table entry"))
     for entry in file.item_entries:
         if entry.item_id != metadata.PARENT_LOCATOR or entry.flags & metadata.IS_USER:
             yield _item(file, entry)
 
 
-def _table(file: VhdxFile, place: Range) -> Iterator[Field]:
+def _table(file: VhdxDump, place: Range) -> Iterator[Field]:
     glosses: dict[str, Gloss] = {"signature": signature(b"metadata"), "entry_count": _count, "padding": _padding}
     yield from record_fields(TABLE_HEADER, file.table, place.offset, glosses)
     entry_glosses: dict[str, Gloss] = {"item_id": _item_id, "length": sized, "flags": flags(_FLAGS)}
@@ -73,7 +74,7 @@ def _item_id(field: RecordField) -> tuple[Value, str]:
     return str(field.value), next((name for guid, name in _NAMES.items() if guid == field.value), "not known")
 
 
-def _item(file: VhdxFile, entry: TableEntry) -> Draft:
+def _item(file: VhdxDump, entry: TableEntry) -> Draft:
     user = entry.flags & metadata.IS_USER
     known = None if user else _NAMES.get(entry.item_id)
     name = known or f"{'user ' * bool(user)}item {entry.item_id}"
@@ -81,10 +82,10 @@ def _item(file: VhdxFile, entry: TableEntry) -> Draft:
     item = file.item(entry, _MOST_SHOWN)
     if item is None:
         note = "it has no bytes" if not entry.length else f"not read: it cannot lie at {entry.offset} of the region"
-        return absent(Part.METADATA, name, note, takes=takes, lost=bool(entry.length))
+        return absent(DumpPart.METADATA, name, note, takes=takes, lost=bool(entry.length))
     fields = tuple(_content(item))
     note = file.pending.note(item.offset, len(item.data))
-    return Draft(Structure(Part.METADATA, name, item.offset, len(item.data), fields, note), takes)
+    return Draft(Structure(DumpPart.METADATA, name, item.offset, len(item.data), fields, note), takes)
 
 
 def _content(item: Item) -> Iterator[Field]:
@@ -119,10 +120,10 @@ def _kind(field: RecordField) -> tuple[Value, str]:
     return field.value, kind + (f", reserved bits {field.value & ~3:#x}" if field.value & ~3 else "")
 
 
-def locators(file: VhdxFile) -> Iterator[Draft]:
+def locators(file: VhdxDump) -> Iterator[Draft]:
     """The item that tells which file is the parent, and where."""
     if file.metadata.range is None:
-        yield absent(Part.LOCATOR, "parent locator", file.metadata.reason, needs=_WHERE)
+        yield absent(DumpPart.LOCATOR, "parent locator", file.metadata.reason, needs=_WHERE)
         return
     item = file.system_item(metadata.PARENT_LOCATOR, _LONGEST_LOCATOR)
     if item is None:
@@ -132,12 +133,12 @@ def locators(file: VhdxFile) -> Iterator[Draft]:
             note = "not read: the metadata table gives it an impossible place"
         elif not file.item_entries:
             note = "not read: the metadata table, which says where it is, is damaged"
-        needs = (*_WHERE, Part.METADATA) if listed or not file.item_entries else ()
-        yield absent(Part.LOCATOR, "parent locator", note, takes=("parent locator",), needs=needs)
+        needs = (*_WHERE, DumpPart.METADATA) if listed or not file.item_entries else ()
+        yield absent(DumpPart.LOCATOR, "parent locator", note, takes=("parent locator",), needs=needs)
         return
     fields = tuple(_locator(item))
     note = file.pending.note(item.offset, len(item.data))
-    structure = Structure(Part.LOCATOR, "parent locator", item.offset, len(item.data), fields, note)
+    structure = Structure(DumpPart.LOCATOR, "parent locator", item.offset, len(item.data), fields, note)
     yield Draft(structure, ("parent locator",))
 
 

@@ -39,7 +39,7 @@ _LONGEST_CLASS = 40 * MIB
 
 
 @dataclass(frozen=True, slots=True)
-class TableHeader:
+class MetadataTableHeader:
     """The start of the metadata table."""
 
     reserved: int
@@ -78,8 +78,8 @@ class FileParameters:
         return bool(self.flags & 2)
 
 
-TABLE_HEADER: Record[TableHeader] = Record(
-    TableHeader,
+TABLE_HEADER: Record[MetadataTableHeader] = Record(
+    MetadataTableHeader,
     Struct("signature" / Const(b"metadata"), "reserved" / Int16ul, "entry_count" / Int16ul, "padding" / Bytes(20)),
     structure="metadata table",
     section="2.6.1.1",
@@ -277,7 +277,7 @@ def build(metadata: DiskMetadata) -> bytes:
     ]
     if metadata.parent_locator is not None:
         items.append((PARENT_LOCATOR, IS_REQUIRED, metadata.parent_locator))
-    table = TABLE_HEADER.build(TableHeader(0, len(items)))
+    table = TABLE_HEADER.build(MetadataTableHeader(0, len(items)))
     body = b""
     for item_id, item_flags, data in items:
         table += TABLE_ENTRY.build(TableEntry(item_id, TABLE_SIZE + len(body), len(data), item_flags))

@@ -26,7 +26,7 @@ _CHECKSUM = 4
 
 
 @dataclass(frozen=True, slots=True)
-class TableHeader:
+class RegionTableHeader:
     """The start of a region table."""
 
     entry_count: int
@@ -47,8 +47,8 @@ class RegionEntry:
         return Range(self.file_offset, self.length)
 
 
-TABLE_HEADER: Record[TableHeader] = Record(
-    TableHeader,
+TABLE_HEADER: Record[RegionTableHeader] = Record(
+    RegionTableHeader,
     Struct("signature" / Const(b"regi"), "checksum" / Padding(4), "entry_count" / Int32ul, "reserved" / Int32ul),
     structure="region table",
     section="2.2.3.1",
@@ -76,7 +76,7 @@ def parse(copy: bytes, offset: int | None = None) -> list[RegionEntry]:
 
 def build(entries: Sequence[RegionEntry]) -> bytes:
     """The 64 KiB of a region table, checksum included."""
-    body = TABLE_HEADER.build(TableHeader(len(entries))) + b"".join(ENTRY.build(entry) for entry in entries)
+    body = TABLE_HEADER.build(RegionTableHeader(len(entries))) + b"".join(ENTRY.build(entry) for entry in entries)
     return checksum.seal(body.ljust(TABLE_SIZE, b"\0"), field=_CHECKSUM)
 
 

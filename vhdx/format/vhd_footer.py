@@ -128,7 +128,7 @@ def has_old_bitmaps(footer: Footer) -> bool:
     return old and footer.disk_type == VhdType.DIFFERENCING
 
 
-class Reading(NamedTuple):
+class FooterReading(NamedTuple):
     """A footer as found, and whether its checksum is right."""
 
     footer: Footer
@@ -171,7 +171,7 @@ def build(footer: Footer) -> bytes:
     return vhd_checksum.seal(FOOTER.build(footer), field=_CHECKSUM)
 
 
-def parse(data: bytes, offset: int) -> Reading:
+def parse(data: bytes, offset: int) -> FooterReading:
     """The footer in *data* of 512 or 511 bytes; *offset* is its place in the file.
 
     With a wrong checksum it counts only when every field is as it should be. Raises FormatError, UnsupportedFeature.
@@ -192,7 +192,7 @@ def parse(data: bytes, offset: int) -> Reading:
     reason = _fault(footer)
     if reason:
         raise FormatError(FOOTER.structure, offset, reason, _SECTION)
-    return Reading(footer, sealed)
+    return FooterReading(footer, sealed)
 
 
 def _fault(footer: Footer) -> str:

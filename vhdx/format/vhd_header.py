@@ -10,7 +10,7 @@ from vhdx.errors import FormatError, UnsupportedFeature
 from vhdx.format import vhd_checksum, vhd_locator
 from vhdx.format.record import Record
 from vhdx.format.vhd_footer import NO_OFFSET, UniqueId
-from vhdx.format.vhd_locator import LocatorEntry
+from vhdx.format.vhd_locator import LocatorPlace
 
 HOME = 512
 """Where the header lies in every new file."""
@@ -37,7 +37,7 @@ class DynamicHeader:
     data_offset: int = NO_OFFSET  # of no use yet
 
     @property
-    def entries(self) -> list[LocatorEntry]:
+    def entries(self) -> list[LocatorPlace]:
         """The parent locators in use."""
         return vhd_locator.parse_entries(self.locators)
 
@@ -69,7 +69,7 @@ HEADER: Record[DynamicHeader] = Record(
 )
 
 
-class Reading(NamedTuple):
+class HeaderReading(NamedTuple):
     """A header as found, and whether its checksum is right."""
 
     header: DynamicHeader
@@ -89,7 +89,7 @@ def build(header: DynamicHeader) -> bytes:
     return vhd_checksum.seal(HEADER.build(header), field=_CHECKSUM)
 
 
-def parse(data: bytes, offset: int) -> Reading:
+def parse(data: bytes, offset: int) -> HeaderReading:
     """The header in *data*; *offset* is its place in the file.
 
     With a wrong checksum it counts only when every field is as it should be. Raises FormatError, UnsupportedFeature.
@@ -106,7 +106,7 @@ def parse(data: bytes, offset: int) -> Reading:
         reason = f"the block table at {header.table_offset} is not on a whole sector"
     if reason:
         raise FormatError(HEADER.structure, offset, reason, _SECTION)
-    return Reading(header, sealed)
+    return HeaderReading(header, sealed)
 
 
 def block_size_fault(block_size: int) -> str:

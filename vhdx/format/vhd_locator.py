@@ -51,7 +51,7 @@ _SECTION = "VHD 1.0 parent locator"
 
 
 @dataclass(frozen=True, slots=True)
-class LocatorEntry:
+class LocatorPlace:
     """One entry: a code, the space set aside in the file, and the bytes used of it."""
 
     code: bytes
@@ -68,8 +68,8 @@ class LocatorEntry:
         return Range(self.data_offset, max(min(space, 2 * LONGEST), self.data_length))
 
 
-ENTRY: Record[LocatorEntry] = Record(
-    LocatorEntry,
+ENTRY: Record[LocatorPlace] = Record(
+    LocatorPlace,
     Struct(
         "code" / Bytes(4),
         "data_space" / Int32ub,
@@ -82,13 +82,13 @@ ENTRY: Record[LocatorEntry] = Record(
 )
 
 
-def parse_entries(table: bytes) -> list[LocatorEntry]:
+def parse_entries(table: bytes) -> list[LocatorPlace]:
     """The entries in use, in their order."""
     entries = [ENTRY.parse(table[at : at + ENTRY.size]) for at in range(0, TABLE_SIZE, ENTRY.size)]
     return [entry for entry in entries if any(entry.code)]
 
 
-def build_entries(entries: Sequence[LocatorEntry]) -> bytes:
+def build_entries(entries: Sequence[LocatorPlace]) -> bytes:
     """The table of the dynamic header."""
     return b"".join(map(ENTRY.build, entries)).ljust(TABLE_SIZE, b"\0")
 

@@ -9,7 +9,7 @@ _PAGE = 1 << 16
 """MiB that are noted together."""
 
 
-class Owner(IntEnum):
+class PlaceOwner(IntEnum):
     """What a MiB belongs to."""
 
     FREE = 0
@@ -24,13 +24,13 @@ class Places:
     def __init__(self) -> None:
         self._pages: dict[int, bytearray] = {}
 
-    def take(self, offset: int, length: int, owner: Owner) -> Owner:
+    def take(self, offset: int, length: int, owner: PlaceOwner) -> PlaceOwner:
         """Give what is free of a range to *owner*; the result is what the first part of it belonged to that was not."""
         mark = bytes((owner,))
         first, count = offset // MIB, -(-length // MIB)
         within = first % _PAGE
         parts = list(spans(first, count, _PAGE)) if within + count > _PAGE else [(first // _PAGE, within, count)]
-        before = Owner.FREE
+        before = PlaceOwner.FREE
         for number, within, count in parts:
             page = self._pages.get(number)
             if page is None:
@@ -39,7 +39,7 @@ class Places:
                 page[within : within + count] = mark * count
                 continue
             part = page[within : within + count]
-            before = before or Owner(part.lstrip(b"\0")[0])
+            before = before or PlaceOwner(part.lstrip(b"\0")[0])
             page[within : within + count] = part.replace(b"\0", mark)
         return before
 

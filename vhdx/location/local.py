@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vhdx.errors import Error
-from vhdx.location.transport import Means, Place
+from vhdx.location.transport import Place, TransportMeans
 from vhdx.storage.local import LocalFileSystem
 
 
@@ -24,7 +24,7 @@ class LocalAddress:
         """The location of another path on this machine."""
         return path
 
-    def reach(self, means: Means) -> Place:
+    def reach(self, means: TransportMeans) -> Place:
         """Its file system. Raises Error for credentials."""
         if means.auth is not None:
             raise Error(f"{self.path}: a file of this machine; credentials are for smb:// URLs and UNC paths")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from vhdx.errors import Error
 from vhdx.location import registry
 from vhdx.location.local import parse_path
-from vhdx.location.transport import Address, Means, Place
+from vhdx.location.transport import Address, Place, TransportMeans
 from vhdx.storage.credentials import Credentials
 
 if TYPE_CHECKING:
@@ -73,4 +73,4 @@ def locate(
     Raises Error for a bad location or credentials in the wrong place, FileNotFoundError for a share that is not there,
     PermissionError for a wrong account, ConnectionError.
     """
-    return parse(location).reach(Means(auth, pool, encrypt))
+    return parse(location).reach(TransportMeans(auth, pool, encrypt))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote, unquote
 
 from vhdx.errors import Error
-from vhdx.location.transport import Means, Place, Transport
+from vhdx.location.transport import Place, Transport, TransportMeans
 from vhdx.storage.credentials import Credentials
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ class ShareAddress:
         port = "" if self.port == SMB_PORT else f":{self.port}"
         return f"smb://{host}{port}/{quote(self.share)}/{quote(path)}"
 
-    def reach(self, means: Means) -> Place:
+    def reach(self, means: TransportMeans) -> Place:
         """Its share, connected to. Without a pool the place owns its connection.
 
         Raises Error for missing credentials or those of another account, FileNotFoundError for a share that is not

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Means:
+class TransportMeans:
     """What the caller has for reaching files: who logs on, connections to be used, and whether to encrypt."""
 
     auth: Credentials | None = None
@@ -34,7 +34,7 @@ class Address(Protocol):
     def text(self, path: str) -> str:
         """The location of another path in the same file system, without a user."""
 
-    def reach(self, means: Means) -> "Place":
+    def reach(self, means: TransportMeans) -> "Place":
         """Its file system, connected to. Raises Error for means that are missing, or not for it; OSError."""
 
 

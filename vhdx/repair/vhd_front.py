@@ -8,7 +8,7 @@ from functools import partial
 
 from vhdx.errors import Error, FormatError, UnsupportedFeature
 from vhdx.format import vhd_checksum, vhd_footer, vhd_header
-from vhdx.format.vhd_footer import COOKIE, OLD_SIZE, POISON, SIZE, Footer, Reading
+from vhdx.format.vhd_footer import COOKIE, OLD_SIZE, POISON, SIZE, Footer, FooterReading
 from vhdx.format.vhd_header import HEADER
 from vhdx.image.vhd.lost import lost_footer, why_start_is_guests
 from vhdx.image.vhd.open import open_vhd
@@ -27,7 +27,7 @@ class _Copy:
 
     offset: int
     data: bytes
-    reading: Reading | None
+    reading: FooterReading | None
     reason: str
 
     @property

@@ -21,7 +21,7 @@ from vhdx.image.base import DiskType, ImageFormat, ImageInfo, LogState, NewId
 from vhdx.image.naming import naming
 from vhdx.image.open import open_image, recognise
 from vhdx.salvage.flat import FlatLayer
-from vhdx.salvage.layer import Layer, Piece
+from vhdx.salvage.layer import Piece, SalvageLayer
 from vhdx.salvage.medium import Medium, is_medium_error
 from vhdx.salvage.report import Noting, SalvageNote
 from vhdx.salvage.vhd_layer import open_vhd_layer
@@ -45,7 +45,7 @@ class SalvageDisk:
     """A disk through its layers, the image first. *complete* is False where the last one's parent is missing."""
 
     paths: Sequence[str]
-    layers: Sequence[Layer]
+    layers: Sequence[SalvageLayer]
     complete: bool
 
     @property
@@ -118,11 +118,11 @@ def open_salvage(
     home = posixpath.dirname(path)
     with ExitStack() as stack:
         paths: list[str] = []
-        layers: list[Layer] = []
+        layers: list[SalvageLayer] = []
         seen: set[Hashable] = set()
         complete = True
 
-        def admit(where: str, layer: Layer) -> None:
+        def admit(where: str, layer: SalvageLayer) -> None:
             stack.callback(layer.close)
             _compare_with_strict(files, where, layer.info.format, notes, new_id)
             identity = files.stat(where).identity
@@ -162,7 +162,7 @@ def _open(
     format: ImageFormat | None,
     told: bool,
     sector_size: int | None = None,
-) -> Layer:
+) -> SalvageLayer:
     storage = files.open(path, Access.READ, beneath=beneath)
     name = files.describe(path)
     noting = Noting(name, notes)
@@ -224,7 +224,7 @@ def _raw(storage: Storage, sector: int) -> FlatLayer:
 
 def _parent(
     files: FileSystem, child: str, info: ImageInfo, notes: list[SalvageNote], policy: ParentPolicy
-) -> tuple[str, Layer]:
+) -> tuple[str, SalvageLayer]:
     """The recorded parent of *child*. Raises ParentNotFound, ParentMismatch, InUse."""
     if info.parent is None:
         raise ParentNotFound(files.describe(child), [_NO_RECORD])

@@ -22,7 +22,7 @@ class Piece(NamedTuple):
         return self.offset + self.length
 
 
-class Layer(Protocol):
+class SalvageLayer(Protocol):
     """One file. Offsets and lengths are multiples of the logical sector size and inside the disk."""
 
     @property

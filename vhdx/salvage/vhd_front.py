@@ -17,7 +17,7 @@ _SIZE_FIELD = slice(48, 56)
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class FoundFront:
     """The footer that counts; *end* is where what lies before the footer at the end of the file ends.
 
     *sealed* says that its checksum is right; *made* that the file has none, and of a disk with blocks, that its size is
@@ -39,7 +39,7 @@ class _Copy:
     fault: str = "the checksum is wrong"
 
 
-def find_footer(medium: Medium, noting: Noting, *, told: bool) -> Found:
+def find_footer(medium: Medium, noting: Noting, *, told: bool) -> FoundFront:
     """The footer; with *told*, the format was named by the caller, and the file may have none.
 
     Raises FormatError when nothing describes the disk, UnsupportedFeature for another version of the format.
@@ -52,16 +52,16 @@ def find_footer(medium: Medium, noting: Noting, *, told: bool) -> Found:
     )
     end = size if at_end is None else at_end.offset
     if at_end is not None and at_end.sealed and not at_end.footer.is_dynamic:
-        return Found(at_end.footer, end, sealed=True)  # the start is the guest's
+        return FoundFront(at_end.footer, end, sealed=True)  # the start is the guest's
     start = _copy(medium, "its copy", 0, SIZE, noting)
     if start is not None and not _is_of(start, at_end):
         start = None
     if at_end is not None and at_end.sealed:
-        return Found(at_end.footer, end, sealed=True)
+        return FoundFront(at_end.footer, end, sealed=True)
     if start is not None and start.sealed:
         state = "is missing" if at_end is None else "is not valid"
         noting.tell("footer", end, f"the footer at the end of the file {state}; its copy at the start was used")
-        return Found(start.footer, end, sealed=True)
+        return FoundFront(start.footer, end, sealed=True)
     if at_end is None and start is None:
         return _without(medium, noting, told=told)
     return _unsealed(at_end, start, end, noting)
@@ -104,7 +104,7 @@ def _sound(footer: Footer) -> bool:
     )
 
 
-def _unsealed(at_end: _Copy | None, start: _Copy | None, end: int, noting: Noting) -> Found:
+def _unsealed(at_end: _Copy | None, start: _Copy | None, end: int, noting: Noting) -> FoundFront:
     """A footer with a wrong checksum: used when nothing contradicts it."""
     found = [copy for copy in (at_end, start) if copy is not None]
     if len(found) == 2 and _placing(found[0].footer) != _placing(found[1].footer):
@@ -116,14 +116,14 @@ def _unsealed(at_end: _Copy | None, start: _Copy | None, end: int, noting: Notin
         footer = replace(footer, current_size=end // SECTOR * SECTOR)
         message = f"{one.name} is not valid ({one.fault}); the disk was taken for all that is before it"
     noting.trust("footer", one.offset, message)
-    return Found(footer, end, sealed=False)
+    return FoundFront(footer, end, sealed=False)
 
 
 def _placing(footer: Footer) -> tuple[int, int, int]:
     return footer.current_size, footer.disk_type, footer.data_offset
 
 
-def _without(medium: Medium, noting: Noting, *, told: bool) -> Found:
+def _without(medium: Medium, noting: Noting, *, told: bool) -> FoundFront:
     """What a file is without any footer, where the caller says that it is a VHD."""
     if not told:
         reason = "no footer is there, and no copy of it at the start of the file; -f vhd says that it is a VHD"
@@ -132,15 +132,15 @@ def _without(medium: Medium, noting: Noting, *, told: bool) -> Found:
     if head is not None and head.startswith(_HEADER_COOKIE):
         message = "there is none; that the disk is as large as the block table has entries for is a guess"
         noting.trust("footer", None, message)
-        return Found(_made(VhdType.DYNAMIC, 0, HOME), medium.end, sealed=False, made=True)
+        return FoundFront(_made(VhdType.DYNAMIC, 0, HOME), medium.end, sealed=False, made=True)
     cut = medium.end // SECTOR * SECTOR
     rest = medium.whole(cut, medium.end - cut) or b""
     if rest.startswith(COOKIE) and (len(rest) < _SIZE_FIELD.stop or int.from_bytes(rest[_SIZE_FIELD]) == cut):
         noting.tell("footer", cut, "the file was cut off inside the footer; the disk before it is whole")
-        return Found(_made(VhdType.FIXED, cut, NO_OFFSET), cut, sealed=False, made=True)
+        return FoundFront(_made(VhdType.FIXED, cut, NO_OFFSET), cut, sealed=False, made=True)
     message = "there is none; the file was taken for a fixed disk that ends where the file does, and may have been cut"
     noting.trust("footer", None, message)
-    return Found(_made(VhdType.FIXED, cut, NO_OFFSET), cut, sealed=False, made=True)
+    return FoundFront(_made(VhdType.FIXED, cut, NO_OFFSET), cut, sealed=False, made=True)
 
 
 def _made(kind: VhdType, size: int, data_offset: int) -> Footer:

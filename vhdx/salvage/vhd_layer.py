@@ -18,7 +18,7 @@ from vhdx.salvage.flat import FlatLayer
 from vhdx.salvage.layer import BEHIND_END, ENTRY_LOST, Piece, held, lost
 from vhdx.salvage.medium import Medium, is_medium_error
 from vhdx.salvage.report import Noting
-from vhdx.salvage.vhd_front import Found, find_footer
+from vhdx.salvage.vhd_front import FoundFront, find_footer
 from vhdx.storage.base import Storage
 
 _COOKIE = b"cxsparse"
@@ -42,7 +42,7 @@ def open_vhd_layer(storage: Storage, noting: Noting, *, told: bool) -> "VhdLayer
     return _with_blocks(Medium(storage, end=found.end), found, noting)
 
 
-def _with_blocks(medium: Medium, found: Found, noting: Noting) -> "VhdLayer":
+def _with_blocks(medium: Medium, found: FoundFront, noting: Noting) -> "VhdLayer":
     offset, head, sealed = _header(medium, found, noting)
     footer = found.footer
     if found.made:
@@ -74,13 +74,13 @@ def _with_blocks(medium: Medium, found: Found, noting: Noting) -> "VhdLayer":
     return VhdLayer(medium, info, layout, table, taken, noting, doubtful=not sealed)
 
 
-def _described(found: Found, kind: DiskType) -> ImageInfo:
+def _described(found: FoundFront, kind: DiskType) -> ImageInfo:
     """What the image says of itself; without a footer it has no id."""
     info = describe(found.footer, kind)
     return replace(info, linkage=None, disk_id=None, creator="") if found.made else info
 
 
-def _header(medium: Medium, found: Found, noting: Noting) -> tuple[int, DynamicHeader, bool]:
+def _header(medium: Medium, found: FoundFront, noting: Noting) -> tuple[int, DynamicHeader, bool]:
     """The dynamic header, where it is and whether its checksum is right."""
     stated = found.footer.data_offset
     for offset in dict.fromkeys((stated, HOME)):

@@ -17,7 +17,7 @@ from vhdx.salvage.medium import Medium
 from vhdx.salvage.report import Noting
 from vhdx.salvage.vhdx_log import Front, read_front
 from vhdx.salvage.vhdx_metadata import read_disk, read_parent
-from vhdx.salvage.vhdx_regions import Regions, read_regions
+from vhdx.salvage.vhdx_regions import SalvageRegions, read_regions
 from vhdx.storage.base import Storage
 
 _PARENT_DENIED = "it is not present, and may have been in a parent, which the metadata deny"
@@ -79,7 +79,7 @@ class VhdxLayer:
     info: ImageInfo
     layout: BatLayout
     front: Front
-    regions: Regions
+    regions: SalvageRegions
     noting: Noting
     entries: Entries = field(init=False)
     claims: Claims = field(init=False)

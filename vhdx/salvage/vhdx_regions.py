@@ -22,7 +22,7 @@ _MOST_ENTRIES = 2047
 
 
 @dataclass(frozen=True, slots=True)
-class Regions:
+class SalvageRegions:
     """*others* are the places of regions of another kind; *doubtful* says that the place of the BAT is a guess."""
 
     bat: Range
@@ -31,7 +31,7 @@ class Regions:
     doubtful: bool
 
 
-def read_regions(medium: Medium, noting: Noting) -> Regions:
+def read_regions(medium: Medium, noting: Noting) -> SalvageRegions:
     """Raises FormatError when BAT or metadata cannot be found, UnsupportedFeature for an unknown, required region."""
     copies = [(number, offset, medium.whole(offset, TABLE_SIZE)) for number, offset in enumerate(OFFSETS)]
     valid: list[tuple[int, list[RegionEntry]]] = []
@@ -51,7 +51,7 @@ def read_regions(medium: Medium, noting: Noting) -> Regions:
     return _stated(entries, OFFSETS[number], noting)
 
 
-def _stated(entries: Sequence[RegionEntry], offset: int, noting: Noting) -> Regions:
+def _stated(entries: Sequence[RegionEntry], offset: int, noting: Noting) -> SalvageRegions:
     """The regions of a valid table, whose fields may be impossible all the same."""
     for entry in entries:
         if entry.guid not in _NAMES and entry.flags & _REQUIRED:
@@ -71,7 +71,7 @@ def _stated(entries: Sequence[RegionEntry], offset: int, noting: Noting) -> Regi
     return _apart(places[BAT], places[METADATA], others, offset, doubtful=False)
 
 
-def _guessed(copies: Sequence[bytes], noting: Noting) -> Regions:
+def _guessed(copies: Sequence[bytes], noting: Noting) -> SalvageRegions:
     """The regions from tables without a right checksum."""
     places: dict[UUID, Range] = {}
     doubtful = False
@@ -111,7 +111,7 @@ def _is_place(guid: UUID, place: Range) -> bool:
     )
 
 
-def _apart(bat: Range, metadata: Range, others: tuple[Range, ...], offset: int, *, doubtful: bool) -> Regions:
+def _apart(bat: Range, metadata: Range, others: tuple[Range, ...], offset: int, *, doubtful: bool) -> SalvageRegions:
     if bat.offset < metadata.end and metadata.offset < bat.end:
         raise FormatError("region table", offset, "BAT and metadata overlap, so neither can be read", "2.2.3")
-    return Regions(bat, metadata, others, doubtful)
+    return SalvageRegions(bat, metadata, others, doubtful)

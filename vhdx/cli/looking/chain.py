@@ -3,7 +3,7 @@
 from typing import Any
 from uuid import uuid4
 
-from vhdx.chain.lineage import Link, Member, Verdict, ancestry
+from vhdx.chain.lineage import Link, LinkVerdict, Member, ancestry
 from vhdx.cli.exits import Exit, Stop
 from vhdx.cli.kinds import image_format
 from vhdx.cli.looking.image_json import info_json, link_json
@@ -14,11 +14,11 @@ from vhdx.cli.reach import Reach
 from vhdx.storage.base import FileSystem
 
 BROKEN = {
-    Verdict.MISMATCH: "the file in the parent's place is not, or is no longer, the recorded one",
-    Verdict.MISSING: "the parent was not found",
-    Verdict.LOOP: "the parent is this image or one above it",
-    Verdict.TOO_DEEP: "there are more layers than any sound chain has",
-    Verdict.DENIED: "a file that may be the parent may not be opened by this user",
+    LinkVerdict.MISMATCH: "the file in the parent's place is not, or is no longer, the recorded one",
+    LinkVerdict.MISSING: "the parent was not found",
+    LinkVerdict.LOOP: "the parent is this image or one above it",
+    LinkVerdict.TOO_DEEP: "there are more layers than any sound chain has",
+    LinkVerdict.DENIED: "a file that may be the parent may not be opened by this user",
 }
 
 
@@ -42,9 +42,9 @@ def command(reach: Reach, *, image: str, format_name: str | None, as_json: bool)
             for number, member in enumerate(members):
                 _print(place.files, number, member)
         link = members[-1].link
-        if link is not None and link.verdict is not Verdict.FOUND:
+        if link is not None and link.verdict is not LinkVerdict.FOUND:
             name = place.files.describe(members[-1].path)
-            code = Exit.NOT_ALLOWED if link.verdict is Verdict.DENIED else Exit.DAMAGED
+            code = Exit.NOT_ALLOWED if link.verdict is LinkVerdict.DENIED else Exit.DAMAGED
             raise Stop(code, f"{escaped(name)}: {BROKEN[link.verdict]}")
 
 
@@ -79,13 +79,13 @@ def _print(files: FileSystem, number: int, member: Member) -> None:
 
 
 def _link(files: FileSystem, link: Link, member: Member) -> list[str]:
-    if link.verdict is not Verdict.FOUND:
+    if link.verdict is not LinkVerdict.FOUND:
         renamed = [
             f"  {files.describe(path)} has the recorded id: it is the parent under another name, and "
             f"vhdx-img relink records that"
             for path in link.renamed
         ]
-        state = "UNKNOWN" if link.verdict is Verdict.DENIED else "BROKEN"
+        state = "UNKNOWN" if link.verdict is LinkVerdict.DENIED else "BROKEN"
         return [f"{state}: {BROKEN[link.verdict]}", *(f"  {problem}" for problem in link.problems), *renamed]
     how = f"the file name in {link.key}" if link.by_name else link.key
     lines = [f"parent found by {how}, id as recorded"]

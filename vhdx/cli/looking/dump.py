@@ -14,7 +14,7 @@ from vhdx.cli.options import format_option, image_argument, json_option, subcomm
 from vhdx.cli.plain import escaped
 from vhdx.cli.printing import print_line, print_list
 from vhdx.cli.reach import Reach
-from vhdx.dump import Field, Part, Structure, dump_storage
+from vhdx.dump import DumpPart, Field, Structure, dump_storage
 from vhdx.storage.base import Access
 
 _ALL = "all"
@@ -36,7 +36,7 @@ _SPOILT = frozenset(
 
 @subcommand("dump")
 @image_argument
-@click.argument("parts", nargs=-1, type=click.Choice([*(part.value for part in Part), _ALL]), metavar="[PART]...")
+@click.argument("parts", nargs=-1, type=click.Choice([*(part.value for part in DumpPart), _ALL]), metavar="[PART]...")
 @format_option
 @json_option
 def command(reach: Reach, *, image: str, parts: tuple[str, ...], format_name: str | None, as_json: bool) -> None:
@@ -46,7 +46,7 @@ def command(reach: Reach, *, image: str, parts: tuple[str, ...], format_name: st
     images are what this is for: what can be decoded is shown, and what is wrong is said below each structure. The file
     is shown as it is, without what a replay of its log would change. Exit code 2 when a structure is damaged.
     """
-    wanted = list(Part) if not parts or _ALL in parts else [Part(part) for part in dict.fromkeys(parts)]
+    wanted = list(DumpPart) if not parts or _ALL in parts else [DumpPart(part) for part in dict.fromkeys(parts)]
     with reach.place(image) as place:
         name = place.files.describe(place.path)
         storage = place.files.open(place.path, Access.INSPECT)

@@ -2,7 +2,7 @@
 
 from uuid import uuid4
 
-from vhdx.chain.lineage import Link, Verdict, find_link, see
+from vhdx.chain.lineage import Link, LinkVerdict, find_link, see
 from vhdx.cli.kinds import image_format
 from vhdx.cli.looking.image_json import info_json
 from vhdx.cli.options import format_option, image_argument, json_option, subcommand
@@ -68,13 +68,13 @@ def _parent(files: FileSystem, link: Link) -> list[tuple[str, str]]:
         ids += f" or {link.recorded.linkage2}"
     recorded.append(("parent id", ids))
     match link.verdict:
-        case Verdict.FOUND:
+        case LinkVerdict.FOUND:
             assert link.path is not None
             forced = [("", f"FORCED although {difference}") for difference in link.forced]
             return [*recorded, ("parent found", files.describe(link.path)), *forced]
-        case Verdict.MISMATCH:
+        case LinkVerdict.MISMATCH:
             heading = "another file is in its place"
-        case Verdict.DENIED:
+        case LinkVerdict.DENIED:
             heading = "a file that may not be opened is in its place"
         case _:
             heading = "no"

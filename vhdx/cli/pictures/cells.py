@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 from vhdx.cli.pictures.shapes import FULL
-from vhdx.cli.pictures.survey import Share
+from vhdx.cli.pictures.survey import Portion
 
 FAINTEST = 2
 
@@ -42,7 +42,7 @@ def _steps(part: int, whole: int, most: int) -> int:
     return -(-part * most // whole)
 
 
-def cell(share: Share, first: int, stop: int, length: int) -> Cell:
+def cell(share: Portion, first: int, stop: int, length: int) -> Cell:
     """The columns of a layer from *first* to before *stop*, *length* bytes of the disk, as one."""
     held, visible, zero = (sum(counts.columns[first:stop]) for counts in (share.held, share.visible, share.zero))
     return Cell(visible, held - visible, zero, length)

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 
 from vhdx.check import Finding, Severity
 from vhdx.check.remedies import REMEDIES
-from vhdx.cli.pictures.page import Outcome, Row, Table
+from vhdx.cli.pictures.page import PageOutcome, PageTable, Row
 from vhdx.errors import Error
 
 _COLUMNS = ("Severity", "Structure", "Offset", "What was found", "What to do", "Rule")
@@ -33,15 +33,15 @@ class Findings:
             self._stopped = str(error)
 
     @property
-    def verdict(self) -> Outcome:
+    def verdict(self) -> PageOutcome:
         """How the image is."""
         if self._counts[Severity.ERROR]:
-            return Outcome("bad", "damaged", self._counted())
+            return PageOutcome("bad", "damaged", self._counted())
         if self._stopped:
-            return Outcome("none", "not checked", f"the check could not be finished: {self._stopped}")
+            return PageOutcome("none", "not checked", f"the check could not be finished: {self._stopped}")
         if self._counts[Severity.WARNING]:
-            return Outcome("poor", "readable, with flaws", self._counted())
-        return Outcome("good", "clean", self._counted() or "every rule of the format is kept")
+            return PageOutcome("poor", "readable, with flaws", self._counted())
+        return PageOutcome("good", "clean", self._counted() or "every rule of the format is kept")
 
     @property
     def note(self) -> str:
@@ -50,15 +50,15 @@ class Findings:
             return f"The check could not be finished: {self._stopped}"
         return f"{self._counted()}." if self._kept else "Nothing was found, in the image or in the layers under it."
 
-    def tables(self) -> list[Table]:
+    def tables(self) -> list[PageTable]:
         """One for each file."""
         by_file: dict[str, list[Finding]] = {self._name: []}
         for finding in self._kept:
             by_file.setdefault(finding.file or self._name, []).append(finding)
-        tables = [Table(name, _COLUMNS, _rows(findings)) for name, findings in by_file.items() if findings]
+        tables = [PageTable(name, _COLUMNS, _rows(findings)) for name, findings in by_file.items() if findings]
         left = self._counts.total() - len(self._kept)
         if left:
-            tables.append(Table("Left out", _COLUMNS, (), left_out=f"{left} more findings are not shown."))
+            tables.append(PageTable("Left out", _COLUMNS, (), left_out=f"{left} more findings are not shown."))
         return tables
 
     def _counted(self) -> str:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 
-from vhdx.chain.lineage import Link, Member, Verdict
+from vhdx.chain.lineage import Link, LinkVerdict, Member
 from vhdx.cli.pictures.shapes import Color, Drawing, Rect, Shape, Text, Triangle, base_name, shortened
 from vhdx.cli.plain import escaped, size_text
 
@@ -22,11 +22,11 @@ Describe = Callable[[str], str]
 """The full path or URL of a path."""
 
 BROKEN = {
-    Verdict.MISMATCH: "another file is in the parent's place, or the parent was changed",
-    Verdict.MISSING: "the parent was not found",
-    Verdict.LOOP: "the parent is this image or one above it",
-    Verdict.TOO_DEEP: "there are more layers than any sound chain has",
-    Verdict.DENIED: "a file that may be the parent may not be opened by this user",
+    LinkVerdict.MISMATCH: "another file is in the parent's place, or the parent was changed",
+    LinkVerdict.MISSING: "the parent was not found",
+    LinkVerdict.LOOP: "the parent is this image or one above it",
+    LinkVerdict.TOO_DEEP: "there are more layers than any sound chain has",
+    LinkVerdict.DENIED: "a file that may be the parent may not be opened by this user",
 }
 
 
@@ -40,7 +40,7 @@ def chain_drawing(members: Sequence[Member], describe: Describe) -> Drawing:
             shapes += _siblings(member.siblings, describe, top)
         top += _HEIGHT
         if member.link is not None:
-            sound = member.link.verdict is Verdict.FOUND
+            sound = member.link.verdict is LinkVerdict.FOUND
             shapes += _arrow(member.link, top)
             top += _GAP
             if not sound:
@@ -55,14 +55,14 @@ def described(members: Sequence[Member], describe: Describe) -> str:
     names = [escaped(base_name(describe(member.path))) for member in members[:8]]
     text = " over ".join(names) + (f" over {len(members) - 8} more" if len(members) > 8 else "")
     link = members[-1].link if members else None
-    if link is not None and link.verdict is not Verdict.FOUND:
+    if link is not None and link.verdict is not LinkVerdict.FOUND:
         text += f"; broken there: {BROKEN[link.verdict]}"
     return text
 
 
 def link_text(link: Link) -> str:
     """How a parent was found, or what is wrong."""
-    if link.verdict is not Verdict.FOUND:
+    if link.verdict is not LinkVerdict.FOUND:
         return BROKEN[link.verdict]
     how = f"the file name in {link.key}" if link.by_name else link.key
     return f"parent found by {how}, id as recorded"
@@ -70,7 +70,7 @@ def link_text(link: Link) -> str:
 
 def _box(number: int, member: Member, describe: Describe, top: int) -> Iterator[Shape]:
     name, info, status = describe(member.path), member.info, member.status
-    broken = member.link is not None and member.link.verdict is not Verdict.FOUND
+    broken = member.link is not None and member.link.verdict is not LinkVerdict.FOUND
     yield from _frame(_MARGIN, top, _BOX, _HEIGHT, Color.BAD if broken else Color.VISIBLE)
     title = f"{number}  {shortened(escaped(base_name(name)), 60)}"
     yield Text(_MARGIN + 18, top + 25, title, 15, bold=True)
@@ -85,7 +85,7 @@ def _box(number: int, member: Member, describe: Describe, top: int) -> Iterator[
 
 def _arrow(link: Link, top: int) -> Iterator[Shape]:
     """From the box that ends at *top* to the next."""
-    if link.verdict is Verdict.FOUND:
+    if link.verdict is LinkVerdict.FOUND:
         color = Color.MUTED
         yield Rect(_SHAFT - 1, top, 2, _GAP - 8, color)
     else:

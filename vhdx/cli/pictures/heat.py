@@ -8,7 +8,7 @@ from rich.cells import cell_len, set_cell_size
 from vhdx.cli.pictures.cells import Cell, cell
 from vhdx.cli.pictures.layout import percent, summary
 from vhdx.cli.pictures.shapes import base_name
-from vhdx.cli.pictures.survey import Share, Survey
+from vhdx.cli.pictures.survey import Portion, Survey
 from vhdx.cli.plain import escaped, size_text
 
 _NARROWEST_BAR = 16
@@ -69,7 +69,7 @@ def terminal(found: Survey, width: int, *, color: bool, unicode: bool = True) ->
     return [*lines, *_packed(_legend(look), width)]
 
 
-def _bar(survey: Survey, layer: Share, width: int, look: _Look) -> str:
+def _bar(survey: Survey, layer: Portion, width: int, look: _Look) -> str:
     """A layer in *width* characters; runs of one colour share its escape."""
     pieces: list[tuple[_Kind | None, str]] = []
     for number in range(width if survey.columns else 0):

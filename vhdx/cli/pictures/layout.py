@@ -5,7 +5,7 @@ from itertools import groupby
 
 from vhdx.cli.pictures.cells import FAINTEST, cell
 from vhdx.cli.pictures.shapes import FULL, Anchor, Color, Drawing, Rect, Shape, Text, base_name, shortened
-from vhdx.cli.pictures.survey import Share, Survey
+from vhdx.cli.pictures.survey import Portion, Survey
 from vhdx.cli.plain import escaped, size_text
 
 BAR = 1024
@@ -61,7 +61,7 @@ def described(survey: Survey) -> str:
     return "; ".join([summary(survey), *rows, *([f"and {left} more layers"] if left else [])])
 
 
-def account(layer: Share, size: int) -> str:
+def account(layer: Portion, size: int) -> str:
     """What a layer holds, in numbers."""
     held, visible, zero = layer.held.total, layer.visible.total, layer.zero.total
     parts = [f"holds {size_text(held)} ({percent(held, size)})"]
@@ -84,7 +84,7 @@ def percent(part: int, whole: int) -> str:
     return "< 0.1 %" if share < 0.1 else "> 99.9 %" if share > 99.9 else f"{share:.1f} %"
 
 
-def _row(survey: Survey, number: int, layer: Share, top: int) -> Iterator[Shape]:
+def _row(survey: Survey, number: int, layer: Portion, top: int) -> Iterator[Shape]:
     base = top + _BAR_TOP - 8
     yield Text(_MARGIN, base, str(number), 13, Color.MUTED)
     yield Text(_MARGIN + 22, base, shortened(escaped(base_name(layer.name)), _LONGEST_NAME), 14, bold=True)
@@ -98,7 +98,7 @@ def _row(survey: Survey, number: int, layer: Share, top: int) -> Iterator[Shape]
         yield Rect(_MARGIN + min(_place(survey, offset), BAR - 1), bar + _BAR_HEIGHT, 1, 5, Color.LINE)
 
 
-def _bar(survey: Survey, layer: Share, top: int) -> Iterator[Rect]:
+def _bar(survey: Survey, layer: Portion, top: int) -> Iterator[Rect]:
     """The cells of a bar, equal neighbours joined."""
     looks = ((number, *_look(survey, layer, number)) for number in range(survey.columns))
     for (strength, parts), run in groupby(looks, lambda one: one[1:]):
@@ -114,7 +114,7 @@ def _bar(survey: Survey, layer: Share, top: int) -> Iterator[Rect]:
                 at += part * _BAR_HEIGHT // _GRAIN
 
 
-def _look(survey: Survey, layer: Share, number: int) -> tuple[int, tuple[int, int, int]]:
+def _look(survey: Survey, layer: Portion, number: int) -> tuple[int, tuple[int, int, int]]:
     found = cell(layer, number, number + 1, survey.column(number).length)
     return found.strength(), found.parts(_GRAIN)
 

@@ -19,7 +19,7 @@ _LONGEST = 1500
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class PageOutcome:
     """What the page says first; *tone* is good, poor, bad or none."""
 
     tone: str
@@ -36,7 +36,7 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True)
-class Table:
+class PageTable:
     """A table and what is to be said of it; *left_out* is the line that says what is not in it."""
 
     title: str
@@ -52,7 +52,7 @@ class Chapter:
     """A chapter of the structures of a file."""
 
     title: str
-    tables: tuple[Table, ...]
+    tables: tuple[PageTable, ...]
     left_out: str = ""
 
 
@@ -62,7 +62,7 @@ class Figure:
 
     svg: str | None
     reason: str = ""
-    table: Table | None = None
+    table: PageTable | None = None
 
     @property
     def markup(self) -> Markup:
@@ -85,14 +85,14 @@ class Page:
 
     name: str
     path: str
-    verdict: Outcome
+    verdict: PageOutcome
     made: str
     version: str
     summary: Sequence[tuple[str, str]]
     chain: Figure
     broken: Sequence[Broken]
     map: Figure
-    findings: Sequence[Table]
+    findings: Sequence[PageTable]
     findings_note: str
     parts: Sequence[Chapter]
     parts_note: str

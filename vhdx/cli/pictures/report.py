@@ -3,18 +3,18 @@
 from contextlib import closing
 from dataclasses import dataclass, field
 
-from vhdx.chain.lineage import Link, Member, Verdict, ancestry
+from vhdx.chain.lineage import Link, LinkVerdict, Member, ancestry
 from vhdx.check import check_storage
 from vhdx.cli.pictures.findings import Findings
 from vhdx.cli.pictures.graph import BROKEN, chain_drawing, link_text
 from vhdx.cli.pictures.layout import drawing, percent
-from vhdx.cli.pictures.page import Broken, Chapter, Figure, Page, Row, Table
+from vhdx.cli.pictures.page import Broken, Chapter, Figure, Page, PageTable, Row
 from vhdx.cli.pictures.shapes import base_name
 from vhdx.cli.pictures.structures import chapter
 from vhdx.cli.pictures.survey import COLUMNS, Survey, survey
 from vhdx.cli.pictures.vector import document
 from vhdx.cli.plain import exact_size, size_text
-from vhdx.dump import Part, dump_storage
+from vhdx.dump import DumpPart, dump_storage
 from vhdx.errors import Error
 from vhdx.image.base import ImageFormat, ImageInfo, LogState
 from vhdx.storage.base import Access, FileSystem
@@ -147,7 +147,7 @@ def _broken(subject: Subject) -> list[Broken]:
     name = base_name(subject.files.describe(last.path))
     if last.link is None:
         return []
-    if last.link.verdict is Verdict.FOUND:
+    if last.link.verdict is LinkVerdict.FOUND:
         return [Broken(name, "the chain could not be followed further", (subject.unreadable,))]
     problems = last.link.problems
     left = len(problems) - _MOST_NAMES
@@ -168,7 +168,7 @@ def _map(subject: Subject) -> Figure:
     return Figure(document(drawing(found)), table=_shares(found))
 
 
-def _shares(found: Survey) -> Table:
+def _shares(found: Survey) -> PageTable:
     """The map in numbers."""
 
     def cell(part: int) -> str:
@@ -189,7 +189,7 @@ def _shares(found: Survey) -> Table:
         for number, layer in enumerate(found.layers)
     )
     columns = ("Layer", "Kind", "Disk", "Data held", "Seen by the guest", "Hidden by layers above", "Zeros")
-    return Table("Shares of the disk", columns, rows)
+    return PageTable("Shares of the disk", columns, rows)
 
 
 def _structures(subject: Subject) -> tuple[list[Chapter], str]:
@@ -198,7 +198,7 @@ def _structures(subject: Subject) -> tuple[list[Chapter], str]:
     try:
         with closing(subject.files.open(subject.path, Access.INSPECT)) as storage:
             findings = list(check_storage(storage, format=subject.format))
-            for part in Part:
+            for part in DumpPart:
                 structures = dump_storage(storage, [part], format=subject.format, findings=findings)
                 found = chapter(part, structures, subject.name)
                 if found is not None:

@@ -2,8 +2,8 @@
 
 from collections.abc import Iterable, Iterator
 
-from vhdx.cli.pictures.page import Chapter, Row, Table
-from vhdx.dump import Field, Part, Structure
+from vhdx.cli.pictures.page import Chapter, PageTable, Row
+from vhdx.dump import DumpPart, Field, Structure
 
 _COLUMNS = ("Offset", "Field", "Bytes", "Value", "Meaning")
 _MOST_ROWS = 200
@@ -16,9 +16,9 @@ _MOST_REMARKS = 20
 _TITLES = {"bat": "Block allocation table", "bitmap": "Bitmaps", "locator": "Parent locators"}
 
 
-def chapter(part: Part, structures: Iterable[Structure], image: str) -> Chapter | None:
+def chapter(part: DumpPart, structures: Iterable[Structure], image: str) -> Chapter | None:
     """The tables of one part of a file that is called *image*; None when the file has nothing of it."""
-    tables: list[Table] = []
+    tables: list[PageTable] = []
     room, beyond, counted = _MOST_ROWS, 0, 0
     for structure in structures:
         counted += len(structure.fields) or 1
@@ -40,11 +40,11 @@ def chapter(part: Part, structures: Iterable[Structure], image: str) -> Chapter 
     return Chapter(_TITLES.get(part.value, part.value.capitalize()), tuple(tables), left)
 
 
-def _table(structure: Structure, room: int) -> Table:
+def _table(structure: Structure, room: int) -> PageTable:
     fields = structure.fields[:room]
     left = len(structure.fields) - len(fields)
     place = "" if structure.offset is None else f"{structure.length} bytes at offset {structure.offset:#x}"
-    return Table(
+    return PageTable(
         structure.name,
         _COLUMNS,
         tuple(_row(field) for field in fields),

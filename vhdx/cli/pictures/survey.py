@@ -43,7 +43,7 @@ class Counts:
 
 
 @dataclass(frozen=True, slots=True)
-class Share:
+class Portion:
     """The part of one layer in a disk, in bytes for each column.
 
     *held*: data in its file; *visible*: the part of it that no layer above hides; *zero*: what it says is zeros,
@@ -64,7 +64,7 @@ class Survey:
 
     size: int
     width: int
-    layers: tuple[Share, ...]
+    layers: tuple[Portion, ...]
 
     @property
     def columns(self) -> int:
@@ -99,7 +99,7 @@ def survey(chain: Chain, names: Sequence[str], columns: int = COLUMNS) -> Survey
         held, zero = Counts(count, width), Counts(count, width)
         end = min(size, image.virtual_size)
         _count(image.extents(0, end), held, zero)
-        shares.append(Share(name, image.info, end, held, visible, zero))
+        shares.append(Portion(name, image.info, end, held, visible, zero))
     return Survey(size, width, tuple(shares))
 
 

@@ -21,7 +21,7 @@ class _Block:
     ranges: list[Range]
 
 
-class Allocation:
+class VhdAllocation:
     """Space for one call of `allocate`: prepared, then adopted when the payload is there, or given back."""
 
     def __init__(self, file: VhdFile, ranges: Sequence[Range]) -> None:
@@ -121,7 +121,7 @@ def allocate(file: VhdFile, ranges: Sequence[Range]) -> Iterator[Sequence[Extent
     with file.life.writer:
         with file.changing():
             file.touch()
-            allocation = Allocation(file, ranges)
+            allocation = VhdAllocation(file, ranges)
         try:
             yield allocation.places
         except OSError as error:

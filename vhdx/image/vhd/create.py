@@ -24,7 +24,7 @@ from vhdx.image.vhd.image import VhdImage
 from vhdx.image.vhd.parent import LinkRecord, record, recorded
 from vhdx.image.vhd.resizing import size_fault
 from vhdx.image.vhd.space import PAGE
-from vhdx.image.vhd.table import BlockTable
+from vhdx.image.vhd.table import VhdTable
 from vhdx.storage import transfer
 from vhdx.storage.base import Storage
 
@@ -102,7 +102,7 @@ def _lay_out(storage: Storage, footer: Footer, layout: VhdLayout, parent: Parent
         life=LifeCycle(storage),
         footers=Footers(storage, footer, end=end, copied=True, building=True),
         header=header,
-        table=BlockTable(storage, layout, header.table_offset, fixed_places(HOME)),
+        table=VhdTable(storage, layout, header.table_offset, fixed_places(HOME)),
         bitmaps=Bitmaps(storage, layout),
         link=None if parent is None else recorded(parent, header),
         building=True,

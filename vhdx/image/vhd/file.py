@@ -22,16 +22,16 @@ from vhdx.image.naming import naming
 from vhdx.image.vhd.batmap import Batmap, find_batmap
 from vhdx.image.vhd.bitmaps import Bitmaps
 from vhdx.image.vhd.footers import Footers
-from vhdx.image.vhd.space import Place, Space
+from vhdx.image.vhd.space import VhdFreshPlace, VhdSpace
 from vhdx.image.vhd.survey import survey
-from vhdx.image.vhd.table import BlockTable
+from vhdx.image.vhd.table import VhdTable
 from vhdx.storage import transfer
 from vhdx.storage.base import Storage
 
 _MOST_STAGED = 8 << 20
 
 
-class CommitOrder(Enum):
+class VhdCommitOrder(Enum):
     """The order of a commit; anything but PAYLOAD_TABLE loses data in a crash, and is there to prove the tests."""
 
     PAYLOAD_TABLE = "payload, table"
@@ -50,13 +50,13 @@ class VhdFile:
     life: LifeCycle
     footers: Footers
     header: DynamicHeader
-    table: BlockTable
+    table: VhdTable
     bitmaps: Bitmaps
     link: ParentLink | None
     warnings: tuple[str, ...] = ()
-    order: CommitOrder = CommitOrder.PAYLOAD_TABLE
+    order: VhdCommitOrder = VhdCommitOrder.PAYLOAD_TABLE
     building: bool = False
-    space: Space | None = None
+    space: VhdSpace | None = None
     batmap: Batmap | None = None
     tidy: "Callable[[VhdFile], None]" = lambda _: None  # before a file that was changed is closed
     pins: int = 0
@@ -70,7 +70,7 @@ class VhdFile:
     def layout(self) -> VhdLayout:
         return self.table.layout
 
-    def touch(self) -> Space:
+    def touch(self) -> VhdSpace:
         """Before any byte of the file changes: survey it and make both footers sound and equal, durably.
 
         Raises FormatError when two structures lie on each other: writing to one would change the other.
@@ -85,7 +85,7 @@ class VhdFile:
             self._bring_batmap_home(self.batmap, space)
         return space
 
-    def surveyed(self) -> Space:
+    def surveyed(self) -> VhdSpace:
         """What lies where, looked at once. Raises FormatError when two structures lie on each other."""
         if self.space is None:
             end = self.footers.end
@@ -96,7 +96,7 @@ class VhdFile:
             self.batmap = batmap
         return self.space
 
-    def _bring_batmap_home(self, batmap: Batmap, space: Space) -> None:
+    def _bring_batmap_home(self, batmap: Batmap, space: VhdSpace) -> None:
         """The bits go from elsewhere, where a commit or a stop has left them, to where nothing else is."""
         away = batmap.place
         if space.claim(batmap.home):
@@ -129,7 +129,7 @@ class VhdFile:
                 self.batmap.go(self.storage, spare)
                 self.space.drop(before.offset)
             late = self.table.staged() + self.bitmaps.staged_changed()
-            if late and self.order is CommitOrder.PAYLOAD_TABLE and not self.building:
+            if late and self.order is VhdCommitOrder.PAYLOAD_TABLE and not self.building:
                 self.storage.flush()
             self.storage.write(late)
             self.storage.flush()
@@ -170,7 +170,7 @@ class VhdFile:
         if self.space is not None and not self.pins:
             self.space.reclaim()
 
-    def take_block(self) -> Place:
+    def take_block(self) -> VhdFreshPlace:
         """A place for a block; the file is grown to hold it by `grow`."""
         assert self.space is not None
         return self.space.take_block()
@@ -186,7 +186,7 @@ class VhdFile:
             self.life.fail(error, "the file could not grow")
             raise
 
-    def take_bytes(self, length: int) -> Place:
+    def take_bytes(self, length: int) -> VhdFreshPlace:
         """A place for a structure that is no block, the file grown to hold it. Raises OutOfSpace."""
         assert self.space is not None
         place = self.space.take_bytes(length)

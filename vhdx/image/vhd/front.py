@@ -14,13 +14,13 @@ from vhdx.format import vhd_batmap, vhd_locator
 from vhdx.format.vhd_bat import ENTRY_SIZE, SECTOR, UNUSED
 from vhdx.format.vhd_batmap import header_place
 from vhdx.format.vhd_header import HEADER, HOME
-from vhdx.format.vhd_locator import LocatorEntry
+from vhdx.format.vhd_locator import LocatorPlace
 from vhdx.image.lifecycle import State
 from vhdx.image.vhd.batmap import Batmap, room_of
 from vhdx.image.vhd.file import VhdFile
 from vhdx.image.vhd.packing import move
 from vhdx.image.vhd.restating import restate
-from vhdx.image.vhd.table import BlockTable
+from vhdx.image.vhd.table import VhdTable
 from vhdx.storage import transfer
 from vhdx.storage.base import Buffer, Move
 from vhdx.storage.transfer import pread
@@ -94,7 +94,7 @@ def _room(file: VhdFile) -> int:
     return header_place(0, file.header.max_entries) + room_of(file.batmap, file.header.max_entries) + rooms
 
 
-def _whole(entry: LocatorEntry) -> int:
+def _whole(entry: LocatorPlace) -> int:
     return -(-entry.room.length // SECTOR) * SECTOR
 
 
@@ -158,7 +158,7 @@ def _put(file: VhdFile, place: Range) -> None:
     former = file.header.locator_places
     restate(file, header, file.footer)
     file.batmap = after
-    file.table = BlockTable(file.storage, old.layout, place.offset, file.fixed_places)
+    file.table = VhdTable(file.storage, old.layout, place.offset, file.fixed_places)
     # From here on each has its own place, to be given up by itself.
     file.space.drop(place.offset)
     parts = [Range(place.offset, room), Range(after.header_at, SECTOR), after.home, *(entry.room for entry in locators)]
@@ -169,9 +169,9 @@ def _put(file: VhdFile, place: Range) -> None:
         file.space.drop(offset)
 
 
-def _locators(file: VhdFile, at: int) -> tuple[list[LocatorEntry], list[tuple[int, Buffer]]]:
+def _locators(file: VhdFile, at: int) -> tuple[list[LocatorPlace], list[tuple[int, Buffer]]]:
     """The parent locators one behind the other from byte *at* on, and what is to be written for them."""
-    entries: list[LocatorEntry] = []
+    entries: list[LocatorPlace] = []
     writes: list[tuple[int, Buffer]] = []
     for entry in file.header.entries:
         data = pread(file.storage, entry.data_offset, entry.data_length)

@@ -16,13 +16,13 @@ from vhdx.image.lifecycle import LifeCycle
 from vhdx.image.marks import VHD_MARKS, Ends, ends
 from vhdx.image.naming import naming
 from vhdx.image.vhd.bitmaps import Bitmaps
-from vhdx.image.vhd.file import CommitOrder, VhdFile, fixed_places
+from vhdx.image.vhd.file import VhdCommitOrder, VhdFile, fixed_places
 from vhdx.image.vhd.fixed import fixed_vhd
 from vhdx.image.vhd.footers import Footers
 from vhdx.image.vhd.image import VhdImage, describe, describe_file
 from vhdx.image.vhd.lost import why_start_is_guests
 from vhdx.image.vhd.parent import read_link
-from vhdx.image.vhd.table import BlockTable
+from vhdx.image.vhd.table import VhdTable
 from vhdx.storage.base import Storage
 from vhdx.storage.transfer import pread
 
@@ -48,7 +48,7 @@ def open_vhd(
     storage: Storage,
     *,
     new_id: NewId,  # noqa: ARG001  as every format is opened
-    order: CommitOrder = CommitOrder.PAYLOAD_TABLE,
+    order: VhdCommitOrder = VhdCommitOrder.PAYLOAD_TABLE,
     admit: Admit | None = None,
     found: Ends | None = None,
 ) -> VhdImage | FlatImage:
@@ -68,7 +68,7 @@ def open_vhd(
         raise
 
 
-def _open(storage: Storage, order: CommitOrder, admit: Admit | None, at: Ends) -> VhdImage | FlatImage:
+def _open(storage: Storage, order: VhdCommitOrder, admit: Admit | None, at: Ends) -> VhdImage | FlatImage:
     found = _find_footer(storage, at)
     footer = found.footer
     if vhd_footer.has_old_bitmaps(footer):
@@ -108,7 +108,7 @@ def _find_footer(storage: Storage, at: Ends) -> _Found:
         raise FormatError("file", None, f"{size} bytes are too few for a VHD", _SECTION)
     length = SIZE if tail.startswith(VHD_MARKS) or not tail[SIZE - OLD_SIZE :].startswith(VHD_MARKS) else OLD_SIZE
     reason = "no footer is there"
-    end: vhd_footer.Reading | None = None
+    end: vhd_footer.FooterReading | None = None
     if tail[SIZE - length :].startswith(VHD_MARKS):
         try:
             end = vhd_footer.parse(tail[SIZE - length :], size - length)
@@ -159,7 +159,7 @@ def _copy(start: bytes) -> Footer | None:
     return found.footer if found.sealed and found.footer.is_dynamic else None
 
 
-def _assemble(storage: Storage, size: int, found: _Found, order: CommitOrder) -> VhdFile:
+def _assemble(storage: Storage, size: int, found: _Found, order: VhdCommitOrder) -> VhdFile:
     footer = found.footer
     if footer.data_offset + HEADER.size > size:
         reason = f"it reaches past the end of the file at {size}"
@@ -182,7 +182,7 @@ def _assemble(storage: Storage, size: int, found: _Found, order: CommitOrder) ->
         life=LifeCycle(storage),
         footers=Footers(storage, footer, end=found.end, copied=found.copied),
         header=header,
-        table=BlockTable(storage, layout, header.table_offset, taken),
+        table=VhdTable(storage, layout, header.table_offset, taken),
         bitmaps=Bitmaps(storage, layout),
         link=link,
         warnings=tuple(found.warnings + found.hindrances),

@@ -9,11 +9,11 @@ from vhdx.format import vhd_locator
 from vhdx.format.vhd_bat import SECTOR, VhdLayout
 from vhdx.format.vhd_footer import VhdType
 from vhdx.format.vhd_header import NO_PARENT, DynamicHeader
-from vhdx.format.vhd_locator import ABSOLUTE, KEYS, LONGEST, PARENT_NAME, RELATIVE, LocatorEntry
+from vhdx.format.vhd_locator import ABSOLUTE, KEYS, LONGEST, PARENT_NAME, RELATIVE, LocatorPlace
 from vhdx.image.base import ParentLink
 from vhdx.image.vhd.file import VhdFile
 from vhdx.image.vhd.restating import restate
-from vhdx.image.vhd.table import BlockTable
+from vhdx.image.vhd.table import VhdTable
 from vhdx.storage import transfer
 from vhdx.storage.base import Storage
 from vhdx.storage.transfer import preads
@@ -31,7 +31,7 @@ class LinkRecord:
     def header(self, header: DynamicHeader, link: ParentLink, places: dict[bytes, Range]) -> DynamicHeader:
         """*header* with this record; *places* is where each locator's data has its space."""
         entries = [
-            LocatorEntry(code, places[code].length, len(data), places[code].offset) for code, data in self.data.items()
+            LocatorPlace(code, places[code].length, len(data), places[code].offset) for code, data in self.data.items()
         ]
         return replace(
             header,
@@ -64,7 +64,7 @@ def read_link(storage: Storage, header: DynamicHeader, size: int) -> tuple[Paren
     return ParentLink(header.parent_id, None, paths), warnings
 
 
-def _is_inside(entry: LocatorEntry, size: int) -> bool:
+def _is_inside(entry: LocatorPlace, size: int) -> bool:
     return entry.data_length <= LONGEST and entry.data_offset + entry.data_length <= size
 
 
@@ -141,7 +141,7 @@ def detach(file: VhdFile) -> None:
         for offset in old:
             space.drop(offset)
         layout = VhdLayout(file.layout.virtual_size, file.layout.block_size, has_parent=False)
-        file.table = BlockTable(file.storage, layout, file.table.offset, file.fixed_places)
+        file.table = VhdTable(file.storage, layout, file.table.offset, file.fixed_places)
         file.link = None
         for block, place in _numbers(file):
             file.make_room()

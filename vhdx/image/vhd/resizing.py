@@ -23,7 +23,7 @@ from vhdx.image.vhd.file import VhdFile
 from vhdx.image.vhd.front import drop_table, is_free_of_others, promised_batmap
 from vhdx.image.vhd.restating import restate
 from vhdx.image.vhd.survey import MOST_BLOCKS
-from vhdx.image.vhd.table import BlockTable
+from vhdx.image.vhd.table import VhdTable
 from vhdx.storage import transfer
 from vhdx.storage.base import Move
 
@@ -108,7 +108,7 @@ def _shrink(file: VhdFile, size: int) -> None:
             block += 1
     _clear_behind_end(file, size)
     file.commit()
-    file.table = BlockTable(file.storage, layout, file.table.offset, file.fixed_places)
+    file.table = VhdTable(file.storage, layout, file.table.offset, file.fixed_places)
 
 
 def _clear_behind_end(file: VhdFile, end: int) -> None:
@@ -146,7 +146,7 @@ def _adopt_table(file: VhdFile, layout: VhdLayout) -> None:
             held = old.layout.blocks * ENTRY_SIZE
             transfer.copy(file.storage, file.storage, [Move(old.offset, offset, held)])
     _blank(file, offset + old.layout.blocks * ENTRY_SIZE, offset + layout.table_size)
-    file.table = BlockTable(file.storage, layout, offset, file.fixed_places)
+    file.table = VhdTable(file.storage, layout, offset, file.fixed_places)
     if batmap is not None and offset != old.offset:
         file.batmap, writes = batmap.moved(header_place(offset, layout.blocks), old.layout.blocks, layout.blocks)
         file.storage.write(writes)

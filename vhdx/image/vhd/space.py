@@ -20,14 +20,14 @@ _FEW = 32
 """Freed blocks up to which they are taken out of the buffer one by one."""
 
 
-class Place(NamedTuple):
+class VhdFreshPlace(NamedTuple):
     """Space handed out, in bytes; *fresh* space was never used and reads as zeros."""
 
     offset: int
     fresh: bool
 
 
-class Space:
+class VhdSpace:
     """Offsets and lengths are in bytes outside, in sectors inside."""
 
     def __init__(self, starts: "array[int]", *, span: int, bitmap: int, others: list[Range], file_size: int) -> None:
@@ -46,7 +46,7 @@ class Space:
         last = self._starts[-1] + self._span if self._starts else 0
         return max(last, *(other.end for other in self._others)) * SECTOR
 
-    def take_block(self) -> Place:
+    def take_block(self) -> VhdFreshPlace:
         """A place for a block: the lowest gap, else behind everything. Raises UnsupportedFeature."""
         start = self._block_gap(self.used_end // SECTOR)
         if start is None:
@@ -64,7 +64,7 @@ class Space:
         insort(self._starts, start)
         return self._handed_out(start, self._span).offset
 
-    def take_bytes(self, length: int) -> Place:
+    def take_bytes(self, length: int) -> VhdFreshPlace:
         """A place for something that is no block: the lowest gap, else behind everything."""
         count = -(-length // SECTOR)
         end = self.used_end // SECTOR
@@ -126,10 +126,10 @@ class Space:
         before = self._starts[lowest - 1] + self._span if lowest else 0
         self._full_until = min(self._full_until, before)
 
-    def _handed_out(self, start: int, count: int) -> Place:
+    def _handed_out(self, start: int, count: int) -> VhdFreshPlace:
         fresh = start >= self._never_used
         self._never_used = max(self._never_used, start + count)
-        return Place(start * SECTOR, fresh)
+        return VhdFreshPlace(start * SECTOR, fresh)
 
     def _aligned(self, start: int) -> int:
         """Where a block may begin so that its data is on a whole page."""

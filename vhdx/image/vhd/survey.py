@@ -15,8 +15,8 @@ from vhdx.format.vhd_bat import ENTRY_SIZE, SECTOR, UNUSED
 from vhdx.format.vhd_batmap import COOKIE, HEADER, header_place
 from vhdx.format.vhd_footer import SIZE
 from vhdx.format.vhd_header import DynamicHeader
-from vhdx.image.vhd.space import Space
-from vhdx.image.vhd.table import BlockTable
+from vhdx.image.vhd.space import VhdSpace
+from vhdx.image.vhd.table import VhdTable
 from vhdx.storage.base import Storage
 from vhdx.storage.transfer import pread
 
@@ -27,13 +27,13 @@ _SECTION = "VHD 1.0"
 
 def survey(
     storage: Storage,
-    table: BlockTable,
+    table: VhdTable,
     header: DynamicHeader,
     header_offset: int,
     footer_at: int | None,
     *,
     own: Sequence[tuple[str, Range]] = (),
-) -> Space:
+) -> VhdSpace:
     """Everything in the file but the footer at *footer_at*; *own* is what its creator has besides.
 
     Raises FormatError, UnsupportedFeature.
@@ -65,7 +65,7 @@ def survey(
     behind = header_place(table.offset, header.max_entries)
     rooms += _batmap(storage, behind, limit)
     taken += [_before(room, first_block if room.offset < first_block else limit) for room in rooms]
-    return Space(starts, span=layout.span, bitmap=layout.bitmap_size, others=taken, file_size=size)
+    return VhdSpace(starts, span=layout.span, bitmap=layout.bitmap_size, others=taken, file_size=size)
 
 
 def _before(room: Range, end: int) -> Range:
@@ -73,7 +73,7 @@ def _before(room: Range, end: int) -> Range:
     return Range(start, min(room.end, end) - start)
 
 
-def _starts(table: BlockTable) -> "array[int]":
+def _starts(table: VhdTable) -> "array[int]":
     found = array("I")
     for _, entries in table.scan():
         found.extend(filter(UNUSED.__ne__, entries))

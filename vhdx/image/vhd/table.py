@@ -17,7 +17,7 @@ _UNUSED_RUN = re.compile(b"\xff*")
 _UNUSED_ENTRY = b"\xff" * ENTRY_SIZE
 
 
-class BlockTable:
+class VhdTable:
     """Entries are verified when they are used, so one bad entry does not hide the rest of a disk from readers.
 
     *taken* is what no block may lie on: headers and the table itself.

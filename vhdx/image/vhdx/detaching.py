@@ -12,7 +12,7 @@ from vhdx.errors import Error
 from vhdx.extents import all_equal
 from vhdx.format import bat, metadata
 from vhdx.format.bat import BITMAP_BLOCK_SIZE, PayloadState
-from vhdx.format.metadata import PARENT_LOCATOR, TABLE_ENTRY, TABLE_HEADER, FileParameters, TableHeader
+from vhdx.format.metadata import PARENT_LOCATOR, TABLE_ENTRY, TABLE_HEADER, FileParameters, MetadataTableHeader
 from vhdx.image.vhdx.allocation import pages_per_block
 from vhdx.image.vhdx.blocks import BlockTable
 from vhdx.image.vhdx.file import VhdxFile
@@ -91,7 +91,7 @@ def _drop_bitmaps(file: VhdxFile) -> None:
 def _drop_record(file: VhdxFile) -> None:
     region = file.metadata_region.offset
     kept = [entry for entry in file.items if entry.item_id != PARENT_LOCATOR or entry.flags & metadata.IS_USER]
-    table = TABLE_HEADER.build(TableHeader(0, len(kept))) + b"".join(TABLE_ENTRY.build(entry) for entry in kept)
+    table = TABLE_HEADER.build(MetadataTableHeader(0, len(kept))) + b"".join(TABLE_ENTRY.build(entry) for entry in kept)
     parameters = file.item(metadata.FILE_PARAMETERS)
     assert parameters is not None
     file.make_room(len(table) // 4096 + 4)

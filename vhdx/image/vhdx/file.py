@@ -20,7 +20,7 @@ from vhdx.image.vhdx.blocks import BlockTable
 from vhdx.image.vhdx.headers import Headers
 from vhdx.image.vhdx.journal import Journal
 from vhdx.image.vhdx.pages import Pages
-from vhdx.image.vhdx.space import Place, Space
+from vhdx.image.vhdx.space import FreshPlace, SpaceMap
 from vhdx.storage.base import Storage
 
 
@@ -46,7 +46,7 @@ class VhdxFile:
     new_id: NewId
     link: ParentLink | None = None
     journal: Journal | None = None
-    space: Space | None = None
+    space: SpaceMap | None = None
     pins: int = 0
     lock: threading.RLock = field(default_factory=threading.RLock)
 
@@ -54,7 +54,7 @@ class VhdxFile:
     def layout(self) -> BatLayout:
         return self.table.layout
 
-    def touch(self) -> Space:
+    def touch(self) -> SpaceMap:
         """Before any byte of the file changes: survey it, then a fresh FileWriteGuid, durable.
 
         A file that ends inside its last block, behind the end of the disk, is then grown to hold it.
@@ -70,18 +70,18 @@ class VhdxFile:
             self.life.enter(State.TOUCHED)
         return space
 
-    def _hold_last_block(self, space: Space) -> None:
+    def _hold_last_block(self, space: SpaceMap) -> None:
         if space.used_end > space.file_size:
             self.storage.truncate(space.used_end)
             space.grown(space.used_end)
 
-    def surveyed(self) -> Space:
+    def surveyed(self) -> SpaceMap:
         """What lies where, looked at once. Raises FormatError when two structures lie on each other."""
         if self.space is None:
             self.space = survey(self)
         return self.space
 
-    def begin(self, data_write_guid: UUID | None = None) -> Space:
+    def begin(self, data_write_guid: UUID | None = None) -> SpaceMap:
         """Before the content of the disk changes: as `touch`, and a fresh or the given DataWriteGuid, durable.
 
         Both GUIDs change in one update of the headers where neither did before.
@@ -133,7 +133,7 @@ class VhdxFile:
         if self.pages.staged_count + pages > self.journal.most_pages:
             self.commit()
 
-    def take(self, length: int) -> Place:
+    def take(self, length: int) -> FreshPlace:
         """Space for *length* bytes (whole MiB), the file grown to hold it. Raises OutOfSpace."""
         assert self.space is not None
         place = self.space.allocate(length)
@@ -194,7 +194,7 @@ class VhdxFile:
         return metadata.system_items(self.items).get(item_id)
 
 
-def survey(file: VhdxFile) -> Space:
+def survey(file: VhdxFile) -> SpaceMap:
     """What lies where: headers, log, regions, every block and bitmap; nothing twice, nothing behind the end.
 
     One pass over the part of the BAT that is not holes. Raises FormatError.
@@ -204,10 +204,10 @@ def survey(file: VhdxFile) -> Space:
     return space
 
 
-def survey_structures(file: VhdxFile) -> Space:
+def survey_structures(file: VhdxFile) -> SpaceMap:
     """Where headers, log and regions lie: all that is taken in a file without blocks. Raises FormatError."""
     size = file.storage.size()
-    space = Space(size)
+    space = SpaceMap(size)
     space.take("headers", 0, AREA, within=size)
     log = file.headers.header.log
     if log.length:
@@ -217,7 +217,7 @@ def survey_structures(file: VhdxFile) -> Space:
     return space
 
 
-def _survey_blocks(file: VhdxFile, space: Space) -> None:
+def _survey_blocks(file: VhdxFile, space: SpaceMap) -> None:
     partial, mapped = set(), set()
     layout = file.layout
     for index, raw in file.table.scan(file.storage):
@@ -247,7 +247,7 @@ def _survey_blocks(file: VhdxFile, space: Space) -> None:
         raise bat.fault(layout.bitmap_index(chunk), file.table.region, reason)
 
 
-def _take(space: Space, file: VhdxFile, index: int, owner: str, place: Range, *, within: int = 0) -> None:
+def _take(space: SpaceMap, file: VhdxFile, index: int, owner: str, place: Range, *, within: int = 0) -> None:
     try:
         space.take(owner, place.offset, place.length, within=within or space.file_size)
     except FormatError as error:

@@ -17,7 +17,7 @@ from vhdx.format.record import NO_GUID
 from vhdx.image.base import NewId
 from vhdx.image.vhdx.headers import Headers
 from vhdx.image.vhdx.pages import Pages
-from vhdx.image.vhdx.space import Space
+from vhdx.image.vhdx.space import SpaceMap
 from vhdx.storage.base import Storage
 
 MIB = 1 << 20
@@ -38,7 +38,7 @@ class Journal(Protocol):
     def most_pages(self) -> int:
         """Pages that one commit may hold."""
 
-    def commit(self, space: Space | None) -> None:
+    def commit(self, space: SpaceMap | None) -> None:
         """Make payload and staged pages durable, together."""
 
     def close(self) -> None:
@@ -61,7 +61,7 @@ class LogJournal:
         self._sequence_number = 1
         self.most_pages = log.most_pages(self._ring.length)
 
-    def commit(self, space: Space | None) -> None:
+    def commit(self, space: SpaceMap | None) -> None:
         """Flush; then, when pages are staged, log them and put them in place."""
         if self._order is not CommitOrder.LOG_BEFORE_PAYLOAD or not self._pages.staged_count:
             self._storage.flush()
@@ -117,7 +117,7 @@ class UnloggedJournal:
         self._storage = storage
         self._pages = pages
 
-    def commit(self, space: Space | None) -> None:
+    def commit(self, space: SpaceMap | None) -> None:
         """Everything in place, durable, in no order."""
         self._storage.write(list(self._pages.staged()))
         self._pages.settle()

@@ -25,7 +25,7 @@ from vhdx.image.vhdx.items import read_items
 from vhdx.image.vhdx.journal import CommitOrder, LogJournal
 from vhdx.image.vhdx.pages import Pages
 from vhdx.image.vhdx.parent import read_link
-from vhdx.image.vhdx.space import Space
+from vhdx.image.vhdx.space import SpaceMap
 from vhdx.storage import transfer
 from vhdx.storage.base import Storage
 from vhdx.storage.overlay import OverlayStorage
@@ -163,7 +163,7 @@ def _layout(disk: metadata.DiskMetadata) -> BatLayout:
     return BatLayout(disk.virtual_size, disk.block_size, disk.logical_sector_size, disk.has_parent)
 
 
-def _replay(storage: Storage, view: VhdxFile, entries: list[Entry]) -> Space:
+def _replay(storage: Storage, view: VhdxFile, entries: list[Entry]) -> SpaceMap:
     """Apply the log to the file; returns what lies where then.
 
     Stopping anywhere is fine: the log stays in force until everything is durable.

@@ -8,7 +8,7 @@ from vhdx.errors import FormatError
 from vhdx.extents import Range
 from vhdx.format import bat
 from vhdx.format.header import AREA
-from vhdx.image.places import Owner, Places
+from vhdx.image.places import PlaceOwner, Places
 from vhdx.image.sharing import refusal, warning
 from vhdx.image.vhdx.file import VhdxFile
 
@@ -18,14 +18,14 @@ def shared(file: VhdxFile) -> FormatError | None:
     size, layout = file.storage.size(), file.layout
     places = Places()
     for _, taken in _structures(file):
-        places.take(taken.offset, taken.length, Owner.STRUCTURE)
+        places.take(taken.offset, taken.length, PlaceOwner.STRUCTURE)
     first: tuple[int, Range] | None = None
     mapped = 0
     for index, raw in file.table.scan(file.storage):
         place = bat.held(layout, index, raw)
         if place is None or place.offset + bat.covered(layout, index) > size:
             continue
-        if places.take(place.offset, place.length, Owner.BLOCK) is not Owner.FREE and first is None:
+        if places.take(place.offset, place.length, PlaceOwner.BLOCK) is not PlaceOwner.FREE and first is None:
             first = (index, place)
         if bat.state(raw) in bat.PRESENT:
             mapped += place.length

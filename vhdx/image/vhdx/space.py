@@ -15,14 +15,14 @@ _LARGEST_FILE = 128 << 40
 _FREE, _TAKEN, _LEAVING = b"\0", b"\1", b"\2"
 
 
-class Place(NamedTuple):
+class FreshPlace(NamedTuple):
     """Space handed out; *fresh* space lies behind the old end of the file and reads as zeros."""
 
     offset: int
     fresh: bool
 
 
-class Space:
+class SpaceMap:
     """A byte of state for every MiB of the file."""
 
     def __init__(self, file_size: int) -> None:
@@ -58,7 +58,7 @@ class Space:
         self._mark(Range(first * MIB, length), _TAKEN)
         return first * MIB
 
-    def allocate(self, length: int) -> Place:
+    def allocate(self, length: int) -> FreshPlace:
         """Take the lowest gap of *length* bytes, or space behind the end, to which the caller grows the file."""
         count = length // MIB
         first = self._gap(count, len(self._map))
@@ -68,7 +68,7 @@ class Space:
                 raise UnsupportedFeature(f"the file would grow over {_LARGEST_FILE} bytes")
             self._map.extend(bytes(first + count - len(self._map)))
         self._mark(Range(first * MIB, length), _TAKEN)
-        return Place(first * MIB, first * MIB >= self._file_size)
+        return FreshPlace(first * MIB, first * MIB >= self._file_size)
 
     def give_back(self, offset: int, length: int) -> None:
         """Undo an allocation that nothing refers to."""

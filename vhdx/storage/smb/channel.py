@@ -24,7 +24,7 @@ from vhdx.storage.smb.header import (
     SIGNATURE,
     SIGNED,
     UNASKED,
-    Header,
+    SmbHeader,
 )
 from vhdx.storage.smb.messages import HEADER_LENGTH, READ_HEAD_LENGTH, Answer, Command, Message
 from vhdx.storage.smb.protection import ENCRYPTED, TRANSFORM, Forged, Protection, Room
@@ -231,7 +231,7 @@ class Channel:
         else:
             raise _Broken("the server sends what is not SMB")
 
-    def _places(self, head: Header, data: bytearray, length: int) -> bool:
+    def _places(self, head: SmbHeader, data: bytearray, length: int) -> bool:
         """Take the payload of a read straight into the reader's buffer, where that can be done."""
         with self._changed:
             request = self._flying.get(head.number)
@@ -264,7 +264,7 @@ class Channel:
             if head.number != UNASKED:
                 self._accept(head, part, encrypted=encrypted)
 
-    def _accept(self, head: Header, part: memoryview, *, encrypted: bool) -> None:
+    def _accept(self, head: SmbHeader, part: memoryview, *, encrypted: bool) -> None:
         with self._changed:
             request = self._flying.get(head.number)
         if request is None or head.command != request.message.command:
@@ -288,7 +288,7 @@ class Channel:
         # The memory of the frame is used again for the next one.
         self._settle(head, Answer(head.tree, memoryview(bytes(body)), placed))
 
-    def _check(self, request: Request, head: Header, part: memoryview) -> None:
+    def _check(self, request: Request, head: SmbHeader, part: memoryview) -> None:
         """Let nothing through that the server did not sign, unless for a guest."""
         if not self._signs and not request.encrypted:
             return
@@ -297,7 +297,7 @@ class Channel:
         parts: list[Buffer] = [part[: SIGNATURE.start], NO_SIGNATURE, part[SIGNATURE.stop :]]
         self._protection.check(head.number, head.signature, parts)
 
-    def _settle(self, head: Header, answer: Answer) -> None:
+    def _settle(self, head: SmbHeader, answer: Answer) -> None:
         with self._changed:
             request = self._flying.pop(head.number)
             self._charged -= request.message.charge

@@ -37,7 +37,7 @@ def url(server: str, port: int) -> str:
     return f"smb://{host}" + ("" if port == 445 else f":{port}")
 
 
-class Kept(Protocol):
+class KeptOpen(Protocol):
     """Something open on a server."""
 
     def close(self) -> None: ...
@@ -57,7 +57,7 @@ class SmbConnection:
         self.settings = settings
         self.name = url(server, port)
         self.offload = Offload()
-        self.kept: dict[tuple[str, str], Kept] = {}
+        self.kept: dict[tuple[str, str], KeptOpen] = {}
         """What stays open until the connection is closed, by share and path."""
         self._trees: dict[str, Tree] = {}
         self._trees_lock = threading.RLock()  # connecting may find that a share is gone

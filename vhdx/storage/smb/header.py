@@ -18,7 +18,7 @@ _HEADER = struct.Struct("<4sHHIHHIIQIIQ16s")
 _MOST_CREDITS = 0xFFFF
 
 
-class Header(NamedTuple):
+class SmbHeader(NamedTuple):
     """The header of a message."""
 
     protocol: bytes
@@ -36,15 +36,15 @@ class Header(NamedTuple):
     signature: bytes
 
 
-def parse(data: bytearray | memoryview) -> Header:
+def parse(data: bytearray | memoryview) -> SmbHeader:
     """The header at the start of *data*. Raises struct.error where there is none."""
-    return Header(*_HEADER.unpack_from(data))
+    return SmbHeader(*_HEADER.unpack_from(data))
 
 
 def build(message: Message, *, number: int, wanted: int, tree: int, session: int, signed: bool) -> bytearray:
     """The header of a request that asks for *wanted* credits; its signature is still missing."""
     flags, credits = SIGNED if signed else 0, min(wanted, _MOST_CREDITS)
-    header = Header(
+    header = SmbHeader(
         PROTOCOL,
         HEADER_LENGTH,
         message.charge,
