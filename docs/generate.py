@@ -1,8 +1,11 @@
-"""Writes the reference pages: docs/commands/*.md from what --help says, docs/operator/options.md from the driver.
+"""Writes the reference pages: docs/commands/*.md from what --help says, docs/operator/options.md from the driver,
+docs/modules.md from what every module says of itself.
 
-Run it after a change of any option or help text: ``python docs/generate.py``. A test fails while a page is out of date.
+Run it after a change of any option, help text or module: ``python docs/generate.py``. A test fails while a page is out
+of date.
 """
 
+import ast
 import re
 import textwrap
 from collections.abc import Iterable, Iterator
@@ -15,7 +18,10 @@ from vhdx.cli.img import program as img
 from vhdx.cli.inspect import program as inspect
 from vhdx.cli.program import CONTEXT
 
+ROOT = Path(__file__).parent.parent
+PACKAGES = ROOT / "vhdx", ROOT / "smbfs_driver"
 PLACE = Path(__file__).parent / "commands"
+MODULES_PAGE = Path(__file__).parent / "modules.md"
 OPTIONS_PAGE = Path(__file__).parent / "operator" / "options.md"
 _WIDTH = 120
 _MARKS = re.compile(r"([\\*<`])")
@@ -26,6 +32,31 @@ _NOTE = "<!-- Written by docs/generate.py from the help of the command. Change t
 def pages() -> dict[Path, str]:
     """The text of every page of a command."""
     return {PLACE / f"{program.name}.md": page(program) for program in (inspect, img)}
+
+
+def modules_page() -> str:
+    """The table of all modules, folder by folder, each with the first sentence of its text."""
+    head = [
+        "# Modules",
+        "<!-- Written by docs/generate.py from the modules. Change those, and run it again. -->",
+        "Every module and what it is. [architecture.md](architecture.md) tells how they go together.",
+    ]
+    chapters = [*map(_folded, head)]
+    for folder in sorted({path.parent for root in PACKAGES for path in root.rglob("*.py")}):
+        rows = [
+            f"| `{path.name}` | {_first_sentence(path)} |"
+            for path in sorted(folder.glob("*.py"))
+            if path.name != "__init__.py"
+        ]
+        if rows:
+            chapters.append(f"## `{folder.relative_to(ROOT).as_posix()}/`")
+            chapters.append("\n".join(["| module | |", "|---|---|", *rows]))
+    return "\n\n".join(chapters) + "\n"
+
+
+def _first_sentence(path: Path) -> str:
+    text = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
+    return " ".join(text.partition("\n\n")[0].split()).replace("``", "`")
 
 
 def options_page() -> str:
@@ -114,7 +145,7 @@ def _folded(part: str) -> str:
 def main() -> None:
     """Write the pages that are not what they should be."""
     PLACE.mkdir(exist_ok=True)
-    for path, text in {**pages(), OPTIONS_PAGE: options_page()}.items():
+    for path, text in {**pages(), OPTIONS_PAGE: options_page(), MODULES_PAGE: modules_page()}.items():
         if not path.exists() or path.read_text() != text:
             path.write_text(text)
             click.echo(f"{path}: written")

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 import vhdx
-from docs.generate import OPTIONS_PAGE, options_page, pages
+from docs.generate import MODULES_PAGE, OPTIONS_PAGE, PACKAGES, modules_page, options_page, pages
 from vhdx.cli.account import AUTH_FILE_VARIABLE
 from vhdx.cli.exits import Exit
 from vhdx.cli.img import COMMANDS as CHANGING
@@ -32,6 +32,32 @@ def test_the_pages_are_what_the_help_says() -> None:
 def test_the_table_of_options_is_what_the_driver_has() -> None:
     pytest.importorskip("oslo_config", reason="oslo.config is not installed")
     assert OPTIONS_PAGE.read_text() == options_page(), "it is out of date; run: python docs/generate.py"
+
+
+def test_every_module_is_told() -> None:
+    assert MODULES_PAGE.read_text() == modules_page(), "it is out of date; run: python docs/generate.py"
+    rows = re.findall(r"^\| `(\w+\.py)` \| (.+) \|$", MODULES_PAGE.read_text(), re.MULTILINE)
+    modules = [path for root in PACKAGES for path in root.rglob("*.py") if path.name != "__init__.py"]
+    assert len(rows) == len(modules)
+    assert [row for row in rows if not row[1].strip().endswith(".")] == []
+
+
+ARCHITECTURE = (ROOT / "docs" / "architecture.md").read_text()
+PLANNED = {
+    "vhdx/nbd/",
+    "vhdx/verbs/virtdisk.py",
+    "vhdx/storage/http/",
+    "vhdx/location/http.py",
+    "vhdx/format/qcow2.py",
+    "vhdx/image/qcow2.py",
+}
+"""What the page names as places for things that are not there."""
+
+
+def test_every_path_of_the_architecture_is_there() -> None:
+    named = set(re.findall(r"`((?:vhdx|smbfs_driver|tests)/[\w/]*(?:\.py|/))`", ARCHITECTURE)) - PLANNED
+    assert len(named) > 30
+    assert {path for path in named if not (ROOT / path).exists()} == set()
 
 
 def test_every_command_has_a_chapter() -> None:
