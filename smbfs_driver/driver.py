@@ -109,7 +109,7 @@ class SmbfsDriver(driver.VolumeDriver):  # type: ignore[misc]  # Cinder is not t
     def delete_volume(self, volume: Any) -> None:
         """Every file of the volume."""
         if not volume.provider_location:
-            LOG.warning("%s: has no place, so there is nothing to delete", volume.name)
+            LOG.warning("%s: has no provider_location, so there is nothing to delete", volume.name)
             return
         try:
             with told_to_cinder():

@@ -139,7 +139,7 @@ class Disk:
         return DiskFile(self)
 
     def close(self) -> None:
-        """Flush and give the files back; connections that were made for this disk end. Closing twice is fine.
+        """Flush and give the files back; connections that were made for this disk end. Idempotent.
 
         Raises what the first failure raises, after everything is closed.
         """

@@ -34,7 +34,7 @@ class Pools:
         names = [pool.name for pool in pools]
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
-            raise Error(f"two shares are the pool {', '.join(twice)}; give each a name in smbfs_pool_mappings")
+            raise Error(f"pool name {', '.join(twice)} is used by two shares; give each a name in smbfs_pool_mappings")
         self._pools = tuple(pools)
 
     def __iter__(self) -> Iterator[Pool]:

@@ -128,7 +128,7 @@ def or_none(found: Info | None, names: VolumeNames) -> Info:
 def write(files: FileSystem, names: VolumeNames, info: Info, token: str, *, is_new: bool = False) -> None:
     """Put *info* in the place of the document, or where none is; *token* as in `vhdx.storage.building.temporary_name`.
 
-    Durable on return. A stop leaves the old or the new document, and at most the temporary. Raises FileExistsError
+    Durable on return. A stop leaves the old or the new document, and at most the temporary file. Raises FileExistsError
     where there is one and it *is_new*.
     """
     under_construction = temporary_name(names.info, token)

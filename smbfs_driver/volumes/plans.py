@@ -80,14 +80,14 @@ class VolumeState:
 def check_size(size: int) -> int:
     """*size* itself. Raises Error where no disk can have this many bytes."""
     if size <= 0 or size % SECTOR:
-        raise Error(f"a volume of {size} bytes cannot be: a positive multiple of {SECTOR} is needed")
+        raise Error(f"invalid size {size}: must be a positive multiple of {SECTOR}")
     return size
 
 
 def check_growth(volume: str, present: int, size: int) -> int:
     """*size* itself. Raises Error where it is less than the *present* one."""
     if check_size(size) < present:
-        raise Error(f"{volume}: it has {present} bytes and cannot be made smaller, as {size} bytes would be")
+        raise Error(f"{volume}: cannot shrink from {present} to {size} bytes")
     return size
 
 

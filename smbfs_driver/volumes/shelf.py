@@ -120,7 +120,7 @@ class Shelf:
             yield held
 
     def delete(self, name: str) -> None:
-        """Remove every file of a volume, and no other; one that is not there is fine."""
+        """Remove every file of a volume, and no other; a missing one is ignored."""
         with self.working() as shelf:
             listing = shelf.site.files.list("", name)
             for disk_format in DiskFormat:

@@ -155,7 +155,7 @@ class Relink:
     parent: str
 
     def run(self, names: VolumeNames, site: Site) -> None:
-        """Atomic; doing it again changes nothing."""
+        """Atomic; idempotent."""
         format = names.format.image
         site.engine.relink(site.files, self.child, self.parent, merged=True, format=format, disk=site.disk)
 
@@ -180,7 +180,7 @@ class Discard:
     path: str
 
     def run(self, names: VolumeNames, site: Site) -> None:
-        """A file that is not there is fine."""
+        """A missing file is ignored."""
         if not info_file.or_none(site.document(names), names).names(self.path):
             _remove(site, self.path)
 
@@ -192,7 +192,7 @@ class Remove:
     path: str
 
     def run(self, names: VolumeNames, site: Site) -> None:  # noqa: ARG002  one signature for all steps
-        """A file that is not there is fine."""
+        """A missing file is ignored."""
         _remove(site, self.path)
 
 
@@ -238,7 +238,7 @@ class Succeed:
     heir: str
 
     def run(self, names: VolumeNames, site: Site) -> None:
-        """Doing it again changes nothing."""
+        """Idempotent."""
         try:
             site.files.stat(self.heir)
         except FileNotFoundError:

@@ -167,7 +167,7 @@ class Volumes:
         return self.shelf.find(name).format
 
     def delete(self, name: str) -> None:
-        """Remove every file of a volume, and no other; one that is not there is fine."""
+        """Remove every file of a volume, and no other; a missing one is ignored."""
         self.shelf.delete(name)
 
     def create_snapshot(self, name: str, snapshot_id: str) -> None:
@@ -184,7 +184,7 @@ class Volumes:
             yield lambda: held.run(plan)
 
     def delete_snapshot(self, name: str, snapshot_id: str) -> None:
-        """Forget a snapshot, merging what was written after it down; one that is not there is fine."""
+        """Forget a snapshot, merging what was written after it down; a missing one is ignored."""
         check_snapshot(snapshot_id)
         with self.shelf.operation(name) as held:
             info = info_file.or_none(held.site.document(held.names), held.names)

@@ -51,7 +51,7 @@ class _Calls:
             data = waiting.get()
             self._frames.send(Taken(number))
             if data is None:
-                raise Error("what was on its way broke off")
+                raise Error("upload aborted by sender")
             return data
 
         return feed

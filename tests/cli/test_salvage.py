@@ -32,7 +32,7 @@ def test_what_is_lost_is_listed(cut: Programs) -> None:
     ended = cut.img("convert", "--salvage", "a.vhdx", "b.raw", code=8)
     assert ended.lines == [
         f"{cut.here}/b.raw: raw, fixed, 8 MiB (8388608 bytes)",
-        f"{cut.here}/a.vhdx: lost: 1.005 MiB (1053696 bytes) at {3 * MIB - 5120}: it is behind the end of the file",
+        f"{cut.here}/a.vhdx: lost: 1.005 MiB (1053696 bytes) at {3 * MIB - 5120}: it is beyond end of file",
         f"{cut.here}/a.vhdx: 1.005 MiB of 8 MiB lost, zeros in the new image",
     ]
     assert ended.err == f"vhdx-img: {cut.here}/a.vhdx: 1.005 MiB of 8 MiB lost, zeros in the new image\n"
@@ -45,7 +45,7 @@ def test_as_json(cut: Programs) -> None:
     assert told["target"] == f"{cut.here}/b.raw"
     assert told["salvage"]["lost_bytes"] == 1053696
     assert told["salvage"]["lost"] == [
-        {"offset": 3 * MIB - 5120, "length": 1053696, "reason": "it is behind the end of the file"}
+        {"offset": 3 * MIB - 5120, "length": 1053696, "reason": "it is beyond end of file"}
     ]
     assert told["salvage"]["notes"] == []
 

@@ -29,7 +29,7 @@ def test_a_pool_may_have_another_name() -> None:
     ("mappings", "reason"),
     [
         ({"//files/three": "x"}, "names //files/three, which the list of shares does not have"),
-        ({"//files/one": "two"}, "two shares are the pool two"),
+        ({"//files/one": "two"}, "pool name two is used by two shares"),
     ],
 )
 def test_names_that_do_not_fit_are_refused(mappings: dict[str, str], reason: str) -> None:

@@ -109,7 +109,7 @@ def test_pools_are_named_by_the_configuration_or_by_their_share() -> None:
     "mappings", [{"//ip/share0": "pool0", "//ip/share1": "pool0"}, {"//ip/share0": "share2"}], ids=["given", "by share"]
 )
 def test_two_shares_are_not_one_pool(mappings: dict[str, str]) -> None:
-    with pytest.raises(Error, match="two shares are the pool"):
+    with pytest.raises(Error, match="is used by two shares"):
         Pools(three_shares(), mappings)
 
 

@@ -146,7 +146,7 @@ REFUSED: dict[str, tuple[Callable[[], Announced], int, str]] = {
     "damage": (lambda: announced(_broken(VHDX_IMAGE), DiskFormat.VHDX), 4 * MIB, "the image is damaged"),
     "another format": (lambda: announced(VHDX_IMAGE, DiskFormat.VHD), 4 * MIB, "the image is damaged"),
     "nothing": (lambda: announced(b"", DiskFormat.VHDX), 4 * MIB, "the image is damaged"),
-    "too large": (lambda: announced(VHDX_IMAGE, DiskFormat.VHDX), MIB, "cannot be made smaller"),
+    "too large": (lambda: announced(VHDX_IMAGE, DiskFormat.VHDX), MIB, "cannot shrink"),
     "a parent": (
         lambda: announced(content(elsewhere(ImageFormat.VHDX, parent=True), "image"), DiskFormat.VHDX),
         4 * MIB,
@@ -187,7 +187,7 @@ def test_what_is_loaded_stands_alone_and_fits(files: MemoryFileSystem, volumes: 
     child = ForeignImage(elsewhere(ImageFormat.VHDX, parent=True), "image", ImageFormat.VHDX)
     for image, reason in [
         (child, "records a parent"),
-        (ForeignImage(elsewhere(ImageFormat.RAW), "image", ImageFormat.RAW), "cannot be made smaller"),
+        (ForeignImage(elsewhere(ImageFormat.RAW), "image", ImageFormat.RAW), "cannot shrink"),
     ]:
         with pytest.raises(Error, match=reason):
             volumes.load(VOLUME, image, MIB, Shape())

@@ -158,14 +158,14 @@ def test_a_volume_whose_chain_is_broken_can_still_be_deleted(layered: Bench, vic
 Act = Callable[[Bench], object]
 NONSENSE: dict[str, tuple[Act, str]] = {
     "a volume that exists": (lambda b: b.volumes.create(VOLUME, SIZE), "delete that volume first"),
-    "no bytes": (lambda b: b.volumes.create(OTHER, 0), "0 bytes"),
+    "no bytes": (lambda b: b.volumes.create(OTHER, 0), "invalid size 0"),
     "half a sector": (lambda b: b.volumes.create(OTHER, 700), "multiple of 512"),
     "a name with a path": (lambda b: b.volumes.create("../x", SIZE), "cannot be the name"),
     "an unknown volume": (lambda b: b.volumes.extend(OTHER, SIZE), "no such volume"),
     "an unknown source": (lambda b: b.volumes.clone(OTHER, "nothing", SIZE), "no such volume"),
-    "shrinking": (lambda b: b.volumes.extend(VOLUME, SIZE - 512), "cannot be made smaller"),
+    "shrinking": (lambda b: b.volumes.extend(VOLUME, SIZE - 512), "cannot shrink"),
     "growing by half a sector": (lambda b: b.volumes.extend(VOLUME, SIZE + 256), "multiple of 512"),
-    "too small a clone": (lambda b: b.volumes.clone(OTHER, VOLUME, 512), "cannot be made smaller"),
+    "too small a clone": (lambda b: b.volumes.clone(OTHER, VOLUME, 512), "cannot shrink"),
     "a clone over itself": (lambda b: b.volumes.clone(VOLUME, VOLUME, SIZE), "delete that volume first"),
     "a snapshot that exists": (lambda b: b.volumes.create_snapshot(VOLUME, A), "already"),
     "no snapshot id": (lambda b: b.volumes.create_snapshot(VOLUME, "../x"), "no snapshot id"),

@@ -188,7 +188,7 @@ def test_large_commits_are_cut_to_what_the_log_holds() -> None:
 
 
 def test_a_file_that_ends_inside_its_last_block_is_grown_to_hold_it() -> None:
-    """As qemu leaves them; without it, what a later growth of the disk gains would lie behind the end of the file."""
+    """As qemu leaves them; without it, what a later growth of the disk gains would lie beyond end of file."""
     files = MemoryFileSystem()
     size = MIB + 64 * 1024
     made = forge.create(files, size)

@@ -215,7 +215,7 @@ def test_the_size_that_the_geometry_gives_is_only_mentioned() -> None:
     [
         (16, (0).to_bytes(8, "big"), "lie on a header"),
         (16, (1024).to_bytes(8, "big"), "lie on a header"),
-        (16, (1 << 40).to_bytes(8, "big"), "past the end"),
+        (16, (1 << 40).to_bytes(8, "big"), "beyond end"),
         (28, (3).to_bytes(4, "big"), "too few"),
         (32, (3 << 12).to_bytes(4, "big"), "power of two"),
         (32, (4096).to_bytes(4, "big"), "too few"),
@@ -233,7 +233,7 @@ def test_headers_that_cannot_be(offset: int, put: bytes, reason: str) -> None:
 def test_a_header_behind_the_end() -> None:
     files, _ = some_disk()
     reseal_footer(files, "0.vhd", 16, (1 << 40).to_bytes(8, "big"))
-    with pytest.raises(FormatError, match="past the end"):
+    with pytest.raises(FormatError, match="beyond end"):
         opened(files, "0.vhd")
 
 

@@ -86,7 +86,7 @@ VHDX: dict[str, tuple[Callable[[], Disk], Callable[[Forge], None]]] = {
     "belongs to block 0": (dynamic, _overlap),
     "state 5 does not exist": (dynamic, _bad_state),
     "reserved bits are set": (dynamic, _reserved_bits),
-    "reaches past the end of the file": (dynamic, _cut_off),
+    "extends beyond end of file": (dynamic, _cut_off),
     "metadata table": (differencing, _no_metadata),
     "0 entries for the metadata region": (dynamic, _table_elsewhere),
     "no successor": (dynamic, _last_sequence),
@@ -149,7 +149,7 @@ VHD: dict[str, tuple[Callable[[], Disk], Callable[[Forge], None]]] = {
     "differ in more than that": (vhd, _both_wrong),
     "both valid and of different disks": (vhd, _two_disks),
     "neither a VHDX nor a VHD": (vhd, _no_footers),
-    "reaches past the end of the file": (vhd, _block_behind_end),
+    "extends beyond end of file": (vhd, _block_behind_end),
     "the checksum is wrong and the version is": (vhd_child, _header_nonsense),
     "a machine was suspended with": (lambda: vhd(fixed=True), _footers(84, b"\1")),
 }

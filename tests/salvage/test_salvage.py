@@ -66,7 +66,7 @@ def test_of_a_block_that_is_cut_the_part_in_the_file_is_read() -> None:
     case, files = hurt(plain, lambda image: image.truncate(6 * MIB + 1000))
     report = taken(case, files)
     assert ranges(report) == [(2 * MIB + 512, MIB - 512)]
-    assert report.lost[0].reason == "it is behind the end of the file"
+    assert report.lost[0].reason == "it is beyond end of file"
     assert report.notes == ()
 
 
@@ -95,7 +95,7 @@ def test_a_cut_block_table_loses_what_its_entries_named() -> None:
     assert not report.read
     # Entries 1 and 2 still name a place, all others may have.
     assert {lost.reason for lost in report.lost} <= {
-        "it is behind the end of the file",
+        "it is beyond end of file",
         "its entry in the block table cannot be read",
     }
     assert report.lost_bytes == 5 * MIB - MIB // 2
@@ -270,7 +270,7 @@ def test_damage_to_the_parent_is_lost_and_named() -> None:
     files = case.files()
     Forge(files, "base.vhdx").truncate(4 * MIB)
     report = taken(case, files)
-    wanted = "in base.vhdx, which is under it: it is behind the end of the file"
+    wanted = "in base.vhdx, which is under it: it is beyond end of file"
     assert {lost.reason for lost in report.lost} == {wanted}
     assert not report.complete
 

@@ -108,7 +108,7 @@ def carry(files: FileSystem, path: str, old: ParentLink | None, new: ParentLink,
 
 
 def forget(files: FileSystem, path: str) -> None:
-    """Remove the note of an image that is not there any more; one that was never there is fine.
+    """Remove the note of an image that is not there any more; a missing one is ignored.
 
     What has the name and is no note is somebody else's and stays.
     """

@@ -158,7 +158,7 @@ class Table:
                 if offset:
                     yield from self._block(what, index, offset)
                 else:
-                    yield found("bat-no-place", at, f"{what}: it is present, yet has no place in the file")
+                    yield found("bat-no-place", at, f"{what}: it is present, but has no file offset")
             case _:
                 hint = ", though drafts of the format called it unmapped" if state == _DRAFT_UNMAPPED else ""
                 yield found("bat-state", at, f"{what}: state {state} does not exist{hint}")
@@ -195,7 +195,7 @@ class Table:
                     # Its bits would be those of something else.
                     self._partial = array("Q")
             else:
-                yield found("bat-no-place", at, f"{what}: it is present, yet has no place in the file")
+                yield found("bat-no-place", at, f"{what}: it is present, but has no file offset")
         elif state != BitmapState.NOT_PRESENT:
             yield found("bat-bitmap-state", at, f"{what}: state {state} does not exist for a sector bitmap")
         elif offset:
@@ -235,10 +235,10 @@ class Table:
         at, where = self.at(index), f"{what}: its place at {place.offset} of {place.length} bytes"
         if place.end > self.size:
             if owner is not PlaceOwner.BLOCK or place.offset + bat.covered(self.layout, index) > self.size:
-                message = f"{where} reaches past the end of the file at {self.size}; the file was cut off"
+                message = f"{where} extends beyond end of file at {self.size}; the file was cut off"
                 yield found("bat-beyond-end", at, message)
                 return
-            message = f"{where} reaches past the end of the file at {self.size}, but what it has of the disk does not"
+            message = f"{where} extends beyond end of file at {self.size}, but what it has of the disk does not"
             yield found("bat-last-block-short", at, message)
         before = self.places.take(place.offset, place.length, owner)
         if before is PlaceOwner.STRUCTURE or place.offset < AREA:

@@ -95,4 +95,4 @@ def _log_place(head: Header, offset: int, size: int) -> Iterator[Finding]:
     if head.log_offset < AREA:
         yield found("header-log-in-headers", offset, f"{place} lies on identifier, headers and region tables")
     if head.log.end > size:
-        yield found("header-log-beyond-end", offset, f"{place} reaches past the end of the file at {size}")
+        yield found("header-log-beyond-end", offset, f"{place} extends beyond end of file at {size}")

@@ -53,4 +53,4 @@ def _meaning(pairs: Mapping[str, str], at: int) -> Iterator[Finding]:
         yield found("locator-no-path", at, "no path to the parent is recorded; relink the image to its parent")
     for key in pairs:
         if key not in (LINKAGE, LINKAGE2, *PATH_KEYS):
-            yield found("locator-unknown-key", at, f"key {key!r} is not known; it is let be")
+            yield found("locator-unknown-key", at, f"key {key!r} is unknown; ignored")

@@ -155,7 +155,7 @@ def _marks(entry: TableEntry, at: int) -> Iterator[Finding]:
         message = f"{name} is required and not known, so the file must not be opened; use newer software"
         yield found("metadata-item-unknown-required", at, message)
     elif entry.item_id not in _NOT_NEEDED and entry.item_id != NO_GUID:
-        yield found("metadata-item-unknown", at, f"{name} is not known; it is let be")
+        yield found("metadata-item-unknown", at, f"{name} is unknown; ignored")
 
 
 def _known_marks(entry: TableEntry, at: int) -> Iterator[Finding]:

@@ -110,7 +110,7 @@ def _place(entry: RegionEntry, at: int, size: int) -> Iterator[Finding]:
     if entry.file_offset < AREA:
         yield found("region-in-headers", at, f"{place} lies on identifier, headers and region tables")
     if entry.range.end > size:
-        yield found("region-beyond-end", at, f"{place} reaches past the end of the file at {size}; it was cut off")
+        yield found("region-beyond-end", at, f"{place} extends beyond end of file at {size}; it was cut off")
 
 
 def _kind(entry: RegionEntry, at: int) -> Iterator[Finding]:
@@ -124,7 +124,7 @@ def _kind(entry: RegionEntry, at: int) -> Iterator[Finding]:
         message = f"region {entry.guid} is required and not known, so the file must not be opened; use newer software"
         yield found("region-unknown-required", at, message)
     else:
-        yield found("region-unknown", at, f"region {entry.guid} is not known; it is let be")
+        yield found("region-unknown", at, f"region {entry.guid} is unknown; ignored")
 
 
 def _overlaps(places: Sequence[tuple[str, Range]], table: int) -> Iterator[Finding]:

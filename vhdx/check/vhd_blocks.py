@@ -55,7 +55,7 @@ def _place(disk: VhdDisk, block: int, start: int, clear: int) -> Finding | None:
         return None
     at, what = disk.table_offset + block * ENTRY_SIZE, f"block {block} at {place.offset}"
     if place.end > disk.end:
-        message = f"{what} reaches past the end of the file, or to the footer, at {disk.end}"
+        message = f"{what} extends beyond end of file, or to the footer, at {disk.end}"
         return found("vhd-bat-beyond-end", at, message)
     for name, taken in disk.structures:
         if place.offset < taken.end and taken.offset < place.end:

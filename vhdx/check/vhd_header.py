@@ -104,7 +104,7 @@ def _values(header: DynamicHeader, at: int, layout: VhdLayout, end: int) -> Gene
         yield found("vhd-table-too-small", header.table_offset, message)
         return False
     if header.table_offset + layout.blocks * ENTRY_SIZE > end:
-        message = f"{layout.blocks} entries reach past the end of the file, or to the footer, at {end}"
+        message = f"{layout.blocks} entries extend beyond end of file, or to the footer, at {end}"
         yield found("vhd-table-beyond-end", header.table_offset, message)
         return False
     if header.max_entries > layout.blocks:
@@ -143,7 +143,7 @@ def _locators(
         yield from _marks(entry, raw, spot, codes)
         codes.add(entry.code)
         if entry.data_offset + entry.data_length > end:
-            message = f"locator {entry.code!r} at {entry.data_offset} reaches past the end of the file, or the footer"
+            message = f"locator {entry.code!r} at {entry.data_offset} extends beyond end of file, or the footer"
             yield found("vhd-locator-beyond-end", spot, message)
             continue
         if not entry.data_length and entry.code not in PLATFORMS:

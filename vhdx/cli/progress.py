@@ -54,7 +54,7 @@ class Meter:
         if self._stop:
             raise KeyboardInterrupt
         self._stop = True
-        what = "stopping at the next safe point" if self._can_stop else "what was begun is finished first"
+        what = "stopping at the next safe point" if self._can_stop else "finishing the current step"
         click.echo(f"\n{self._what}: {what}; Ctrl-C again stops at once", err=True)
 
     def report(self, done: int, total: int) -> None:

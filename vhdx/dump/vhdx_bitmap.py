@@ -67,7 +67,7 @@ def _chunk(file: VhdxDump, layout: BatLayout, chunk: int, states: bytearray, ent
     present = bat.state(entry) == BitmapState.PRESENT
     if not present or not offset or offset >= file.size:
         if partial or present:
-            where = f"the BAT puts it at {offset}, behind the end of the file" if offset else "it has no place"
+            where = f"the BAT puts it at {offset}, beyond end of file" if offset else "it has no place"
             blocks = f"{counted(partial, 'partially present block')} cannot be read without it"
             yield absent(DumpPart.BITMAP, name, f"not read: {where}; {blocks}", needs=(DumpPart.BAT,))
         return

@@ -232,7 +232,7 @@ class VhdxDump:
         chunk = self._bitmaps.get(offset // MIB)
         if chunk is not None:
             return f"the sector bitmap of chunk {chunk}"
-        return "blocks or free space" if offset < self.size else "space behind the end of the file"
+        return "blocks or free space" if offset < self.size else "space beyond end of file"
 
     @cached_property
     def _bitmaps(self) -> dict[int, int]:

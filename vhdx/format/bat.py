@@ -133,7 +133,7 @@ def payload_fault(raw: int, *, has_parent: bool) -> str:
     if number == PayloadState.PARTIALLY_PRESENT and not has_parent:
         return "the block is partially present, yet there is no parent"
     if number in PRESENT and raw < MIB:
-        return "the block is present, yet has no place in the file"
+        return "the block is present, but has no file offset"
     if number == PayloadState.ZERO and raw >= MIB:
         return "a zero block has a place in the file"
     return ""
@@ -147,7 +147,7 @@ def bitmap_fault(raw: int) -> str:
     if number not in (BitmapState.NOT_PRESENT, BitmapState.PRESENT):
         return f"state {number} does not exist for a sector bitmap"
     if number == BitmapState.PRESENT and raw < MIB:
-        return "the bitmap is present, yet has no place in the file"
+        return "the bitmap is present, but has no file offset"
     return ""
 
 

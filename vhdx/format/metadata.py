@@ -1,7 +1,7 @@
 """The metadata region: what kind of disk the file holds (MS-VHDX 2.6).
 
 The table sits in the first 64 KiB of the region; items lie behind it, anywhere. Items that Microsoft's own code
-knows and this engine does not need are let be; an unknown item that is required is a refusal.
+knows and this engine does not need are ignored; an unknown item that is required is a refusal.
 """
 
 from collections.abc import Mapping, Sequence

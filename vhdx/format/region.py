@@ -123,7 +123,7 @@ def _verify_place(entry: RegionEntry, file_size: int) -> None:
     elif entry.file_offset < AREA:
         reason = f"{place} lies on the headers"
     elif entry.range.end > file_size:
-        reason = f"{place} reaches past the end of the file at {file_size}"
+        reason = f"{place} extends beyond end of file at {file_size}"
     elif entry.length > _LONGEST.get(entry.guid, entry.length):
         reason = f"{place} is longer than any such region can be"
     elif entry.flags & ~_REQUIRED:

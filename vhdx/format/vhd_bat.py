@@ -79,7 +79,7 @@ def verify_table(offset: int, layout: VhdLayout, *, max_entries: int, file_size:
     if max_entries < layout.blocks:
         reason = f"{max_entries} entries are too few for the {layout.blocks} blocks of the disk"
     elif place.end > file_size:
-        reason = f"its {place.length} bytes reach past the end of the file at {file_size}"
+        reason = f"its {place.length} bytes extend beyond end of file at {file_size}"
     elif any(place.offset < other.end and other.offset < place.end for other in taken):
         reason = f"its {place.length} bytes lie on a header"
     if reason:

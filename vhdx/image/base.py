@@ -72,7 +72,7 @@ class ParentLink:
 class ImageInfo:
     """What an image says of itself. Sizes are in bytes.
 
-    *linkage* is what a child records of this image: the DataWriteGuid of a VHDX, which is another after every change
+    *linkage* is what a child records of this image: the DataWriteGuid of a VHDX, which changes with every modification
     of content; the unique id of a VHD, which stays. *warnings* are faults that do not hinder reading.
     """
 
@@ -155,7 +155,7 @@ class Readable(Protocol):
     def locate(self, offset: int, length: int) -> int | Presence | None:
         """Where a range of any bytes can be read in one piece: its offset in the file, or ZERO, or NOT_PRESENT.
 
-        None says nothing: the range is mixed or outside the disk, and `extents` knows.
+        None: unknown (the range is mixed or outside the disk); use `extents`.
         """
 
     def shared(self) -> FormatError | None:
@@ -239,7 +239,7 @@ class Restructurable(Protocol):
     def set_parent(self, parent: ParentLink | None) -> None:
         """Replace the record of the parent; the linkage of this image stays. Durable on return.
 
-        None makes a differencing image one of its own: what it does not hold reads as zeros from then on.
+        None detaches a differencing image from its parent: what it does not hold reads as zeros from then on.
         """
 
     def drop_zeros(self, ranges: Sequence[Range], *, masked: bool) -> None:

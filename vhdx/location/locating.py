@@ -70,7 +70,7 @@ def locate(
     *auth* is for shares, which need it, and for nothing else. Without *pool* the place owns its connection. What goes
     to and from a share is signed, and with *encrypt*, or where the share demands it, encrypted.
 
-    Raises Error for a bad location or credentials in the wrong place, FileNotFoundError for a share that is not there,
-    PermissionError for a wrong account, ConnectionError.
+    Raises Error for a bad location or credentials in the wrong place, FileNotFoundError where the share does
+    not exist, PermissionError for a wrong account, ConnectionError.
     """
     return parse(location).reach(TransportMeans(auth, pool, encrypt))

@@ -70,7 +70,7 @@ def parse_share(text: str) -> ShareAddress:
         return _parse_unc(text)
     scheme = _SCHEME.match(text)
     if scheme is None or not scheme["slashes"]:
-        raise Error(f"a URL of a share reads {_FORM}, with two slashes; pathlib drops one, so give it as a str")
+        raise Error(f"SMB URL syntax: {_FORM}, with two slashes; pathlib drops one, so give it as a str")
     return _parse_url(text[scheme.end() :])
 
 

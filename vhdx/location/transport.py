@@ -61,7 +61,7 @@ class Place:
     pool: "SmbPool | None" = None
 
     def close(self) -> None:
-        """End the connections that were made for this place. Closing twice is fine."""
+        """End the connections that were made for this place. Idempotent."""
         if self.pool is not None:
             self.pool.close()
 

@@ -126,7 +126,7 @@ def _write(offset: int, data: bytes, storage: Storage) -> None:
 def _header(storage: Storage, footer: Footer) -> Fix | None:
     offset = footer.data_offset
     if offset + HEADER.size > storage.size():
-        reason = f"it reaches past the end of the file at {storage.size()}"
+        reason = f"it extends beyond end of file at {storage.size()}"
         raise FormatError(HEADER.structure, offset, reason, HEADER.section)
     data = pread(storage, offset, HEADER.size)
     if vhd_header.parse(data, offset).sealed:

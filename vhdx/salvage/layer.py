@@ -47,7 +47,7 @@ class SalvageLayer(Protocol):
         """Close the file."""
 
 
-BEHIND_END = "it is behind the end of the file"
+BEHIND_END = "it is beyond end of file"
 ENTRY_LOST = "its entry in the block table cannot be read"
 
 
@@ -57,7 +57,7 @@ def lost(offset: int, end: int, reason: str) -> Piece:
 
 
 def held(medium: Medium, sector: int, offset: int, end: int, file_offset: int) -> Iterator[Piece]:
-    """DATA from *file_offset* on for a range of the disk; what lies behind the end of the file is lost."""
+    """DATA from *file_offset* on for a range of the disk; what lies beyond end of file is lost."""
     inside = min(max(medium.end - file_offset, 0) // sector * sector, end - offset)
     if inside:
         yield Piece(offset, inside, Presence.DATA, file_offset)

@@ -19,7 +19,7 @@ def is_medium_error(error: OSError) -> bool:
 
 
 class Medium:
-    """*storage* up to *end*; bytes before *end* and behind the end of the file read as zeros. Not thread-safe.
+    """*storage* up to *end*; bytes before *end* and beyond end of file read as zeros. Not thread-safe.
 
     What the medium fails to read is read again by halves down to pages of 4 KiB, and each failing page once more.
     """

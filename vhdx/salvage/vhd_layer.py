@@ -61,7 +61,7 @@ def _with_blocks(medium: Medium, found: FoundFront, noting: Noting) -> "VhdLayer
     elif any(table.offset < place.end and place.offset < table.end for place in fixed):
         reason = f"it is said to be at {table.offset}, where a header is"
     elif table.offset >= medium.end:
-        reason = f"it is said to be at {table.offset}, behind the end of the file"
+        reason = f"it is said to be at {table.offset}, beyond end of file"
     if reason:
         reason += "; one of them is wrong, so no block can be placed"
         raise FormatError("block table", table.offset, reason, HEADER.section, file=noting.file)

@@ -39,7 +39,7 @@ def read_disk(medium: Medium, region: Range, noting: Noting) -> DiskMetadata:
     """The disk. Raises FormatError when its size, blocks or sectors are not known, UnsupportedFeature."""
     table = medium.whole(region.offset, TABLE_SIZE)
     if table is None:
-        raise FormatError("metadata table", region.offset, "it cannot be read, or is behind the end of the file", "2.6")
+        raise FormatError("metadata table", region.offset, "it cannot be read, or is beyond end of file", "2.6")
     try:
         wanted = metadata.system_items(metadata.parse_table(table, region))
         contents = {guid: medium.whole(region.offset + entry.offset, entry.length) for guid, entry in wanted.items()}

@@ -77,7 +77,7 @@ class Storage(Protocol):
     def read(self, pieces: Sequence[tuple[int, memoryview]]) -> None:
         """Fill each writable buffer from its offset.
 
-        Raises FormatError when a piece reaches past the end of the file.
+        Raises FormatError when a piece extends beyond end of file.
         """
 
     def write(self, pieces: Sequence[tuple[int, Buffer]]) -> None:
@@ -94,7 +94,7 @@ class Storage(Protocol):
         """The storage whose bytes these are, through wrappers that change none (counting, throttling, faults)."""
 
     def zero(self, ranges: Sequence[tuple[int, int]]) -> None:
-        """Make ranges inside the file read as zeros without sending zeros; holes are welcome. Or Unsupported."""
+        """Make ranges inside the file read as zeros without sending zeros; may punch holes. Or Unsupported."""
 
     def reserve(self, ranges: Sequence[tuple[int, int]]) -> None:
         """Allocate disk space for ranges that read as zeros, so that writing there cannot run out. Or Unsupported.
@@ -121,7 +121,7 @@ class Storage(Protocol):
         """Set the file's length; a grown part reads as zeros."""
 
     def close(self) -> None:
-        """Give the file back; never flushes. Closing twice is fine."""
+        """Close without flushing. Idempotent."""
 
 
 class Access(Enum):

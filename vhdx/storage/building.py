@@ -56,8 +56,8 @@ def building(
 
     It is renamed through the handle that the caller has, and closed then, so at no moment it is anybody else's. It gets
     the permissions of the file that it replaces; a new one grants others no more than each of *sources*, the files that
-    its content comes from. A stop leaves at most the temporary. Raises FileExistsError when there is such a file and it
-    may not be replaced: before anything is done, unless that is *quick*.
+    its content comes from. A stop leaves at most the temporary file. Raises FileExistsError when
+    there is such a file and it may not be replaced: before anything is done, unless that is *quick*.
     """
     replaced = None
     if not quick or files.has_permissions:

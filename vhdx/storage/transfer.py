@@ -21,14 +21,14 @@ _ZEROS = bytes(PIECE)
 
 
 def pread(storage: Storage, offset: int, length: int) -> bytes:
-    """The *length* bytes at *offset*. Raises FormatError when they reach past the end of the file."""
+    """The *length* bytes at *offset*. Raises FormatError when they extend beyond end of file."""
     buffer = bytearray(length)
     storage.read([(offset, memoryview(buffer))])
     return bytes(buffer)
 
 
 def preads(storage: Storage, ranges: Sequence[tuple[int, int]]) -> list[bytes]:
-    """The bytes of several ranges, asked for in one call. Raises FormatError past the end of the file."""
+    """The bytes of several ranges, asked for in one call. Raises FormatError beyond end of file."""
     buffers = [(offset, bytearray(length)) for offset, length in ranges]
     storage.read([(offset, memoryview(buffer)) for offset, buffer in buffers])
     return [bytes(buffer) for _, buffer in buffers]
@@ -129,7 +129,7 @@ def allocated(storage: Storage, offset: int, length: int) -> Iterator[Range]:
     """The ranges that may hold data: ascending, disjoint, within the request.
 
     What they leave out reads as zeros. The whole range where the storage cannot tell. Raises FormatError, as reading
-    would, for a range that reaches past the end of the file: what is not there is no hole.
+    would, for a range that extends beyond end of file: what is not there is no hole.
     """
     size = storage.size()
     if length > 0 and offset + length > size:

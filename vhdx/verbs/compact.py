@@ -25,7 +25,7 @@ def compact(chain: Chain, *, scan: bool = True, on_progress: Progress | None = N
     leaf = chain.leaf
     block_size = leaf.info.block_size
     if block_size is None or leaf.info.type is DiskType.FIXED:
-        raise Error(f"{leaf.storage.name}: only a file whose blocks come and go can be compacted, and this is no such")
+        raise Error(f"{leaf.storage.name}: only dynamic and differencing images can be compacted")
     # One place of two blocks would have to be moved to two.
     for fault in chain.shared():
         if fault.file == leaf.storage.name:

@@ -100,7 +100,7 @@ class Engine(Protocol):
         """Make an image of *size* bytes, a dynamic VHDX unless told. Built under a temporary name, then renamed.
 
         *replace* lets it take the place of an existing file, atomically, but of none that has children. Durable on
-        return. Raises FileExistsError. A stop leaves at most the temporary.
+        return. Raises FileExistsError. A stop leaves at most the temporary file.
         """
 
     def create_child(
@@ -182,7 +182,8 @@ class Engine(Protocol):
         Down, the default, that is *target*, which afterwards, durably, reads as *top* does; top's size wins. Up it is
         *top*, whose parent then is that of *target*. A stop leaves every disk that reads through *top* as it was, and
         the same call finishes, as long as *top* still lies over *target*; when it does not, everything was moved. A
-        stop while files are removed may leave files of the middle of the run, which are no disks of their own any more.
+        stop while files are removed may leave files of the middle of the run, which are no longer valid as standalone
+        images.
 
         Refused, down, when *target* or a layer between has children outside the run, or *target* more names than one
         (hard links), unless *orphan*; refused when there is clearly no space for it, and with WouldLoseData when
@@ -219,7 +220,7 @@ class Engine(Protocol):
     ) -> None:
         """Record *parent* and its present linkage as the parent of *child*; directories are as for `create_child`.
 
-        Atomic and durable on return; doing it again changes nothing. Raises WrongParent, naming all that differs, for
+        Atomic and durable on return; idempotent. Raises WrongParent, naming all that differs, for
         a parent with another linkage, disk id or size than *child* records or has. With *force* it is recorded all the
         same; a note beside *child* (`vhdx.chain.forced`) keeps what was recorded before,
         `undo_relink` puts it back, and until then whoever looks at the chain is told. Sectors of another size cannot be
@@ -259,7 +260,7 @@ class Engine(Protocol):
 
         Blocks of a layer that share places in its file are told to *on_warning* before anything is written; what it
         raises ends the verb. Without it they are logged. Raises FormatError when they are too many: `Image.shared`.
-        A stop leaves at most the temporary.
+        A stop leaves at most the temporary file.
         """
 
     def salvage(
@@ -348,7 +349,7 @@ class Engine(Protocol):
         """
 
     def undo_repair(self, files: FileSystem, path: str, undo: str) -> None:
-        """Make the image byte for byte what it was before the repair that wrote *undo*; doing it again is fine.
+        """Make the image byte for byte what it was before the repair that wrote *undo*; idempotent.
 
         Raises Error, nothing being changed, when *undo* belongs to another file or the image was changed since.
         """

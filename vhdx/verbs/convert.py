@@ -1,4 +1,4 @@
-"""A disk in another shape: what a chain reads, in one new image without a parent."""
+"""Convert a chain to one new image without a parent."""
 
 from collections.abc import Iterator
 from itertools import groupby

@@ -26,7 +26,8 @@ def merge(
     """Write what *layers* (top first) hold over the last of them into it; the top's size wins.
 
     *below* is the virtual size of what lies under the target. The target and the layer above it are open for
-    writing. Afterwards the target reads as the top does, and the layers between are no disks of their own any more.
+    writing. Afterwards the target reads as the top does, and the layers between are no longer valid as
+    standalone images.
     """
     sources, target = layers[:-1], layers[-1]
     _declare(sources[-1], target, new_id)

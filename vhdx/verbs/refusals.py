@@ -16,7 +16,7 @@ def bereaved(
     files: FileSystem,
     path: str,
     children: Sequence[str],
-    remedy: str = "Merge them first, or say that they are given up",
+    remedy: str = "Merge them first, or pass orphan=True",
 ) -> HasChildren:
     """The error for a change of *path* that *children* would not survive."""
     names = ", ".join(files.describe(child) for child in children)
@@ -29,7 +29,7 @@ def many_names(files: FileSystem, path: str, links: int) -> HasChildren:
     """The error for a change of a file that has more names than *path*."""
     return HasChildren(
         f"{files.describe(path)}: has {links} names (hard links), all of which would show the change, and an image "
-        f"beside another of them may have it as its parent. Work on a copy, or say that these are given up"
+        f"beside another of them may have it as its parent. Work on a copy, or pass orphan=True"
     )
 
 

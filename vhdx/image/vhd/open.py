@@ -162,7 +162,7 @@ def _copy(start: bytes) -> Footer | None:
 def _assemble(storage: Storage, size: int, found: _Found, order: VhdCommitOrder) -> VhdFile:
     footer = found.footer
     if footer.data_offset + HEADER.size > size:
-        reason = f"it reaches past the end of the file at {size}"
+        reason = f"it extends beyond end of file at {size}"
         raise FormatError(HEADER.structure, footer.data_offset, reason, HEADER.section)
     header, sealed = vhd_header.parse(pread(storage, footer.data_offset, HEADER.size), footer.data_offset)
     if not sealed:

@@ -87,14 +87,14 @@ def _verify_structures(structures: list[tuple[str, Range]], limit: int) -> None:
             raise FormatError(name, following.offset, "its place belongs to something else too", _SECTION)
     name, last = ordered[-1]
     if last.end > limit:
-        raise FormatError(name, last.offset, f"it reaches past the end of the file at {limit}", _SECTION)
+        raise FormatError(name, last.offset, f"it extends beyond end of file at {limit}", _SECTION)
 
 
 def _verify_blocks(starts: "array[int]", span: int, structures: list[tuple[str, Range]], limit: int) -> None:
     if not starts:
         return
     if (starts[-1] + span) * SECTOR > limit:
-        reason = f"it reaches past the end of the file, or to the footer, at {limit}"
+        reason = f"it extends beyond end of file, or to the footer, at {limit}"
         raise FormatError("block", starts[-1] * SECTOR, reason, _SECTION)
     if len(starts) > 1 and min(map(sub, islice(starts, 1, None), starts)) < span:
         twice = next(_overlapping(starts, span))

@@ -45,7 +45,7 @@ class VhdTable:
         if end > self._file_size:
             self._file_size = self._storage.size()
         if end > self._file_size:
-            reason = f"the block at {start} reaches past the end of the file at {self._file_size}"
+            reason = f"the block at {start} extends beyond end of file at {self._file_size}"
             raise vhd_bat.fault(block, self.offset, reason)
         for first, behind in self._taken:
             if start < behind and first < end:

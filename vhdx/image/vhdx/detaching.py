@@ -1,4 +1,4 @@
-"""Making a differencing VHDX an image of its own, in place.
+"""Detaching a differencing VHDX from its parent, in place.
 
 What would read differently without a parent has to be there before: no block may be partly present, whatever its state
 says. Then the sector bitmaps go, which no entry needs any more, and one commit takes away the flag and the locator. A

@@ -121,7 +121,7 @@ def _log_entries(storage: Storage, current: Current, size: int) -> list[Entry]:
     if place.length > _LONGEST_LOG:
         raise UnsupportedFeature(f"a log of {place.length} bytes in use is longer than {_LONGEST_LOG}")
     if place.end > size:
-        raise FormatError("log", place.offset, f"it reaches past the end of the file at {size}", "2.3")
+        raise FormatError("log", place.offset, f"it extends beyond end of file at {size}", "2.3")
     entries = log.scan(StoredBytes(storage, place), current.header.log_guid)
     if not entries:
         reason = "it is in use but holds no valid sequence of entries; the file cannot be trusted without it"

@@ -54,7 +54,7 @@ class Pages:
         return piece
 
     def read(self, offset: int, length: int) -> bytes:
-        """Bytes as the next commit will leave them. Raises FormatError past the end of the file."""
+        """Bytes as the next commit will leave them. Raises FormatError beyond end of file."""
         if length > _LONG:
             return self._read_through(offset, length)
         parts = []

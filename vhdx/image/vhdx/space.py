@@ -39,10 +39,10 @@ class SpaceMap:
     def take(self, owner: str, offset: int, length: int, *, within: int) -> None:
         """Note that *owner* lies at a place found in the file; *within* is the file's size.
 
-        Raises FormatError when the place is taken already or reaches behind the end of the file.
+        Raises FormatError when the place is taken already or extends beyond end of file.
         """
         if offset + length > within:
-            reason = f"its place at {offset} of {length} bytes reaches past the end of the file at {within}"
+            reason = f"its place at {offset} of {length} bytes extends beyond end of file at {within}"
             raise FormatError(owner, None, reason)
         first, count = offset // MIB, -(-length // MIB)
         if self._map.find(_TAKEN, first, first + count) >= 0:

@@ -139,7 +139,7 @@ class LocalStorage:
             buffers = _rest(buffers, done)
 
     def _fill_up_to(self, offset: int) -> None:
-        """Where there must be no holes, nothing is put behind the end of the file before zeros lead there."""
+        """Where there must be no holes, nothing is put beyond end of file before zeros lead there."""
         size = os.fstat(self._fd).st_size if self._solid else offset
         if offset > size:
             try:

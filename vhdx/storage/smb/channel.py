@@ -268,7 +268,7 @@ class Channel:
         with self._changed:
             request = self._flying.get(head.number)
         if request is None or head.command != request.message.command:
-            raise _Broken("the server answers what was not asked")
+            raise _Broken("unexpected response: no matching request")
         if head.status == PENDING:
             self._give(head.credits)
             return

@@ -49,7 +49,7 @@ class SmbPool:
     ) -> SmbFileSystem:
         """The files of a share; log-on and share are tried at once.
 
-        Raises ConnectionError, PermissionError for a wrong account, FileNotFoundError for a share that is not there,
+        Raises ConnectionError, PermissionError for a wrong account, FileNotFoundError for a share that does not exist,
         UnsupportedFeature for a server without a dialect that the settings allow.
         """
         key = _Key(server.casefold(), port, credentials, settings)
@@ -92,7 +92,7 @@ class SmbPool:
             return _sum([self._past, *(connection.wire() for connection in self._connections.values())])
 
     def close(self) -> None:
-        """Log off everywhere; what is open stays lost. Closing twice is fine."""
+        """Log off everywhere; what is open stays lost. Idempotent."""
         if self._opener != os.getpid():  # its locks may be held for ever, by threads that did not come along
             for connection in list(self._connections.values()):
                 connection.close()

@@ -44,7 +44,7 @@ _DENIED = {
     0xC00000A2: "the share is read-only",
     0xC00000CA: "the server denies access over the network",
     0xC0000061: "the account lacks a privilege",
-    0xC0000121: "the file may not be removed or replaced",
+    0xC0000121: "the file cannot be deleted (STATUS_CANNOT_DELETE)",
     0xC0000064: "no such account",
     0xC000006F: "the account may not log on at this hour",
     0xC0000070: "the account may not log on from here",
