@@ -31,6 +31,7 @@ from smbfs_driver.volumes.names import FileKind, VolumeNames, parse
 from smbfs_driver.volumes.plans import Plan
 from smbfs_driver.volumes.steps import Moving, Remove, Site, Step, decode, encode
 from vhdx.errors import Error, InUse, OutOfSpace
+from vhdx.logs import debug
 from vhdx.storage.base import Access, Storage
 
 VERSION = 1
@@ -133,6 +134,7 @@ def operation(names: VolumeNames, site: Site, *, supersede: bool = False) -> Ite
     Raises InUse while somebody else holds the volume, and what stops the unfinished operation from finishing.
     """
     held = VolumeOperation(names, site, _begin(names, site, supersede=supersede))
+    debug(__name__, "%s: held", site.files.describe(names.base))
     if site.desk is not None:
         site.desk.holds = True
     try:
@@ -233,6 +235,7 @@ def settle(names: VolumeNames, site: Site, *, supersede: bool = False) -> Outcom
         return Outcome.NONE
     except InUse:
         return Outcome.RUNNING
+    debug(__name__, "%s: settling an operation that was stopped", site.files.describe(names.base))
     with closing(hold):
         if not supersede or _is_move(hold, names):
             _run(_read(hold, names), names, site, hold)

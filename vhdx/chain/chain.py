@@ -17,6 +17,7 @@ from vhdx.errors import Error, FormatError
 from vhdx.extents import NOT_PRESENT, Extent, Presence, Range
 from vhdx.image.base import ALLOCATE_LIMIT, Image, ImageFormat, NewId, Readable
 from vhdx.image.open import open_image
+from vhdx.logs import debug
 from vhdx.storage import ownership
 from vhdx.storage.base import Access, Buffer, FileSystem
 from vhdx.storage.transfer import pread
@@ -119,6 +120,7 @@ class Chain:
             while (info := layers[-1].image.info).parent is not None:
                 admit(find_parent(files, layers[-1].path, info, policy, access=mode(), new_id=new_id))
             stack.pop_all()
+            debug(__name__, "%s: a chain of %d layers", files.describe(path), len(layers))
             return cls(layers)
 
     @property

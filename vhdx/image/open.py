@@ -8,6 +8,7 @@ from vhdx.errors import AnotherFormat, Unrecognised
 from vhdx.image.base import Admit, Image, ImageFormat, NewId
 from vhdx.image.foreign import foreign
 from vhdx.image.marks import Ends, ends
+from vhdx.logs import debug
 from vhdx.storage.base import Storage
 
 
@@ -30,6 +31,8 @@ def open_image(
     except BaseException:
         storage.close()
         raise
+    access = "for writing" if storage.writable else "for reading"
+    debug(__name__, "%s: opened %s as %s", storage.name, access, recognised)
     # Only the format that is met is loaded: a command that looks at one file is over sooner.
     match recognised:
         case ImageFormat.RAW:

@@ -10,6 +10,7 @@ from vhdx.chain.family import Family, Means
 from vhdx.errors import Error
 from vhdx.image.base import CreateOptions, Image, ImageFormat, ImageInfo, Progress
 from vhdx.image.create import create_image, refuse_shape, whole_size
+from vhdx.logs import debug
 from vhdx.salvage.copying import fill
 from vhdx.salvage.disk import open_salvage
 from vhdx.salvage.report import Ledger, Salvaged
@@ -48,6 +49,7 @@ def copy(
         layers = [source.identity(place) for place in range(len(source.layers))]
         refuse_replacing(files, target, shape.format, source.means, layers=layers)
     sources = [image.storage for image in chain.images]
+    debug(__name__, "%s: copying %s into it", files.describe(target), chain.leaf.storage.name)
     with _new(files, target, length, shape, sources=sources, means=source.means, replace=replace) as image:
         convert(chain, image, scan_zeros=scan_zeros, on_progress=on_progress)
 

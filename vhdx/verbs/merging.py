@@ -10,6 +10,7 @@ from vhdx.chain.forced import forget
 from vhdx.errors import Error, InUse, OutOfSpace
 from vhdx.image.base import Image, ImageFormat, ParentLink, Progress
 from vhdx.image.open import open_image
+from vhdx.logs import debug
 from vhdx.storage.base import Access, FileSystem
 from vhdx.verbs.merge import is_merged, merge, pull
 from vhdx.verbs.merge_plan import Cost, Direction, MergePlan, cost_down, cost_up, cut_off
@@ -94,6 +95,8 @@ def carry_out(
         raise many_names(files, target, plan.links)
     if remove or not up:
         refuse_cut(files.describe(target), plan, shrink)
+    where = files.describe(plan.result)
+    debug(__name__, "%s: merging %d files into it (%s), %d bytes to move", where, count - 1, plan.direction, plan.moved)
     if up:
         under = _link_under(family, count)
         hand_over(files, chain, count, under, token=family.means.token())
@@ -101,6 +104,7 @@ def carry_out(
     elif not plan.done:
         below, new_id = family.size_under(count - 1), family.means.new_id
         merge(chain.images[:count], below=below, new_id=new_id, on_progress=on_progress)
+    debug(__name__, "%s: merged", where)
     if remove:
         (_remove_below if up else _remove_above)(family, plan)
 

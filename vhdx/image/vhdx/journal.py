@@ -18,6 +18,7 @@ from vhdx.image.base import NewId
 from vhdx.image.vhdx.headers import Headers
 from vhdx.image.vhdx.pages import Pages
 from vhdx.image.vhdx.space import SpaceMap
+from vhdx.logs import debug
 from vhdx.storage.base import Storage
 
 MIB = 1 << 20
@@ -70,6 +71,7 @@ class LogJournal:
         pages = [PageWrite(offset, data) for offset, data in self._pages.staged()]
         if self._order is CommitOrder.PAGES_BEFORE_LOG:
             self._storage.write(pages)
+        debug(__name__, "%s: committing %d pages", self._storage.name, len(pages))
         self._append(pages, self._storage.size() // MIB * MIB)
         self._storage.flush()
         if not self._headers.header.has_log:

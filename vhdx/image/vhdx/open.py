@@ -26,6 +26,7 @@ from vhdx.image.vhdx.journal import CommitOrder, LogJournal
 from vhdx.image.vhdx.pages import Pages
 from vhdx.image.vhdx.parent import read_link
 from vhdx.image.vhdx.space import SpaceMap
+from vhdx.logs import debug
 from vhdx.storage import transfer
 from vhdx.storage.base import Storage
 from vhdx.storage.overlay import OverlayStorage
@@ -79,6 +80,7 @@ def _open(
         admit(VhdxImage(file, log_entries=len(entries)).info)
     if storage.writable:
         if entries:
+            debug(__name__, "%s: replaying %d log entries", storage.name, len(entries))
             space = _replay(storage, file, entries)
             file = _assemble(storage, storage.size(), _regions(storage), headers, creator=creator, new_id=new_id)
             # Replaying is a change, so closing cuts off what the log had made free at the end.

@@ -5,6 +5,7 @@ import threading
 from collections.abc import Iterator
 from typing import Protocol, TypeVar
 
+from vhdx.logs import debug
 from vhdx.storage.base import is_named
 from vhdx.storage.smb import handle as h
 from vhdx.storage.smb.handle import Handle
@@ -97,6 +98,7 @@ class Directory:
                     self._close()
             if handle is not before:
                 raise
+        debug(__name__, "%s: lost, opening it again", handle.name)
         with self._lock:
             handle = self._opened(rights)
         return work(handle, is_new=True)

@@ -9,6 +9,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 
 from vhdx.errors import Error, InUse
+from vhdx.logs import debug
 from vhdx.storage.base import Access, FileStatus, Space, Storage
 from vhdx.storage.beneath import names_below, outside
 from vhdx.storage.smb import handle as h
@@ -68,6 +69,7 @@ class SmbFileSystem:
                 refused = refusal(error)
                 if not attempts or refused is None or refused.status != DELETE_PENDING:
                     raise
+            debug(__name__, "%s: waiting until it is deleted", self.describe(path))
             time.sleep(_PAUSE)
 
     def _at_once(self, path: str, *, access: int, share: int, disposition: int, options: int) -> Handle:
@@ -171,6 +173,7 @@ class SmbFileSystem:
             attempts = _ATTEMPTS if replace else 1
             while not self._renamed(handle, command, target, replace=replace, last=attempts == 1):
                 attempts -= 1
+                debug(__name__, "%s: waiting until nobody looks into it", self.describe(target))
                 time.sleep(_PAUSE)
         finally:
             if own is None:

@@ -5,6 +5,7 @@ import threading
 from collections.abc import Sequence
 from typing import NamedTuple, Self
 
+from vhdx.logs import debug
 from vhdx.storage import ownership
 from vhdx.storage.credentials import Credentials
 from vhdx.storage.smb.connection import SmbConnection, url
@@ -70,7 +71,9 @@ class SmbPool:
             if connection is not None:
                 connection.abandon()
                 self._forget(key)
+                debug(__name__, "%s: the connection was lost, making another", connection.name)
             connection = SmbConnection(key.server, key.port, key.credentials, key.settings)
+            debug(__name__, "%s: connected as %s", connection.name, key.credentials.username or "whom the ticket names")
             with self._lock:
                 if not self._closed:
                     self._connections[key] = connection
