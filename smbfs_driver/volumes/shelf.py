@@ -2,7 +2,6 @@
 
 import contextlib
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
 
 from smbfs_driver.volumes import info as info_file
 from smbfs_driver.volumes import journal, plans
@@ -13,13 +12,6 @@ from smbfs_driver.volumes.steps import Site
 from vhdx.chain.chain import Claim
 from vhdx.errors import Error, InUse
 from vhdx.storage.base import Access
-
-
-class FoundVolume(NamedTuple):
-    """A volume that is there, and whether an intent lies beside it."""
-
-    names: VolumeNames
-    has_intent: bool
 
 
 class Shelf:
@@ -43,13 +35,10 @@ class Shelf:
 
     def find(self, name: str) -> VolumeNames:
         """The names of a volume that is there. Raises Error where there is none, or one in each format."""
-        return self._find(name).names
-
-    def _find(self, name: str) -> FoundVolume:
         found = self._present(name)
         if len(found) > 1:
             # What was stopped while it gave the volume another format.
-            outcomes = {journal.settle(volume.names, self.site) for volume in found}
+            outcomes = {journal.settle(names, self.site) for names in found}
             if Outcome.RUNNING in outcomes:
                 raise InUse(f"{self.site.files.describe(name)}: an operation on this volume is running")
             found = self._present(name)
@@ -63,11 +52,10 @@ class Shelf:
         """Whether there is a volume of this name."""
         return bool(self._present(name))
 
-    def _present(self, name: str) -> list[FoundVolume]:
-        """The volumes of this name by format. The server is asked for their files only, whatever else it holds."""
+    def _present(self, name: str) -> list[VolumeNames]:
+        """The volumes of this name by format. A server is asked for two names, whatever else it holds."""
         kinds = [VolumeNames(name, form) for form in DiskFormat]
-        there = set(self.site.files.list("", name))
-        return [FoundVolume(names, names.intent in there) for names in kinds if names.base in there]
+        return [names for names in kinds if self.site.files.exists(names.base)]
 
     def state(self, names: VolumeNames, claim: Claim | None = None) -> VolumeState:
         """A volume as it is, with *claim* on its files for as long as this works on it.
@@ -86,8 +74,8 @@ class Shelf:
 
     def settled(self, name: str) -> VolumeNames:
         """The names of a volume on which nothing is under way. Raises InUse."""
-        names, has_intent = self._find(name)
-        if has_intent and journal.settle(names, self.site) is Outcome.RUNNING:
+        names = self.find(name)
+        if self.site.files.exists(names.intent) and journal.settle(names, self.site) is Outcome.RUNNING:
             raise InUse(f"{self.site.files.describe(names.base)}: an operation on this volume is running")
         return names
 
@@ -123,8 +111,7 @@ class Shelf:
         """Remove every file of a volume, and no other; a missing one is ignored."""
         with self.working() as shelf:
             listing = shelf.site.files.list("", name)
-            for disk_format in DiskFormat:
-                names = VolumeNames(name, disk_format)
+            for names in (VolumeNames(name, disk_format) for disk_format in DiskFormat):
                 if any(names.kind(file) is not None for file in listing):
                     shelf._delete(names)
 

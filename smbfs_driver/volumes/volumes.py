@@ -362,7 +362,7 @@ class Volumes:
         Copies of one source may run side by side, so they do not hold it. Nothing is merged into a layer that is open,
         but a deletion of the snapshot may have been stopped just before.
         """
-        if names.intent in site.files.list("", names.intent):
+        if site.files.exists(names.intent):
             where = site.files.describe(content)
             raise InUse(f"{where}: {names.volume} was changed while it was looked at; try again")
 

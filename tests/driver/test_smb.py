@@ -16,7 +16,7 @@ from smbfs_driver.volumes.steps import Remove
 from smbfs_driver.volumes.volumes import Volumes
 from tests.driver.kits import SIZE, VOLUME, A, B, Bench
 from tests.support.smbd import Smbd, unavailable
-from tests.support.wrappers import VolumeOperation, WatchedFileSystem
+from tests.support.wrappers import Operation, WatchedFileSystem
 from vhdx.errors import InUse
 from vhdx.storage.base import Access, FileSystem, Storage
 from vhdx.storage.smb import SmbPool
@@ -101,7 +101,7 @@ def test_who_recovers_leaves_alone_what_another_client_does(server: Smbd, pools:
     other = Bench.on(reach(server, pools[1], tmp_path), "native", start=1 << 16)
     reports: list[Recovery] = []
 
-    def meanwhile(operation: VolumeOperation) -> None:
+    def meanwhile(operation: Operation) -> None:
         if operation.kind == "write" and operation.name.endswith(".vhdx") and not reports:
             reports.append(other.volumes.recover())
             with pytest.raises(InUse):
@@ -129,7 +129,7 @@ def test_an_operation_that_loses_its_server_is_finished_later(
     bench.write(1, 1)
     changes = 0
 
-    def fall(operation: VolumeOperation) -> None:
+    def fall(operation: Operation) -> None:
         nonlocal changes
         changes += operation.kind in ("write", "rename", "remove")
         if changes == at:
@@ -156,7 +156,7 @@ def test_who_looks_into_every_file_of_a_share_makes_no_operation_fail(
     others = reach(server, pools[1], tmp_path)
     seen: list[Storage] = []
 
-    def look(operation: VolumeOperation) -> None:
+    def look(operation: Operation) -> None:
         if operation.kind == "remove":
             seen.append(others.open(operation.name, Access.INSPECT))
 

@@ -39,6 +39,9 @@ class FullFileSystem:
     def list(self, directory: str, prefix: str = "", suffix: str = "") -> list[str]:
         return self.inner.list(directory, prefix, suffix)
 
+    def exists(self, path: str) -> bool:
+        return self.inner.exists(path)
+
     def staying(self, directory: str) -> AbstractContextManager[FileSystem]:
         return nullcontext(self)
 

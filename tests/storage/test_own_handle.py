@@ -80,3 +80,16 @@ def test_work_that_stays_in_a_directory_sees_what_changes_there(files: FileSyste
         here.create("four").close()
         here.sync_directory("")
     assert files.list("") == ["four", "three", "two"]
+
+
+def test_whether_a_name_is_there(files: FileSystem) -> None:  # noqa: F811
+    put(files, "Name.vhdx", b"x")
+    with files.staying("") as here:
+        for where in (files, here, here):
+            assert where.exists("Name.vhdx")
+            assert not where.exists("Name.vhd")
+            assert not where.exists("Name")
+            assert not where.exists("name.vhdx"), "to the letter"
+            assert where.list("", "na") == ["Name.vhdx"]
+        files.remove("Name.vhdx")
+        assert not here.exists("Name.vhdx")

@@ -394,6 +394,9 @@ class MemoryFileSystem:
     def stat(self, path: str) -> FileStatus:
         return self._find(path).status()
 
+    def exists(self, path: str) -> bool:
+        return normal(path) in self._files
+
     def staying(self, directory: str) -> AbstractContextManager[FileSystem]:
         return nullcontext(self)
 

@@ -155,6 +155,9 @@ class RecordingFileSystem:
     def list(self, directory: str, prefix: str = "", suffix: str = "") -> list[str]:
         return self.files.list(directory, prefix, suffix)
 
+    def exists(self, path: str) -> bool:
+        return self.files.exists(path)
+
     def staying(self, directory: str) -> AbstractContextManager[FileSystem]:
         return nullcontext(self)
 

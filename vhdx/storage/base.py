@@ -217,6 +217,9 @@ class FileSystem(Protocol):
         With *prefix* and *suffix* those that begin and end so, in whatever capitals; a server then sends no others.
         """
 
+    def exists(self, path: str) -> bool:
+        """Whether there is a regular file of this very name; a server need not look through the directory for it."""
+
     def staying(self, directory: str) -> AbstractContextManager["FileSystem"]:
         """The same files for one piece of work in *directory*, which a server need not be asked to open again.
 

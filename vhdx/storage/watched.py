@@ -128,6 +128,10 @@ class WatchedFileSystem:
         self._tell("list", directory)
         return self._inner.list(directory, prefix, suffix)
 
+    def exists(self, path: str) -> bool:
+        self._tell("exists", path)
+        return self._inner.exists(path)
+
     @contextmanager
     def staying(self, directory: str) -> Iterator[FileSystem]:
         with self._inner.staying(directory) as inner:

@@ -104,6 +104,11 @@ class LocalFileSystem:
             # A link to a regular file counts, because `open` follows it too.
             return sorted(e.name for e in entries if is_named(e.name, prefix, suffix) and _is_file(e))
 
+    def exists(self, path: str) -> bool:
+        place = self._place(path)
+        with failures(str(place)):
+            return place.is_file()
+
     def staying(self, directory: str) -> contextlib.AbstractContextManager[FileSystem]:  # noqa: ARG002
         """A directory of this machine costs nothing to open."""
         return contextlib.nullcontext(self)

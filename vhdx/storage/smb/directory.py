@@ -70,6 +70,22 @@ class Directory:
         with self._lock:  # one handle has one place in one listing
             return self._using(_LISTING, listed)
 
+    def has(self, name: str) -> bool:
+        """Whether a file is called *name* to the letter."""
+
+        def asked(handle: Handle, *, is_new: bool) -> bool:  # noqa: ARG001
+            scan = Scan.REOPEN if self._listed else Scan.RESTART
+            self._listed = True
+            try:
+                return name in _entries(handle.page(_DIRECTORY_INFORMATION, name, scan))
+            except OSError as error:
+                if _is_end(error):
+                    return False
+                raise
+
+        with self._lock:
+            return self._using(_LISTING, asked)
+
     def sync(self) -> None:
         """Make its names durable: Samba does an fsync of it for whoever may add files to it.
 
@@ -150,9 +166,14 @@ def _names(handle: Handle, pattern: str, scan: Scan) -> Iterator[str]:
                 yield from _entries(page)
                 scan = Scan.GO_ON
     except OSError as error:
-        refused = refusal(error)
-        if refused is None or refused.status not in (NO_MORE_FILES, NO_SUCH_FILE):
+        if not _is_end(error):
             raise
+
+
+def _is_end(error: OSError) -> bool:
+    """Whether a server says that there are no more names, or none at all."""
+    refused = refusal(error)
+    return refused is not None and refused.status in (NO_MORE_FILES, NO_SUCH_FILE)
 
 
 def _entries(entries: memoryview) -> Iterator[str]:

@@ -232,6 +232,12 @@ class SmbFileSystem:
         with self._directory(directory) as found:
             return found.names(prefix, suffix)
 
+    def exists(self, path: str) -> bool:
+        """Whether there is a file of this very name: one question, answered without a look at the others."""
+        directory, name = posixpath.split(_checked(path))
+        with self._directory(directory) as found:
+            return found.has(name)
+
     def staying(self, directory: str) -> AbstractContextManager["SmbFileSystem"]:
         """The same files, with a handle on *directory* that the connection keeps; see `FileSystem.staying`."""
         return nullcontext(SmbFileSystem(self._connect, self._server, self._share, self._kept | {directory}))
