@@ -3,6 +3,7 @@
 So what is imported here, and in the packages above, is no more than every interpreter has loaded already.
 """
 
+import gc
 import os
 import sys
 
@@ -25,6 +26,8 @@ def inspect() -> "NoReturn":
 
 
 def _start(name: str, module: str) -> "NoReturn":
+    # What is loaded stays, so looking through it for garbage again and again only costs time.
+    gc.set_threshold(50_000, 20, 20)
     try:
         from importlib import import_module  # noqa: PLC0415
 
