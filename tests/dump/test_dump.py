@@ -159,7 +159,7 @@ def test_what_is_lost_shows_the_damage_that_hides_it() -> None:
     assert lost.lost
     assert [finding.code for finding in lost.findings] == ["metadata-signature"]
     (table,) = dumped(files, DumpPart.BAT)
-    assert "told as they are" in table.note
+    assert "raw entries are listed" in table.note
     assert fields([table], "BAT")["entries 0..2"].value == "state 6"
 
 
