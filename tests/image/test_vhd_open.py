@@ -233,7 +233,7 @@ def test_headers_that_cannot_be(offset: int, put: bytes, reason: str) -> None:
 def test_a_header_behind_the_end() -> None:
     files, _ = some_disk()
     reseal_footer(files, "0.vhd", 16, (1 << 40).to_bytes(8, "big"))
-    with pytest.raises(FormatError, match="past the end"):
+    with pytest.raises(FormatError, match="beyond end"):
         opened(files, "0.vhd")
 
 

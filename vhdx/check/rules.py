@@ -67,7 +67,7 @@ _REGION = {
     "region-missing": Rule(_E, "region table", "2.2.3.2", "The BAT or the metadata region is not in the table."),
     "region-duplicate": Rule(_E, "region table entry", "2.2.3.2", "A region has two entries."),
     "region-length": Rule(_E, "region table entry", "2.2.3.2", "A region has no length, or one that cannot be."),
-    "region-alignment": Rule(_E, "region table entry", "2.2.3.2", "Offset or length of a region is unaligned."),
+    "region-alignment": Rule(_E, "region table entry", "2.2.3.2", "Offset or length of a region is not 1 MiB aligned."),
     "region-in-headers": Rule(_E, "region table entry", "2.2.3.2", "A region overlaps the header section."),
     "region-beyond-end": Rule(_E, "region table entry", "2.2.3.2", "A region extends beyond end of file."),
     "region-reserved": Rule(_E, "region table entry", "2.2.3.2", "Reserved flags of a region are set."),
