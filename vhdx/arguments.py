@@ -1,11 +1,11 @@
-"""What callers pass, looked at before anything is done with it."""
+"""Validation of arguments."""
 
 from operator import index
 from typing import SupportsIndex
 
 
 def whole(name: str, value: SupportsIndex) -> int:
-    """The whole number that an argument called *name* is. Raises TypeError for a float, a str, None."""
+    """Return argument *name* as an int. Raises TypeError for a float, a str, None."""
     try:
         return index(value)
     except TypeError:

@@ -99,7 +99,7 @@ class Disk:
         """Fill a writable buffer from *offset*."""
         target = memoryview(buffer).cast("B")
         if target.readonly:
-            raise TypeError("a buffer that can be written is needed")
+            raise TypeError("the buffer must be writable")
         self._chain.readinto(offset, target)
 
     def write(self, offset: int, data: Buffer) -> None:
@@ -110,11 +110,11 @@ class Disk:
         self._chain.write(offset, memoryview(data).cast("B"))
 
     def zero(self, offset: int, length: int) -> None:
-        """Make a range read as zeros; whole blocks give their space back. Raises like `write`."""
+        """Make a range read as zeros; whole blocks are deallocated. Raises like `write`."""
         self._chain.zero(offset, length)
 
     def discard(self, offset: int, length: int) -> None:
-        """Give up what is in a range: whole blocks read as zeros and give their space back, the rest may stay."""
+        """Discard a range: whole blocks are deallocated and read as zeros; partial blocks may keep their data."""
         self._chain.discard(offset, length)
 
     def flush(self) -> None:
@@ -122,9 +122,9 @@ class Disk:
         self._chain.flush()
 
     def extents(self, offset: int = 0, length: int | None = None) -> Iterator[DiskExtent]:
-        """What is where in a range (to the end where no *length* is given): ascending, contiguous, maximal.
+        """Extents of a range (to the end if no *length* is given): ascending, contiguous, maximal.
 
-        Looked up while it is iterated over, so what is written meanwhile may or may not be seen.
+        Looked up while it is iterated over, so concurrent writes may or may not be seen.
         """
         offset = whole("offset", offset)
         length = self.size - offset if length is None else whole("length", length)
@@ -139,7 +139,7 @@ class Disk:
         return DiskFile(self)
 
     def close(self) -> None:
-        """Flush and give the files back; connections that were made for this disk end. Idempotent.
+        """Flush and close the files; connections that were made for this disk end. Idempotent.
 
         Raises what the first failure raises, after everything is closed.
         """
@@ -216,9 +216,9 @@ def create_disk(
     name = shown(location)
     below = None if parent is None else sibling(location, parent)
     if below is not None and options is not None:
-        raise Error(f"{name}: an image over a parent has the parent's shape, so it takes no options")
+        raise Error(f"{name}: a differencing image takes its layout from the parent, so it accepts no options")
     if below is None and parent_format is not None:
-        raise Error(f"{name}: a format is given of a parent, and no parent")
+        raise Error(f"{name}: a parent format is given without a parent")
     engine = NativeEngine()
     with locate(location, auth=auth, pool=pool) as place:
         if below is not None:
@@ -228,7 +228,7 @@ def create_disk(
         elif size is not None:
             engine.create(place.files, place.path, size, options)
         else:
-            raise Error(f"{name}: a disk without a parent needs a size")
+            raise Error(f"{name}: a disk without a parent requires a size")
 
 
 def _joined(found: Iterator[Found], start: int, end: int) -> Iterator[DiskExtent]:

@@ -1,7 +1,7 @@
-"""What can be wrong with an image or a request.
+"""Errors of images and requests.
 
 `Error` and its kinds mean that the bytes or the request are wrong. `OSError` means that the transport failed.
-Anything else that escapes from this package is a bug of ours.
+Any other exception that escapes this package is a bug in it.
 """
 
 from collections.abc import Sequence
@@ -37,11 +37,11 @@ class FormatError(Error):
 
 
 class UnsupportedFeature(Error):
-    """The image is sound as far as we can tell, but needs something that this engine does not do."""
+    """The image is sound as far as we can tell, but requires a feature that this engine does not support."""
 
 
 class ParentNotFound(Error):
-    """No file that may be opened is the parent of *child*; *tried* says which were looked at, and why each was not."""
+    """No file that may be opened is the parent of *child*; *tried* lists the candidates and why each was rejected."""
 
     def __init__(self, child: str, tried: Sequence[str]) -> None:
         super().__init__(child, tuple(tried))
@@ -54,7 +54,7 @@ class ParentNotFound(Error):
 
 
 class ParentMismatch(Error):
-    """The file in the parent's place is not, or is no longer, what the child was made from."""
+    """The file at the parent's path is not the recorded parent, or was modified."""
 
 
 class LeadsOutside(Error):

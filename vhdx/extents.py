@@ -21,7 +21,7 @@ class Range(NamedTuple):
 
 
 class Presence(Enum):
-    """What an image says of a range of its disk."""
+    """Allocation state of a range in one image."""
 
     DATA = "data"  # in this file
     ZERO = "zero"  # zeros, whatever a parent holds
@@ -29,7 +29,7 @@ class Presence(Enum):
 
 
 NOT_PRESENT = Presence.NOT_PRESENT
-"""For the paths where looking a member up in its class is a cost."""
+"""Module-level alias for hot paths: avoids the attribute lookup on the class."""
 
 
 class Extent(NamedTuple):

@@ -88,10 +88,10 @@ class DiskFile(io.RawIOBase):
         self._check_open()
         bases = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self._disk.size}
         if whence not in bases:
-            raise ValueError(f"{whence} is not a way to seek")
+            raise ValueError(f"{whence} is not a valid whence")
         position = bases[whence] + whole("offset", offset)
         if position < 0:
-            raise ValueError(f"there is nothing before the start of a disk ({position})")
+            raise ValueError(f"negative seek position {position}")
         self._position = position
         return position
 
@@ -135,7 +135,7 @@ class DiskFile(io.RawIOBase):
 
     def truncate(self, size: int | None = None, /) -> NoReturn:  # noqa: ARG002
         """A disk's size is changed by `Engine.resize`. Raises io.UnsupportedOperation."""
-        raise io.UnsupportedOperation("a disk cannot be cut or grown through a file; resize the image")
+        raise io.UnsupportedOperation("a disk cannot be truncated or grown through a file; resize the image")
 
     def flush(self) -> None:
         """Everything written to the disk before, through whatever view, is durable when this returns."""

@@ -148,7 +148,7 @@ def test_the_caller_may_say_what_a_file_is() -> None:
     Forge(files).write(0, b"PK\3\4")
     findings = checked(files.open("disk.vhdx", Access.READ), format=ImageFormat.VHDX)
     assert [(found.code, found.offset) for found in findings] == [("file-identifier", 0)]
-    assert "a header of a VHDX is there" in str(check(files)[0])
+    assert "a VHDX header exists" in str(check(files)[0])
     assert checked(files.open("disk.vhdx", Access.READ), format=ImageFormat.RAW) == []
 
 

@@ -57,4 +57,4 @@ def test_what_is_replaced_is_looked_at_as_all_that_it_may_be(planted: Programs) 
 
 
 def test_a_format_of_no_parent(programs: Programs) -> None:
-    assert "-F says what the parent is" in programs.img("create", "-F", "vhd", "a.vhd", "1M", code=64).err
+    assert "-F gives the format of the parent" in programs.img("create", "-F", "vhd", "a.vhd", "1M", code=64).err

@@ -70,7 +70,7 @@ def test_what_is_replaced_cannot_give_up_children(programs: Programs) -> None:
 
 def test_azure_says_which_word_is_in_the_way(programs: Programs) -> None:
     programs.bench.create("a.vhdx")
-    assert "leave out -O vhdx" in programs.refused("convert", "a.vhdx", "b.vhd", "--azure", "-O", "vhdx", code=64)
+    assert "omit -O vhdx" in programs.refused("convert", "a.vhdx", "b.vhd", "--azure", "-O", "vhdx", code=64)
     assert "name it .vhd" in programs.refused("convert", "a.vhdx", "b.vhdx", "--azure", code=64)
 
 

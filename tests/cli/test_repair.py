@@ -33,7 +33,7 @@ def test_put_right_and_taken_back(name: str, broken: Programs) -> None:
     wrong = path.read_bytes()
     broken.inspect("check", name, code=(2, 3))
     would = broken.img("repair", name, "--dry-run").out
-    assert f"{path}: would be put right: " in would
+    assert f"{path}: would be repaired: " in would
     assert path.read_bytes() == wrong
     assert not Path(f"{path}.undo").exists()
     shown = broken.img("repair", name).out
@@ -41,7 +41,7 @@ def test_put_right_and_taken_back(name: str, broken: Programs) -> None:
     assert shown.splitlines()[-1].startswith(f"{path}.undo: ")
     broken.inspect("check", name)
     broken.bench.digest(name)
-    assert "is again what it was" in broken.img("repair", name, "--undo").out
+    assert "restored to its state before the repair" in broken.img("repair", name, "--undo").out
     assert path.read_bytes() == wrong
 
 
@@ -73,7 +73,7 @@ def test_the_undo_file_is_not_the_image(other: str, broken: Programs) -> None:
 def test_nothing_to_put_right(looking: Programs, programs: Programs) -> None:
     shutil.copy(looking.here / "dynamic.vhdx", programs.here)
     before = (programs.here / "dynamic.vhdx").read_bytes()
-    assert "nothing to put right" in programs.img("repair", "dynamic.vhdx").out
+    assert "nothing to repair" in programs.img("repair", "dynamic.vhdx").out
     assert programs.img("repair", "dynamic.vhdx", "--json").json["fixes"] == []
     assert (programs.here / "dynamic.vhdx").read_bytes() == before
     assert [path.name for path in programs.here.iterdir()] == ["dynamic.vhdx"]
@@ -91,8 +91,8 @@ def test_reclaim(looking: Programs, programs: Programs) -> None:
     shutil.copy(looking.here / gallery.LEAKING, programs.here)
     path = programs.here / gallery.LEAKING
     wanted, before = programs.bench.digest(gallery.LEAKING), path.stat()
-    assert "nothing to put right" in programs.img("repair", gallery.LEAKING).out
-    assert "given back" in programs.img("repair", gallery.LEAKING, "--reclaim").out
+    assert "nothing to repair" in programs.img("repair", gallery.LEAKING).out
+    assert "punched out" in programs.img("repair", gallery.LEAKING, "--reclaim").out
     assert path.stat().st_blocks < before.st_blocks
     assert programs.bench.digest(gallery.LEAKING) == wanted
     programs.img("repair", gallery.LEAKING, "--undo")

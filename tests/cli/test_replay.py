@@ -18,7 +18,7 @@ def test_a_log_to_replay(looking: Programs, programs: Programs) -> None:
     assert programs.bench.digest("dirty.vhdx") == wanted
     assert not programs.inspect("check", "dirty.vhdx", "--json").json["findings"]
     before = path.read_bytes()
-    assert programs.img("replay", "dirty.vhdx").out == f"{path}: there is nothing to replay\n"
+    assert programs.img("replay", "dirty.vhdx").out == f"{path}: nothing to replay\n"
     assert path.read_bytes() == before
 
 

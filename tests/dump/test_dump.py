@@ -159,7 +159,7 @@ def test_what_is_lost_shows_the_damage_that_hides_it() -> None:
     assert lost.lost
     assert [finding.code for finding in lost.findings] == ["metadata-signature"]
     (table,) = dumped(files, DumpPart.BAT)
-    assert "told as they are" in table.note
+    assert "raw entries are listed" in table.note
     assert fields([table], "BAT")["entries 0..2"].value == "state 6"
 
 
@@ -186,7 +186,7 @@ def test_a_vhdx_in_words() -> None:
     assert table["sector bitmap of chunk 0"][0] == "present"
     assert texts(structures, "sector bitmap of chunk 0") == {"block 3": (1, "of 4096 sectors here: 8")}
     notes = [structure.note for structure in structures if structure.name.startswith("header")]
-    assert sorted(notes) == ["current: this one counts", "the older copy: the other one counts"]
+    assert sorted(notes) == ["current: this header is used", "older: the other header is used"]
     assert texts(structures, "region table 1")["entry 1 guid"][1].endswith(" region")
 
 
@@ -198,7 +198,7 @@ def test_checksums_are_stored_and_computed() -> None:
     assert value == 1
     assert meaning.startswith("wrong: should be 0x")
     assert texts(structures, "header 2")["checksum"][1] == "right"
-    assert note(structures, "header 1") == "not valid: it does not count"
+    assert note(structures, "header 1") == "not valid: ignored"
 
 
 def test_tables_are_followed_though_no_copy_is_valid() -> None:
@@ -219,7 +219,7 @@ def test_a_log_that_is_to_be_replayed() -> None:
     entry = texts(structures, "log entry 3")
     assert entry["descriptor 1 (data)"] == (BAT, f"a page for file offset {BAT}, in the BAT")
     assert entry["descriptor 2 (data)"][1].endswith("in the sector bitmap of chunk 0")
-    assert note(structures, "log entry 3") == "number 1 of the 1 that are to be replayed"
+    assert note(structures, "log entry 3") == "number 1 of 1 to be replayed"
     assert note(structures, "log entry 1") == "valid, but older than what is to be replayed"
     assert "will change 1 page of this" in note(structures, "BAT")
     assert [finding.code for one in structures if one.name == "log" for finding in one.findings] == ["log-dirty"]
@@ -262,7 +262,7 @@ def test_a_vhd_names_its_parent() -> None:
 def test_a_map_of_full_blocks() -> None:
     structures = dumped(good(vhd_images.mapped), DumpPart.BITMAP)
     assert texts(structures, "batmap")["offset"][0] == 2560
-    assert texts(structures, "batmap bits")["bits"] == (2, "2 blocks called full")
+    assert texts(structures, "batmap bits")["bits"] == (2, "2 blocks marked full")
 
 
 def test_a_footer_without_its_cookie_is_recognised() -> None:

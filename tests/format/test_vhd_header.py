@@ -139,7 +139,7 @@ def test_entries_are_big_endian() -> None:
 
 @pytest.mark.parametrize(
     ("offset", "max_entries", "reason"),
-    [(1536, 9, "too few"), (1 << 20, 10, "beyond end"), (1024, 10, "lie on a header"), (0, 10, "lie on a header")],
+    [(1536, 9, "too few"), (1 << 20, 10, "beyond end of file"), (1024, 10, "a header"), (0, 10, "a header")],
 )
 def test_a_table_that_cannot_be(offset: int, max_entries: int, reason: str) -> None:
     layout = VhdLayout(10 * MIB, MIB, has_parent=False)

@@ -213,9 +213,9 @@ def test_the_size_that_the_geometry_gives_is_only_mentioned() -> None:
 @pytest.mark.parametrize(
     ("offset", "put", "reason"),
     [
-        (16, (0).to_bytes(8, "big"), "lie on a header"),
-        (16, (1024).to_bytes(8, "big"), "lie on a header"),
-        (16, (1 << 40).to_bytes(8, "big"), "beyond end"),
+        (16, (0).to_bytes(8, "big"), "overlap a header"),
+        (16, (1024).to_bytes(8, "big"), "overlap a header"),
+        (16, (1 << 40).to_bytes(8, "big"), "beyond end of file"),
         (28, (3).to_bytes(4, "big"), "too few"),
         (32, (3 << 12).to_bytes(4, "big"), "power of two"),
         (32, (4096).to_bytes(4, "big"), "too few"),

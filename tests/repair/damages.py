@@ -242,13 +242,13 @@ def vhd_moved_parent() -> Disk:
 
 DAMAGES = {
     "header 1, checksum": Damage(_header(0, 16), ("header-checksum",), "copy 1 is not valid"),
-    "header 2, checksum": Damage(_header(1, 2000), ("header-checksum",), "written anew from copy 1"),
+    "header 2, checksum": Damage(_header(1, 2000), ("header-checksum",), "rewritten from copy 1"),
     "header 2, signature": Damage(_header(1, 0), ("header-signature",), "copy 2 is not valid"),
     "log": Damage(dirty, ("log-dirty",), "are put in place"),
     "log and header 1": Damage(_dirty_header(0), ("header-checksum", "log-dirty"), "from copy 2"),
     "log and header 2": Damage(_dirty_header(1), ("header-checksum", "log-dirty"), "from copy 1"),
-    "region table 1": Damage(_region_table(0, 40), ("region-table-checksum",), "written anew from copy 2"),
-    "region table 2": Damage(_region_table(1, 0), ("region-table-signature",), "written anew from copy 1"),
+    "region table 1": Damage(_region_table(0, 40), ("region-table-checksum",), "rewritten from copy 2"),
+    "region table 2": Damage(_region_table(1, 0), ("region-table-signature",), "rewritten from copy 1"),
     "zero block with place": Damage(_entry(3, 4 * MIB | 2), ("bat-zero-with-place",), "1 entry, the first is 3"),
     "absent block with place": Damage(_entry(4, 900 * MIB), ("bat-absent-with-place",), "the first is 4"),
     "absent bitmap with place": Damage(
@@ -259,13 +259,13 @@ DAMAGES = {
     "bitmap without parent": Damage(
         bitmap_without_parent, ("bat-bitmap-without-parent", "space-unused"), "of a disk without a parent"
     ),
-    "gap": Damage(zeroed, ("space-unused",), "given back as holes"),
+    "gap": Damage(zeroed, ("space-unused",), "punched out as holes"),
     "tail": Damage(tail, ("space-unused",), "at the end that nothing refers to are cut off"),
     "moved parent": Damage(moved_parent, ("chain-stale-path",), "does not lead to the parent"),
     "everything": Damage(
         everything, ("header-checksum", "log-dirty", "region-table-checksum", "space-unused"), "copy 1"
     ),
-    "vhd, end zeroed": Damage(_vhd(vhd, _end_zeroed), ("vhd-footer-end-missing",), "its copy at 0 is put there"),
+    "vhd, end zeroed": Damage(_vhd(vhd, _end_zeroed), ("vhd-footer-end-missing",), "its copy at 0 is appended"),
     "vhd, end broken": Damage(_vhd(vhd, _end_broken), ("vhd-footer-other-checksum",), "is not valid"),
     "vhd, end cut": Damage(_vhd(vhd, _end_cut), ("vhd-footer-end-missing",), "is missing"),
     "vhd child, end cut": Damage(_vhd(vhd_child, _end_cut), ("vhd-footer-end-missing",), "is missing"),
@@ -273,23 +273,23 @@ DAMAGES = {
     "vhd, copy broken": Damage(_vhd(vhd, _copy_broken), ("vhd-footer-other-checksum",), "is not valid"),
     "vhd, copy old": Damage(_vhd(vhd, _copy_old), ("vhd-footers-differ",), "older than the footer at the end"),
     "vhd, checksums": Damage(
-        _vhd(vhd, _checksums), ("vhd-footer-checksum", "vhd-footer-other-checksum"), "is computed anew"
+        _vhd(vhd, _checksums), ("vhd-footer-checksum", "vhd-footer-other-checksum"), "it is recomputed"
     ),
-    "vhd, header checksum": Damage(_vhd(vhd, _header_checksum), ("vhd-header-checksum",), "is computed anew"),
+    "vhd, header checksum": Damage(_vhd(vhd, _header_checksum), ("vhd-header-checksum",), "it is recomputed"),
     "vhd, all checksums": Damage(
         _vhd(vhd_child, _checksums, _header_checksum),
         ("vhd-footer-checksum", "vhd-header-checksum", "vhd-footer-other-checksum"),
-        "is computed anew",
+        "it is recomputed",
     ),
     "vhd, header checksum and end": Damage(
         _vhd(vhd, _header_checksum, _end_cut), ("vhd-header-checksum", "vhd-footer-end-missing"), "is missing"
     ),
     "vhd, moved parent": Damage(vhd_moved_parent, ("chain-stale-path",), "does not lead to the parent"),
     "fixed vhd, checksum": Damage(
-        _vhd(lambda: vhd(fixed=True), _checksums), ("vhd-footer-checksum",), "is computed anew"
+        _vhd(lambda: vhd(fixed=True), _checksums), ("vhd-footer-checksum",), "it is recomputed"
     ),
     "fixed vhd, growing stopped": Damage(
-        _vhd(lambda: vhd(fixed=True), _grown), ("vhd-footer-none",), "growing it was cut short", ImageFormat.VHD
+        _vhd(lambda: vhd(fixed=True), _grown), ("vhd-footer-none",), "growing it was interrupted", ImageFormat.VHD
     ),
 }
 

@@ -81,7 +81,7 @@ def _last_sequence(made: Forge) -> None:
 VHDX: dict[str, tuple[Callable[[], Disk], Callable[[Forge], None]]] = {
     "same sequence number and different contents": (dynamic, _same_sequence),
     "no copy is valid": (dynamic, _no_header),
-    "both copies are valid and not the same": (dynamic, _tables_differ),
+    "both copies are valid and differ": (dynamic, _tables_differ),
     "region table at offset 196608: no copy is valid": (dynamic, _no_table),
     "belongs to block 0": (dynamic, _overlap),
     "state 5 does not exist": (dynamic, _bad_state),
@@ -89,7 +89,7 @@ VHDX: dict[str, tuple[Callable[[], Disk], Callable[[Forge], None]]] = {
     "extends beyond end of file": (dynamic, _cut_off),
     "metadata table": (differencing, _no_metadata),
     "0 entries for the metadata region": (dynamic, _table_elsewhere),
-    "no successor": (dynamic, _last_sequence),
+    "largest possible": (dynamic, _last_sequence),
     "no valid sequence": (dirty, lambda made: made.write(MIB, bytes(MIB))),
 }
 
@@ -107,7 +107,7 @@ def test_nothing_is_repaired_where_something_cannot_be() -> None:
     made = leaf(disk)
     made.write(64 << 10, b"\xee")
     made.set_entry(1, made.entry(0))
-    refused(files_of(disk), disk.paths[0], "that cannot be put right without guessing, so nothing is repaired")
+    refused(files_of(disk), disk.paths[0], "that cannot be repaired without guessing, so nothing is repaired")
 
 
 def _footers(place: int, data: bytes) -> Callable[[Forge], None]:
@@ -145,7 +145,7 @@ def _header_nonsense(made: Forge) -> None:
 
 VHD: dict[str, tuple[Callable[[], Disk], Callable[[Forge], None]]] = {
     "a machine was suspended": (vhd, _footers(84, b"\1")),
-    "marked as unsafe by vhd-util": (vhd, _poison),
+    "marked it unsafe": (vhd, _poison),
     "differ in more than that": (vhd, _both_wrong),
     "both valid and of different disks": (vhd, _two_disks),
     "neither a VHDX nor a VHD": (vhd, _no_footers),

@@ -74,7 +74,7 @@ class Table:
         return self.disk.layout
 
     def at(self, index: int) -> int:
-        """Where entry *index* lies in the file."""
+        """File offset of entry *index*."""
         return self.region.offset + index * ENTRY_SIZE
 
     def findings(self) -> Iterator[Finding]:
@@ -141,9 +141,9 @@ class Table:
             yield found("bat-reserved-bits", at, f"{what}: reserved bits are set")
         match state:
             case PayloadState.NOT_PRESENT if offset:
-                yield found("bat-absent-with-place", at, f"{what}: it is not present, yet has a place")
+                yield found("bat-absent-with-place", at, f"{what}: not present, but has a file offset")
             case PayloadState.ZERO if offset:
-                message = f"{what}: a zero block has a place in the file, which Windows cannot read"
+                message = f"{what}: a zero block has a file offset, which Windows cannot read"
                 yield found("bat-zero-with-place", at, message)
             case PayloadState.NOT_PRESENT | PayloadState.ZERO:
                 pass
@@ -158,7 +158,7 @@ class Table:
                 if offset:
                     yield from self._block(what, index, offset)
                 else:
-                    yield found("bat-no-place", at, f"{what}: it is present, but has no file offset")
+                    yield found("bat-no-place", at, f"{what}: present, but has no file offset")
             case _:
                 hint = ", though drafts of the format called it unmapped" if state == _DRAFT_UNMAPPED else ""
                 yield found("bat-state", at, f"{what}: state {state} does not exist{hint}")
@@ -167,7 +167,7 @@ class Table:
         if self.layout.has_parent:
             self._partial.append(block)
         else:
-            message = f"{what}: it is partially present, yet there is no parent for the rest"
+            message = f"{what}: partially present, but there is no parent"
             yield found("bat-partial-without-parent", at, message)
 
     def _block(self, what: str, index: int, offset: int) -> Iterator[Finding]:
@@ -185,7 +185,7 @@ class Table:
         usable: Range | None = None
         if state == BitmapState.PRESENT:
             if not self.layout.has_parent:
-                yield found("bat-bitmap-without-parent", at, f"{what}: it is there, though there is no parent")
+                yield found("bat-bitmap-without-parent", at, f"{what}: present, but there is no parent")
             if offset:
                 usable = Range(offset, BITMAP_BLOCK_SIZE)
                 overlaps = self._overlaps
@@ -195,11 +195,11 @@ class Table:
                     # Its bits would be those of something else.
                     self._partial = array("Q")
             else:
-                yield found("bat-no-place", at, f"{what}: it is present, but has no file offset")
+                yield found("bat-no-place", at, f"{what}: present, but has no file offset")
         elif state != BitmapState.NOT_PRESENT:
             yield found("bat-bitmap-state", at, f"{what}: state {state} does not exist for a sector bitmap")
         elif offset:
-            yield found("bat-absent-with-place", at, f"{what}: it is not present, yet has a place")
+            yield found("bat-absent-with-place", at, f"{what}: not present, but has a file offset")
         yield from self._settle(usable)
 
     def _settle(self, bitmap: Range | None) -> Iterator[Finding]:
@@ -211,7 +211,7 @@ class Table:
             index = self.layout.bitmap_index(self._chunk)
             message = (
                 f"{counted(len(partial), 'partially present block')} in chunk {self._chunk}, the first is "
-                f"{partial[0]}, yet entry {index} gives no sector bitmap"
+                f"{partial[0]}, but entry {index} has no sector bitmap"
             )
             yield found("bat-bitmap-missing", self.at(index), message)
             return
@@ -226,13 +226,13 @@ class Table:
         size = min(layout.block_size, layout.virtual_size - block * layout.block_size)
         inside = (1 << size // layout.logical_sector_size) - 1
         if value & ~inside:
-            message = f"bits of block {block} are set for sectors behind the end of the disk"
+            message = f"bits of block {block} are set for sectors beyond end of disk"
             yield found("bitmap-beyond-disk", at + start, message)
         self.empty += not value & inside
         self.full += value & inside == inside
 
     def _take(self, what: str, index: int, place: Range, owner: PlaceOwner) -> Iterator[Finding]:
-        at, where = self.at(index), f"{what}: its place at {place.offset} of {place.length} bytes"
+        at, where = self.at(index), f"{what}: its range at {place.offset} of {place.length} bytes"
         if place.end > self.size:
             if owner is not PlaceOwner.BLOCK or place.offset + bat.covered(self.layout, index) > self.size:
                 message = f"{where} extends beyond end of file at {self.size}; the file was cut off"
@@ -242,7 +242,7 @@ class Table:
             yield found("bat-last-block-short", at, message)
         before = self.places.take(place.offset, place.length, owner)
         if before is PlaceOwner.STRUCTURE or place.offset < AREA:
-            yield found("bat-in-structure", at, f"{where} lies on the log or on a region; do not write to this image")
+            yield found("bat-in-structure", at, f"{where} overlaps the log or a region; do not write to this image")
         elif before is not PlaceOwner.FREE:
             self._note(index, place)
 
@@ -263,12 +263,12 @@ class Table:
         for index, place in self._overlapping.items():
             what, other = bat.owner(self.layout, index), others[index]
             message = (
-                f"{what} (entry {index}): its place at {place.offset} of {place.length} bytes belongs to "
-                f"{bat.owner(self.layout, other)} (entry {other}) too; do not write to this image"
+                f"{what} (entry {index}): its range at {place.offset} of {place.length} bytes also belongs to "
+                f"{bat.owner(self.layout, other)} (entry {other}); do not write to this image"
             )
             yield found("bat-overlap", self.at(index), message)
         for _ in range(self._overlaps - len(self._overlapping)):
-            yield found("bat-overlap", None, "one more block on the place of another")
+            yield found("bat-overlap", None, "one more block overlaps another")
 
     def _sums(self) -> Iterator[Finding]:
         layout, at = self.layout, self.region.offset
@@ -280,9 +280,9 @@ class Table:
             yield found("bitmap-full", at, f"{counted(self.full, 'partially present block')} with every sector")
         if self.disk.fixed and self.present < layout.payload_blocks:
             missing = counted(layout.payload_blocks - self.present, "block")
-            yield found("bat-fixed-unallocated", at, f"{missing} of {layout.payload_blocks} without a place")
+            yield found("bat-fixed-unallocated", at, f"{missing} of {layout.payload_blocks} not allocated")
         if self.placed > _FEW_BLOCKS and self.breaks > self.placed // 2:
-            message = f"{self.breaks} of {self.placed} blocks do not lie behind the block before them"
+            message = f"{self.breaks} of {self.placed} blocks do not follow the preceding block"
             yield found("blocks-fragmented", at, message)
 
 
@@ -305,5 +305,5 @@ def check_space(view: Storage, disk: CheckedDisk, places: Places) -> Iterator[Fi
     """What of the file belongs to nothing; *places* are those that `check_blocks` has found taken."""
     unused = view.size() // MIB * MIB - places.taken
     if unused > 0:
-        remedy = "" if disk.fixed else "; compacting gives them back"
-        yield found("space-unused", None, f"{unused} bytes of the file belong to nothing{remedy}")
+        remedy = "" if disk.fixed else "; compacting frees them"
+        yield found("space-unused", None, f"{unused} bytes of the file are not referenced{remedy}")

@@ -26,7 +26,7 @@ from vhdx.image.marks import carries
 from vhdx.image.open import open_image
 from vhdx.storage.base import Access, FileSystem, Storage
 
-_UNSEEN = "the end of the parent is not seen, and a merge would cut it off, which it refuses unless told to shrink"
+_UNSEEN = "the end of the parent is hidden; a merge would cut it off, and refuses to unless told to shrink"
 
 
 def check_chain(
@@ -223,7 +223,7 @@ class _Walk:
             yield from self._identity(child, parent, above.parent, found_by)
         yield from self._shape(child, parent)
         if below.log is LogState.DIRTY:
-            message = f"the log of {self.files.describe(parent.path)} is to be replayed, which opening for writing does"
+            message = f"the log of {self.files.describe(parent.path)} must be replayed, which opening for writing does"
             yield self.of(child, "chain-parent-log", message)
         if above.format is ImageFormat.VHDX and above.disk_id != below.disk_id:
             message = "it has another disk id than its parent"

@@ -23,7 +23,7 @@ def check_size(size: int) -> Iterator[Finding]:
     if size < AREA:
         yield found("file-too-short", None, f"{size} bytes are too few for a VHDX; it was cut off or is something else")
     elif size % MIB:
-        yield found("file-size-alignment", None, f"the length of {size} bytes is not a whole number of MiB")
+        yield found("file-size-alignment", None, f"the length of {size} bytes is not a multiple of 1 MiB")
 
 
 def check_identifier(area: bytes) -> Iterator[Finding]:

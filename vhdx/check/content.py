@@ -46,6 +46,6 @@ def check_content(view: Storage, regions: Regions, disk: CheckedDisk) -> Iterato
         else:
             zeros += blank and state == PayloadState.FULLY_PRESENT
     if zeros:
-        remedy = "" if disk.fixed else f"; compacting gives {zeros * layout.block_size} bytes back"
+        remedy = "" if disk.fixed else f"; compacting frees {zeros * layout.block_size} bytes"
         message = f"{counted(zeros, 'block')} of nothing but zeros{remedy}"
         yield found("blocks-all-zero", regions.bat.offset, message)

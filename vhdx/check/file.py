@@ -82,7 +82,7 @@ def _recognise(storage: Storage) -> ImageFormat | Finding:
         reason = error.reason
     hint = ""
     if storage.size() >= AREA and pread(storage, header.OFFSETS[0], 4) == b"head":
-        hint = "; a header of a VHDX is there, so the identifier at its start was overwritten"
+        hint = "; a VHDX header exists, so the identifier at its start was overwritten"
     return found("file-unrecognised", 0, reason + hint)
 
 

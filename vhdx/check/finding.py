@@ -1,4 +1,4 @@
-"""One thing that a check has found, and how many of a kind are told."""
+"""A finding of a check, and limits on how many are reported."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator

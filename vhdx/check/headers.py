@@ -28,7 +28,7 @@ def check_headers(area: bytes, size: int) -> Generator[Finding, None, Header | N
         if at is not None:
             yield found("header-reserved", offset + at, f"reserved bytes of copy {slot + 1} are not zero")
     if not valid:
-        reason = "no copy is valid; nothing tells whether a log has to be replayed, so restore the file from a copy"
+        reason = "no copy is valid; whether a log must be replayed is unknown; restore the file from a copy"
         yield found("header-none-valid", header.OFFSETS[0], reason)
         return None
     if len(valid) == 2:
@@ -50,7 +50,7 @@ def _invalid(copy: bytes, slot: int) -> Finding | None:
         return found("header-signature", offset, f"copy {slot + 1} begins with {copy[:4]!r} and not with b'head'")
     if not checksum.is_sealed(copy, field=_CHECKSUM):
         stored, right = int.from_bytes(copy[4:8], "little"), checksum.crc32c(copy, field=_CHECKSUM)
-        message = f"the checksum of copy {slot + 1} is {stored:#010x} and should be {right:#010x}; it does not count"
+        message = f"the checksum of copy {slot + 1} is {stored:#010x} and should be {right:#010x}; it is ignored"
         return found("header-checksum", offset, message)
     return None
 
@@ -77,9 +77,9 @@ def _values(head: Header, offset: int) -> Iterator[Finding]:
         if guid == NO_GUID:
             yield found("header-guid-zero", offset, f"the {name} is zero")
     if head.version != 1:
-        yield found("header-version", offset, f"version {head.version} of the format is not known, only 1 is")
+        yield found("header-version", offset, f"version {head.version} of the format is not supported, only 1 is")
     if head.log_version != 0:
-        yield found("header-log-version", offset, f"version {head.log_version} of the log is not known, only 0 is")
+        yield found("header-log-version", offset, f"version {head.log_version} of the log is not supported, only 0 is")
 
 
 def _log_place(head: Header, offset: int, size: int) -> Iterator[Finding]:
@@ -87,12 +87,12 @@ def _log_place(head: Header, offset: int, size: int) -> Iterator[Finding]:
     if head.has_log and not head.log_length:
         yield found("header-log-without-length", offset, "a log is in use but its length is zero")
     if head.log_offset % MIB or head.log_length % MIB:
-        yield found("header-log-alignment", offset, f"{place} is not on whole MiB")
+        yield found("header-log-alignment", offset, f"{place} is not 1 MiB aligned")
     if not head.log_length:
         if not head.has_log:
             yield found("header-no-log", offset, "the file has no room for a log, so it cannot be changed safely")
         return
     if head.log_offset < AREA:
-        yield found("header-log-in-headers", offset, f"{place} lies on identifier, headers and region tables")
+        yield found("header-log-in-headers", offset, f"{place} overlaps the header section")
     if head.log.end > size:
         yield found("header-log-beyond-end", offset, f"{place} extends beyond end of file at {size}")

@@ -37,7 +37,7 @@ def _pairs(item: bytes, count: int, at: int) -> Generator[Finding, None, dict[st
             message = f"{which} of pair {number + 1} is not UTF-16 text inside the item"
             yield found("locator-text", at + place, message)
         elif key in pairs:
-            yield found("locator-duplicate", at + place, f"key {key!r} is there twice")
+            yield found("locator-duplicate", at + place, f"key {key!r} occurs twice")
         if key is not None:
             pairs.setdefault(key, value or "")
     return pairs

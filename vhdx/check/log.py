@@ -84,7 +84,7 @@ def _faults(entries: Sequence[Entry], place: Range, size: int) -> Iterator[Findi
         message = f"the file had {flushed} bytes when this was logged and was cut to {size}; restore it from a copy"
         yield found("log-file-truncated", at, message)
     if flushed % MIB or last % MIB:
-        yield found("log-offset-alignment", at, f"the file sizes {flushed} and {last} are not whole MiB")
+        yield found("log-offset-alignment", at, f"the file sizes {flushed} and {last} are not multiples of 1 MiB")
     if last > size:
         yield found("log-file-growth", at, f"replaying it makes the file grow from {size} to {last} bytes")
     if last > LARGEST_FILE:
@@ -104,10 +104,10 @@ def _faults(entries: Sequence[Entry], place: Range, size: int) -> Iterator[Findi
 def _target(change: Range, place: Range, at: int, file_end: int) -> Iterator[Finding]:
     what = f"a change at {change.offset} of {change.length} bytes"
     if change.offset % log.PAGE or change.length % log.PAGE or not change.length:
-        yield found("log-target-alignment", at, f"{what} is not made of whole pages")
+        yield found("log-target-alignment", at, f"{what} is not a multiple of 4 KiB")
     elif change.offset < log.LOWEST_TARGET:
         yield found("log-target-headers", at, f"{what} would overwrite identifier or headers")
     elif change.offset < place.end and change.end > place.offset:
         yield found("log-target-log", at, f"{what} would overwrite the log at {place.offset}")
     elif change.end > file_end:
-        yield found("log-target-beyond-end", at, f"{what} lies behind the end that the log gives the file, {file_end}")
+        yield found("log-target-beyond-end", at, f"{what} lies beyond the file size recorded in the log, {file_end}")

@@ -77,7 +77,7 @@ def check_metadata(view: Storage, region: Range) -> Generator[Finding, None, Che
     if header.reserved or any(header.padding):
         yield found("metadata-reserved", region.offset + 8, "reserved bytes of the table are not zero")
     if header.entry_count > _MOST_ENTRIES:
-        message = f"{header.entry_count} entries are claimed, at most {_MOST_ENTRIES} fit"
+        message = f"{header.entry_count} entries are recorded, at most {_MOST_ENTRIES} fit"
         yield found("metadata-count", region.offset + 10, message)
         return None
     at = first_set(table, entry_offset(header.entry_count), TABLE_SIZE)
@@ -128,12 +128,12 @@ def _place(entry: TableEntry, at: int, region_length: int) -> Iterator[Finding]:
     if entry.length and entry.offset < TABLE_SIZE:
         yield found("metadata-item-offset", at, f"offset {entry.offset} of {name} lies inside the table")
     elif entry.offset and not entry.length:
-        yield found("metadata-item-offset", at, f"{name} has no bytes, yet an offset of {entry.offset}")
+        yield found("metadata-item-offset", at, f"{name} has no bytes, but an offset of {entry.offset}")
     if entry.range.end > region_length:
-        message = f"{name}, bytes {entry.offset} to {entry.range.end}, reaches out of the region of {region_length}"
+        message = f"{name}, bytes {entry.offset} to {entry.range.end}, extends beyond the region of {region_length}"
         yield found("metadata-item-beyond-region", at, message)
     if known and known.length is not None and entry.length != known.length:
-        yield found("metadata-item-length", at, f"{name} has {entry.length} bytes where {known.length} must be")
+        yield found("metadata-item-length", at, f"{name} has {entry.length} bytes instead of {known.length}")
 
 
 def _marks(entry: TableEntry, at: int) -> Iterator[Finding]:
@@ -147,12 +147,12 @@ def _marks(entry: TableEntry, at: int) -> Iterator[Finding]:
         if required:
             yield found("metadata-item-user-required", at, f"{name} is a user's and must not be required")
     elif entry.item_id == INCOMPLETE_FILE:
-        message = "the file was never finished by whatever was creating it; make it anew"
+        message = "creation of the file was not completed; create it again"
         yield found("metadata-incomplete-file", at, message)
     elif entry.item_id in _ITEMS:
         yield from _known_marks(entry, at)
     elif required and entry.item_id not in _NOT_NEEDED:
-        message = f"{name} is required and not known, so the file must not be opened; use newer software"
+        message = f"{name} is required and unknown, so the file must not be opened; use newer software"
         yield found("metadata-item-unknown-required", at, message)
     elif entry.item_id not in _NOT_NEEDED and entry.item_id != NO_GUID:
         yield found("metadata-item-unknown", at, f"{name} is unknown; ignored")
@@ -162,7 +162,7 @@ def _known_marks(entry: TableEntry, at: int) -> Iterator[Finding]:
     right = _ITEMS[entry.item_id].flags
     required = entry.flags & IS_REQUIRED
     if entry.flags & IS_VIRTUAL_DISK != right or (not required and entry.item_id in _REQUIRED_INDEED):
-        message = f"{_name(entry)} has flags {entry.flags:#x} where {right | IS_REQUIRED:#x} must be"
+        message = f"{_name(entry)} has flags {entry.flags:#x} instead of {right | IS_REQUIRED:#x}"
         yield found("metadata-item-flags", at, message)
     elif not required:
         yield found("metadata-item-not-required", at, f"{_name(entry)} is not marked as required")
@@ -196,12 +196,12 @@ def _values(
     if FILE_PARAMETERS in numbers:
         flags = numbers[FILE_PARAMETERS] >> 32
         if flags & 2 and item is None:
-            message = "a parent is announced but no locator is there to find it; relink the image to its parent"
+            message = "the image has a parent but no parent locator; relink the image to its parent"
             yield found("locator-missing", region.offset, message)
         elif not flags & 2 and item is not None:
-            yield found("locator-unused", at[PARENT_LOCATOR], "there is a locator but no parent is announced")
+            yield found("locator-unused", at[PARENT_LOCATOR], "there is a parent locator but the image has no parent")
         if flags & 3 == 3:
-            message = "blocks are to be left allocated, which means nothing in a differencing image"
+            message = "LeaveBlockAllocated is set, which has no meaning in a differencing image"
             yield found("leave-allocated-ignored", at[FILE_PARAMETERS] + 4, message)
         if flags & ~3:
             yield found("file-parameters-reserved", at[FILE_PARAMETERS] + 4, f"reserved flags are set ({flags:#x})")

@@ -40,7 +40,7 @@ def check_regions(area: bytes, log: Range | None, size: int) -> Generator[Findin
         yield found("region-table-none-valid", OFFSETS[0], message)
         return None
     if len(tables) == 2 and tables[0][1] != tables[1][1]:
-        yield found("region-tables-differ", OFFSETS[1], "the second copy is not the same as the first, which counts")
+        yield found("region-tables-differ", OFFSETS[1], "the second copy is not the same as the first, which is used")
     number, entries = tables[0]
     usable = yield from _entries(entries, OFFSETS[number], size)
     places = [(_name(entry), entry.range) for entry in usable]
@@ -62,14 +62,14 @@ def _table(copy: bytes, number: int) -> Generator[Finding, None, list[RegionEntr
         return None
     if not checksum.is_sealed(copy, field=_CHECKSUM):
         stored, right = int.from_bytes(copy[4:8], "little"), checksum.crc32c(copy, field=_CHECKSUM)
-        message = f"the checksum of {name} is {stored:#010x} and should be {right:#010x}; it does not count"
+        message = f"the checksum of {name} is {stored:#010x} and should be {right:#010x}; it is ignored"
         yield found("region-table-checksum", offset, message)
         return None
     header = TABLE_HEADER.parse(copy, offset)
     if header.reserved:
         yield found("region-table-reserved", offset + 12, f"the reserved field of {name} is {header.reserved:#x}")
     if header.entry_count > _MOST_ENTRIES:
-        message = f"{name} claims {header.entry_count} entries, at most {_MOST_ENTRIES} fit"
+        message = f"{name} has {header.entry_count} entries, at most {_MOST_ENTRIES} fit"
         yield found("region-table-count", offset + 8, message)
         return None
     places = [TABLE_HEADER.size + at * ENTRY.size for at in range(header.entry_count)]
@@ -106,9 +106,9 @@ def _place(entry: RegionEntry, at: int, size: int) -> Iterator[Finding]:
         limit = f"; at most {longest} can be needed" if entry.length else ""
         yield found("region-length", at, f"{place} has an impossible length{limit}")
     if entry.file_offset % MIB or entry.length % MIB:
-        yield found("region-alignment", at, f"{place} is not on whole MiB")
+        yield found("region-alignment", at, f"{place} is not 1 MiB aligned")
     if entry.file_offset < AREA:
-        yield found("region-in-headers", at, f"{place} lies on identifier, headers and region tables")
+        yield found("region-in-headers", at, f"{place} overlaps the header section")
     if entry.range.end > size:
         yield found("region-beyond-end", at, f"{place} extends beyond end of file at {size}; it was cut off")
 
@@ -121,7 +121,7 @@ def _kind(entry: RegionEntry, at: int) -> Iterator[Finding]:
             message = f"the {_name(entry)} is not marked as required, as qemu leaves it"
             yield found("region-not-required", at, message)
     elif entry.flags & _REQUIRED:
-        message = f"region {entry.guid} is required and not known, so the file must not be opened; use newer software"
+        message = f"region {entry.guid} is required and unknown, so the file must not be opened; use newer software"
         yield found("region-unknown-required", at, message)
     else:
         yield found("region-unknown", at, f"region {entry.guid} is unknown; ignored")

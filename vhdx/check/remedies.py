@@ -1,6 +1,6 @@
 """What to do about each finding, in one sentence for somebody who never read the specification.
 
-`vhdx-img repair` is promised only for what `vhdx.repair` can put right; it looks first and does nothing when anything
+`vhdx-img repair` is promised only for what `vhdx.repair` can repair; it looks first and does nothing when anything
 else is wrong. `vhdx-img convert --salvage` is promised where enough of the file is left to place its blocks. "Only a
 backup helps" is said where both refuse: the tests hold each sentence to that.
 """
@@ -14,8 +14,8 @@ _REPAIR = (
     "both are damaged, vhdx-img convert --salvage takes what can be read into a new image."
 )
 _SEAL = "Run vhdx-img repair: all fields are looked at, and only when they are sound it is sealed."
-_WRITER = "Nothing has to be done: the next program that writes to the image puts it right."
-_NOTHING = "Nothing has to be done."
+_WRITER = "No action needed: the next program that writes to the image repairs it."
+_NOTHING = "No action needed."
 _SALVAGE = (
     "Restore the file from a backup. Where there is none, vhdx-img convert --salvage takes what can be read into a new "
     "image, and lists what is lost or not certain."
@@ -30,7 +30,7 @@ _LOCATOR = (
     "are left; with --without-parent it takes what the image itself holds. A backup keeps both."
 )
 _CONVERT = "Use vhdx-img convert to make an image that keeps the rules; this one can still be read."
-_UNKNOWN = "Open it with the program that wrote it: the file asks for something that is not known here."
+_UNKNOWN = "Open it with the program that wrote it: the file requires an unsupported feature."
 _TRUNCATED = (
     "Look whether the file was cut short when it was copied, and fetch it again. Where there is no whole one, "
     "vhdx-img convert --salvage takes what is in the file and lists what is lost; where it refuses, only a backup "
@@ -59,7 +59,7 @@ _MISSING = (
     "Find the parent and put it beside the image, or name its directory with --parents-in; when you know which file it "
     "is, vhdx-img relink CHILD PARENT records it. convert --salvage --without-parent takes what the image itself holds."
 )
-_RELINK = "vhdx-img relink CHILD PARENT writes the locators anew."
+_RELINK = "vhdx-img relink CHILD PARENT rewrites the locators."
 
 _BY_CODE: dict[str, str] = {
     "file-unrecognised": (
@@ -80,8 +80,8 @@ _BY_CODE: dict[str, str] = {
     "file-size-alignment": _WRITER,
     "file-identifier": "The first bytes were overwritten: vhdx-img convert --salvage -f vhdx makes a new image of it.",
     "creator-text": _NOTHING,
-    "reserved-area": "Nothing has to be done, unless you did not expect a program to write there.",
-    "findings-left-out": "Put right what is listed, then check again.",
+    "reserved-area": "No action needed, unless you did not expect a program to write there.",
+    "findings-left-out": "Repair what is listed, then check again.",
     "check-given-up": _SALVAGE,
     "header-signature": _REPAIR,
     "header-checksum": _REPAIR,
@@ -133,14 +133,14 @@ _BY_CODE: dict[str, str] = {
     "metadata-item-length": _TRY,
     "metadata-item-beyond-region": _TRY,
     "leave-allocated-ignored": _NOTHING,
-    "disk-id-zero": "Only a guest that goes by the id minds; vhdx-img convert makes an image with an id of its own.",
+    "disk-id-zero": "Only affects a guest that uses the id; vhdx-img convert makes an image with an id of its own.",
     "locator-unused": _NOTHING,
     "locator-linkage2": _NOTHING,
     "locator-unknown-key": _NOTHING,
-    "bat-zero-with-place": "Run vhdx-img repair: Windows refuses the image until the place is taken out.",
-    "bat-absent-with-place": "Run vhdx-img repair: the place is taken out, the disk reads as before.",
-    "bat-bitmap-without-parent": "Run vhdx-img repair: the bitmap is taken out, the disk reads as before.",
-    "bat-padding": "Nothing has to be done: the entries belong to no block.",
+    "bat-zero-with-place": "Run vhdx-img repair: Windows refuses the image until the file offset is cleared.",
+    "bat-absent-with-place": "Run vhdx-img repair: the file offset is cleared, the disk reads as before.",
+    "bat-bitmap-without-parent": "Run vhdx-img repair: the bitmap is removed, the disk reads as before.",
+    "bat-padding": "No action needed: the entries belong to no block.",
     "bat-too-small": _BACKUP,
     "bat-beyond-end": _TRUNCATED,
     "bat-last-block-short": _NOTHING,
@@ -150,19 +150,19 @@ _BY_CODE: dict[str, str] = {
     "bat-undefined": _NOTHING,
     "bat-fixed-unallocated": "It works like a dynamic disk; vhdx-img convert -t fixed makes a whole one.",
     "fixed-file-short": "It works like a dynamic disk; vhdx-img convert -t fixed makes a whole one.",
-    "space-unused": "Nothing has to be done; vhdx-img compact gives the space back.",
-    "blocks-fragmented": "Nothing has to be done; vhdx-img convert into a new image puts the blocks in order.",
+    "space-unused": "No action needed; vhdx-img compact frees the space.",
+    "blocks-fragmented": "No action needed; vhdx-img convert into a new image puts the blocks in order.",
     "bitmap-beyond-disk": _NOTHING,
-    "bitmap-empty": "Nothing has to be done; vhdx-img compact may give the space back.",
+    "bitmap-empty": "No action needed; vhdx-img compact may free the space.",
     "bitmap-full": _NOTHING,
     "block-unreadable": "The disk or share fails: copy the file elsewhere while it can be read.",
-    "blocks-all-zero": "Nothing has to be done; vhdx-img compact gives the space back.",
+    "blocks-all-zero": "No action needed; vhdx-img compact frees the space.",
     "vhd-footer-none": (
         "If the file grew when it was stopped, vhdx-img repair -f vhd may find the footer again; otherwise look "
         "whether the copy of the file is whole. vhdx-img convert --salvage -f vhd takes what is there: a fixed disk, "
         "or by its block table."
     ),
-    "vhd-footer-poisoned": "Run vhd-util again, which was stopped in the middle; nothing else knows how far it was.",
+    "vhd-footer-poisoned": "Run vhd-util again: it was interrupted, and only it can finish.",
     "vhd-footer-end-missing": _REPAIR,
     "vhd-footer-copy-missing": _REPAIR,
     "vhd-footers-differ": _REPAIR,
@@ -172,12 +172,12 @@ _BY_CODE: dict[str, str] = {
     "vhd-footer-version": _UNKNOWN,
     "vhd-footer-minor-version": _NOTHING,
     "vhd-hidden": _NOTHING,
-    "vhd-host": "Nothing has to be done here; for programs that refuse the file use vhdx-img convert.",
+    "vhd-host": "No action needed here; for programs that refuse the file use vhdx-img convert.",
     "vhd-footer-features": _NOTHING,
     "vhd-footer-reserved": _NOTHING,
     "vhd-footer-type": _UNKNOWN,
     "vhd-fixed-data-offset": _NOTHING,
-    "vhd-original-size": "Nothing has to be done here; for programs that go by it (libvhdi) use vhdx-img convert.",
+    "vhd-original-size": "No action needed here; for programs that go by it (libvhdi) use vhdx-img convert.",
     "vhd-disk-too-large": "Windows refuses the disk (Azure takes a fixed one); for it use vhdx-img convert -O vhdx.",
     "vhd-fixed-file-short": _TRUNCATED,
     "vhd-fixed-file-long": "Look whether something was appended to the file; the disk itself is whole.",
@@ -195,16 +195,16 @@ _BY_CODE: dict[str, str] = {
     "vhd-header-reserved": _NOTHING,
     "vhd-parent-unused": _NOTHING,
     "vhd-parent-id-zero": _LINK,
-    "vhd-parent-name": "vhdx-img relink CHILD PARENT writes it anew.",
+    "vhd-parent-name": "vhdx-img relink CHILD PARENT rewrites it.",
     "vhd-locator-code": _NOTHING,
     "vhd-locator-reserved": _NOTHING,
     "vhd-locator-duplicate": _RELINK,
     "vhd-locator-text": _RELINK,
     "vhd-locator-beyond-end": _CONVERT,
-    "vhd-locator-disagree": "Look which file is the parent; vhdx-img relink CHILD PARENT writes the locators anew.",
-    "vhd-locator-empty": "vhdx-img relink CHILD PARENT writes the locators anew.",
-    "vhd-locator-space": "vhdx-img relink CHILD PARENT writes the locators anew.",
-    "vhd-locator-no-path": "vhdx-img relink CHILD PARENT writes the locators anew.",
+    "vhd-locator-disagree": "Look which file is the parent; vhdx-img relink CHILD PARENT rewrites the locators.",
+    "vhd-locator-empty": "vhdx-img relink CHILD PARENT rewrites the locators.",
+    "vhd-locator-space": "vhdx-img relink CHILD PARENT rewrites the locators.",
+    "vhd-locator-no-path": "vhdx-img relink CHILD PARENT rewrites the locators.",
     "vhd-locator-none": _LINK,
     "vhd-overlap": _OVERLAP,
     "vhd-block-size": _BACKUP,
@@ -218,7 +218,7 @@ _BY_CODE: dict[str, str] = {
     "vhd-bat-overlap": _BLOCK,
     "vhd-bat-beyond-disk": _NOTHING,
     "vhd-bitmap-beyond-disk": _NOTHING,
-    "vhd-bitmap-order": "Let vhd-update, a program of blktap, convert it: here its sector bitmaps are not known.",
+    "vhd-bitmap-order": "Let vhd-update, a program of blktap, convert it: its sector bitmaps are not supported here.",
     "vhd-bitmap-cleared": "Nothing is lost: vhdx-img convert makes an image that every program reads like this one.",
     "vhd-batmap-missing": "Only XenServer's tools look for it, and refuse the file; for them use vhdx-img convert.",
     "vhd-batmap-place": _CONVERT,
@@ -235,7 +235,7 @@ _BY_CODE: dict[str, str] = {
     "chain-circle": _LINK,
     "chain-too-long": "Merge layers with vhdx-img merge: nothing opens a chain of that many.",
     "chain-sector-size": _LINK,
-    "chain-child-smaller": "Nothing has to be done. To keep what the parent holds behind the child's end, enlarge "
+    "chain-child-smaller": "No action needed. To keep what the parent holds beyond end of child, enlarge "
     "the child with vhdx-img resize before it is merged; merge --shrink cuts off zeros, merge --shrink --force data.",
     "chain-child-larger": _NOTHING,
     "chain-vhd-size": (
@@ -243,7 +243,7 @@ _BY_CODE: dict[str, str] = {
         "vhdx-img resize; here it is read, merged and converted as it is."
     ),
     "chain-block-size": _NOTHING,
-    "chain-disk-id": "Nothing has to be done, unless the file beside it was meant to be another disk's parent.",
+    "chain-disk-id": "No action needed, unless the file beside it was meant to be another disk's parent.",
     "chain-parent-log": "Run vhdx-img replay on the parent before the child is used by a program that cannot.",
     "chain-forced": (
         "The disk may be a mixture of two: compare it with a backup. vhdx-img relink --undo CHILD records again what "

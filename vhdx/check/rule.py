@@ -13,7 +13,7 @@ class Severity(Enum):
 
 
 class Rule(NamedTuple):
-    """What one code stands for; *section* is the chapter of MS-VHDX, or another specification and its chapter."""
+    """One finding code; *section* is the chapter of MS-VHDX, or another specification and its chapter."""
 
     severity: Severity
     structure: str

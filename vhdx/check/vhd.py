@@ -61,7 +61,7 @@ def _footers(storage: Storage, size: int) -> Generator[Finding, None, _Chosen | 
     copies = [copy for copy in (last, first) if copy is not None and copy.data.startswith((COOKIE, POISON))]
     poisoned = next((copy for copy in copies if copy.data.startswith(POISON)), None)
     if poisoned is not None:
-        message = "vhd-util was stopped in a change of the file and marked it as unsafe; let vhd-util revert that"
+        message = "vhd-util was interrupted while changing the file and marked it unsafe; let vhd-util revert that"
         yield found("vhd-footer-poisoned", poisoned.offset, message)
         return None
     if not copies:
@@ -70,14 +70,14 @@ def _footers(storage: Storage, size: int) -> Generator[Finding, None, _Chosen | 
         return None
     best = next((copy for copy in copies if copy.sealed), copies[0])
     if not best.sealed:
-        message = "its checksum is wrong, so much software refuses the file; it may have been changed by hand"
+        message = "its checksum is wrong, so many programs refuse the file; it may have been edited by hand"
         yield found("vhd-footer-checksum", best.offset, message)
     footer = FOOTER.parse(best.data, best.offset)
     if last is None:
-        message = "there is no footer at the end; its copy at the start counts, and opening for writing repairs it"
+        message = "there is no footer at the end; its copy at the start is used, and opening for writing repairs it"
         yield found("vhd-footer-end-missing", size, message)
     elif best is not last and not last.sealed:
-        yield found("vhd-footer-other-checksum", last.offset, "its checksum is wrong; the copy at the start counts")
+        yield found("vhd-footer-other-checksum", last.offset, "its checksum is wrong; the copy at the start is used")
     if last is not None and size - last.offset == OLD_SIZE:
         message = "it has 511 bytes, as programs before 2004 wrote it, or the last byte of the file was cut off"
         yield found("vhd-footer-old", last.offset, message)
@@ -100,7 +100,7 @@ def _copy(first: _Copy | None, last: _Copy) -> Iterator[Finding]:
     if first is None or not first.data.startswith(COOKIE):
         yield found("vhd-footer-copy-missing", 0, "there is no copy of the footer at the start of the file")
     elif last.sealed and not first.sealed:
-        yield found("vhd-footer-other-checksum", 0, "its checksum is wrong; the footer at the end counts")
+        yield found("vhd-footer-other-checksum", 0, "its checksum is wrong; the footer at the end is used")
     elif first.data != last.data:
         yield found("vhd-footers-differ", 0, "the copy at the start is not the same as the footer at the end")
 
@@ -125,22 +125,23 @@ def _values(footer: Footer, at: int) -> Generator[Finding, None, bool]:
     """Whether the rest can be understood by the footer."""
     usable = True
     if footer.version >> 16 != 1:
-        yield found("vhd-footer-version", at + 12, f"version {footer.version:#x} of the format is not known")
+        yield found("vhd-footer-version", at + 12, f"version {footer.version:#x} of the format is not supported")
         usable = False
     elif footer.version & 0xFFFF:
-        message = f"the version is {footer.version >> 16}.{footer.version & 0xFFFF}, and only 1.0 was ever published"
+        message = f"the version is {footer.version >> 16}.{footer.version & 0xFFFF}, but only 1.0 is defined"
         yield found("vhd-footer-minor-version", at + 12, message)
     if footer.disk_type not in tuple(VhdType):
-        yield found("vhd-footer-type", at + 60, f"disks of type {footer.disk_type} are not known")
+        yield found("vhd-footer-type", at + 60, f"disk type {footer.disk_type} is not supported")
         usable = False
     if not footer.current_size or footer.current_size % SECTOR:
-        yield found("vhd-disk-size", at + 48, f"a disk of {footer.current_size} bytes is not whole sectors")
+        message = f"invalid disk size {footer.current_size}: must be a positive multiple of {SECTOR}"
+        yield found("vhd-disk-size", at + 48, message)
         usable = False
     elif footer.current_size > LARGEST_DISK:
         message = f"a disk of {footer.current_size} bytes is larger than the {LARGEST_DISK} that Windows takes"
         yield found("vhd-disk-too-large", at + 48, message)
     if not footer.original_size or footer.original_size % SECTOR:
-        message = f"a disk of {footer.original_size} bytes at its creation was not whole sectors"
+        message = f"a disk of {footer.original_size} bytes at its creation is not a multiple of the sector size"
         yield found("vhd-original-size", at + 40, message)
     if footer.features not in _FEATURES:
         yield found("vhd-footer-features", at + 8, f"the features are {footer.features:#x}, neither 0x2 nor 0x3")
@@ -149,7 +150,7 @@ def _values(footer: Footer, at: int) -> Generator[Finding, None, bool]:
     elif any(footer.reserved):
         yield found("vhd-footer-reserved", at + 85, "reserved bytes are not zero")
     if footer.saved_state:
-        message = "a machine was suspended with the disk; wake it and shut it down before the disk is changed"
+        message = "a machine was suspended with the disk; resume it and shut it down before the disk is changed"
         yield found("vhd-saved-state", at + 84, message)
     if not footer.unique_id.int:
         yield found("vhd-id-zero", at + 68, "the unique id is zero, so a child cannot tell this image from others")
@@ -158,7 +159,7 @@ def _values(footer: Footer, at: int) -> Generator[Finding, None, bool]:
 
 def _fixed(footer: Footer, at: int, size: int, end: int) -> Iterator[Finding]:
     if footer.data_offset not in (NO_OFFSET, 0xFFFFFFFF):
-        message = f"a fixed disk has no dynamic header, yet one is named at {footer.data_offset}"
+        message = f"a fixed disk has no dynamic header, but the footer names one at {footer.data_offset}"
         yield found("vhd-fixed-data-offset", at + 16, message)
     place = Range(0, footer.current_size)
     if place.end > end:
@@ -167,7 +168,8 @@ def _fixed(footer: Footer, at: int, size: int, end: int) -> Iterator[Finding]:
     elif place.end < end:
         yield found("vhd-fixed-file-long", None, f"{end - place.end} bytes lie between the disk and the footer")
     if footer.current_size % _MIB:
-        yield found("vhd-not-azure", None, f"a disk of {footer.current_size} bytes is not whole MiB, as Azure asks for")
+        message = f"a disk of {footer.current_size} bytes is not a multiple of 1 MiB, as Azure requires"
+        yield found("vhd-not-azure", None, message)
     elif size != footer.current_size + SIZE:
-        message = f"a file of {size} bytes is not the disk of {footer.current_size} and {SIZE} more, as Azure asks for"
+        message = f"a file of {size} bytes is not {footer.current_size} + {SIZE}, disk and footer, as Azure requires"
         yield found("vhd-not-azure", None, message)

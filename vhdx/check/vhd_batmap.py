@@ -49,7 +49,7 @@ def find_batmap(
     if cookie != _COOKIE or version not in (_SIGNED, _LATEST):
         if _ALWAYS_MAPS <= footer.creator_version < _OTHERS:
             made = f"{footer.creator_version >> 16}.{footer.creator_version & 0xFFFF}"
-            message = f"no map of full blocks that is known is there, and tapdisk {made}, which made the file, has one"
+            message = f"no known batmap exists, but tapdisk {made}, which created the file, writes one"
             yield found("vhd-batmap-missing", at if inside else None, message)
         return None
     bits = Range(offset, sectors * SECTOR)
@@ -102,7 +102,7 @@ class FullBlocks:
         bitmaps = preads(self._storage, [(place, self._layout.bitmap_size) for _, place in waiting])
         for (block, place), bitmap in zip(waiting, bitmaps, strict=True):
             if not self._is_full(block, bitmap):
-                message = f"block {block} is called full, though its sector bitmap at {place} is not all ones"
+                message = f"block {block} is marked full, but its sector bitmap at {place} is not all ones"
                 yield found("vhd-batmap-full", self._map.offset + block // 8, message)
 
     def unplaced(self) -> Iterator[Finding]:
@@ -115,7 +115,7 @@ class FullBlocks:
             for byte, (claimed, held) in enumerate(zip(data, placed, strict=True), first):
                 for block in range(8 * byte, min(8 * byte + 8, self._layout.blocks)):
                     if claimed & ~held & 0x80 >> block % 8:
-                        message = f"block {block} is called full, though it has no place"
+                        message = f"block {block} is marked full, but has no file offset"
                         yield found("vhd-batmap-full", self._map.offset + byte, message)
 
     def calls_full(self, block: int) -> bool:

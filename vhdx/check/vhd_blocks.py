@@ -55,11 +55,11 @@ def _place(disk: VhdDisk, block: int, start: int, clear: int) -> Finding | None:
         return None
     at, what = disk.table_offset + block * ENTRY_SIZE, f"block {block} at {place.offset}"
     if place.end > disk.end:
-        message = f"{what} extends beyond end of file, or to the footer, at {disk.end}"
+        message = f"{what} extends beyond end of file or into the footer, at {disk.end}"
         return found("vhd-bat-beyond-end", at, message)
     for name, taken in disk.structures:
         if place.offset < taken.end and taken.offset < place.end:
-            return found("vhd-bat-in-structure", at, f"{what} lies on the {name}; do not write to this image")
+            return found("vhd-bat-in-structure", at, f"{what} overlaps the {name}; do not write to this image")
     return None
 
 
@@ -117,7 +117,7 @@ def _content(
                 reason = error.strerror or str(error)
                 yield found("block-unreadable", place, f"block {block} cannot be read ({reason})")
     if zeros:
-        message = f"{counted(zeros, 'block')} of nothing but zeros; compacting gives them back"
+        message = f"{counted(zeros, 'block')} of nothing but zeros; compacting frees them"
         yield found("blocks-all-zero", disk.table_offset, message)
     if full is not None:
         yield from full.findings()
@@ -137,7 +137,7 @@ def _last_bits(storage: Storage, disk: VhdDisk, block: int, place: int) -> Itera
     bitmap = vhd_bat.reverse_bits(pread(storage, place, layout.bitmap_size))
     inside = int.from_bytes(bitmap, "little") & ((1 << layout.sectors_per_block) - 1)
     if inside >> count:
-        message = f"bits of block {block} are set for sectors behind the end of the disk"
+        message = f"bits of block {block} are set for sectors beyond end of disk"
         yield found("vhd-bitmap-beyond-disk", place, message)
 
 
@@ -152,12 +152,12 @@ def _unused(disk: VhdDisk, starts: "array[int]") -> Iterator[Finding]:
         end = max(end, place.end)
     if room:
         blocks_of_room = counted(room, "block")
-        message = f"nothing refers to {room * span} bytes, room for {blocks_of_room}; compacting gives them back"
+        message = f"nothing refers to {room * span} bytes, room for {blocks_of_room}; compacting frees them"
         yield found("space-unused", None, message)
 
 
 def _behind(storage: Storage, disk: VhdDisk) -> Iterator[Finding]:
-    """What the table has behind the last block of the disk: entries, then padding to a whole sector.
+    """What the table has beyond the last block of the disk: entries, then padding to a whole sector.
 
     Zeros there are what blktap and Disk2vhd write: no block can begin at the copy of the footer.
     """
@@ -167,7 +167,7 @@ def _behind(storage: Storage, disk: VhdDisk) -> Iterator[Finding]:
     extra = pread(storage, at + used, min(max(end - used, 0), PIECE))
     inside = max(min(claimed - used, len(extra)), 0)
     if any(start not in (UNUSED, 0) for start in vhd_bat.decode_entries(extra[: inside // ENTRY_SIZE * ENTRY_SIZE])):
-        message = f"entries are in use behind the last block of the disk, {layout.blocks - 1}"
+        message = f"entries are in use beyond the last block of the disk, {layout.blocks - 1}"
         yield found("vhd-bat-beyond-disk", at + used, message)
     if extra[inside:].strip(b"\xff"):
         yield found("vhd-table-padding", at + used + inside, "the padding of the table is not 0xFF")

@@ -52,7 +52,7 @@ def check_header(storage: Storage, footer: Footer, at: int, end: int) -> Generat
         yield found("vhd-header-signature", offset, f"the dynamic header begins with {data[:8]!r} and not b'cxsparse'")
         return None
     if not vhd_checksum.is_sealed(data, field=_CHECKSUM):
-        message = "its checksum is wrong, so much software refuses the file; it may have been changed by hand"
+        message = "its checksum is wrong, so many programs refuse the file; it may have been edited by hand"
         yield found("vhd-header-checksum", offset + _CHECKSUM, message)
     header = HEADER.parse(data, offset)
     for start, stop in ((_RESERVED, _NAME), (_RESERVED2, HEADER.size)):
@@ -85,26 +85,26 @@ def check_header(storage: Storage, footer: Footer, at: int, end: int) -> Generat
 
 def _values(header: DynamicHeader, at: int, layout: VhdLayout, end: int) -> Generator[Finding, None, bool]:
     if header.version >> 16 != 1:
-        yield found("vhd-header-version", at + 24, f"version {header.version:#x} is not known")
+        yield found("vhd-header-version", at + 24, f"version {header.version:#x} is not supported")
         return False
     if header.version & 0xFFFF:
-        message = f"the version is {header.version >> 16}.{header.version & 0xFFFF}, and only 1.0 was ever published"
+        message = f"the version is {header.version >> 16}.{header.version & 0xFFFF}, but only 1.0 is defined"
         yield found("vhd-header-minor-version", at + 24, message)
     if header.data_offset not in (NO_OFFSET, 0xFFFFFFFF):
-        yield found("vhd-header-next", at + 8, f"another structure is named at {header.data_offset}; there is none")
+        yield found("vhd-header-next", at + 8, f"data offset is {header.data_offset}, but must be unused")
     reason = vhd_header.block_size_fault(header.block_size)
     if reason:
         yield found("vhd-block-size", at + 32, reason)
         return False
     if header.table_offset % SECTOR:
-        yield found("vhd-table-alignment", header.table_offset, "the block table is not on a whole sector")
+        yield found("vhd-table-alignment", header.table_offset, "the block table is not sector-aligned")
         return False
     if header.max_entries < layout.blocks:
         message = f"{header.max_entries} entries are too few for the {layout.blocks} blocks of the disk"
         yield found("vhd-table-too-small", header.table_offset, message)
         return False
     if header.table_offset + layout.blocks * ENTRY_SIZE > end:
-        message = f"{layout.blocks} entries extend beyond end of file, or to the footer, at {end}"
+        message = f"{layout.blocks} entries extend beyond end of file or into the footer, at {end}"
         yield found("vhd-table-beyond-end", header.table_offset, message)
         return False
     if header.max_entries > layout.blocks:
@@ -115,12 +115,12 @@ def _values(header: DynamicHeader, at: int, layout: VhdLayout, end: int) -> Gene
 
 def _parent(header: DynamicHeader, at: int) -> Iterator[Finding]:
     if header.parent_id == NO_PARENT:
-        yield found("vhd-parent-id-zero", at + 40, "the id of the parent is zero, so nothing can be held against it")
+        yield found("vhd-parent-id-zero", at + 40, "the id of the parent is zero, so the parent cannot be verified")
     name = vhd_locator.decode_name(header.parent_name)
     if name is None:
         yield found("vhd-parent-name", at + _NAME, "the name of the parent is missing or not text")
     if name is None and not any(entry.code in vhd_locator.KEYS for entry in header.entries):
-        yield found("vhd-locator-none", at + _LOCATORS, "nothing tells where the parent lies; relink the image to it")
+        yield found("vhd-locator-none", at + _LOCATORS, "no path to the parent is recorded; relink the image to it")
 
 
 def _locators(
@@ -143,7 +143,7 @@ def _locators(
         yield from _marks(entry, raw, spot, codes)
         codes.add(entry.code)
         if entry.data_offset + entry.data_length > end:
-            message = f"locator {entry.code!r} at {entry.data_offset} extends beyond end of file, or the footer"
+            message = f"locator {entry.code!r} at {entry.data_offset} extends beyond end of file or into the footer"
             yield found("vhd-locator-beyond-end", spot, message)
             continue
         if not entry.data_length and entry.code not in PLATFORMS:
@@ -167,7 +167,7 @@ def _locators(
 
 def _marks(entry: LocatorPlace, raw: bytes, spot: int, codes: set[bytes]) -> Iterator[Finding]:
     if entry.code not in PLATFORMS:
-        yield found("vhd-locator-code", spot, f"the code {entry.code!r} of a locator is not known")
+        yield found("vhd-locator-code", spot, f"the code {entry.code!r} of a locator is unknown")
     if entry.code in codes:
         yield found("vhd-locator-duplicate", spot, f"there is more than one locator {entry.code!r}")
     if any(raw[12:16]):

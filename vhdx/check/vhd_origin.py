@@ -27,9 +27,9 @@ def check_origin(footer: Footer, at: int, now: float) -> Iterator[Finding]:
     # A clock that stands before 2000 was never set: it tells nothing.
     if 0 < latest < footer.timestamp:
         day = (_EPOCH + timedelta(seconds=footer.timestamp)).date()
-        yield found("vhd-timestamp-future", at + 24, f"it is of {day}, which by the clock of this machine is to come")
+        yield found("vhd-timestamp-future", at + 24, f"the timestamp {day} is in the future by this clock")
     if footer.creator.rstrip(b"\0 ") not in _CREATORS:
-        message = f"the creator {footer.creator!r} is not known; some programs take the geometry of such files as size"
+        message = f"the creator {footer.creator!r} is unknown; some programs take the geometry of such files as size"
         yield found("vhd-creator", at + 28, message)
     if footer.creator_host not in HOSTS and any(footer.creator_host):  # some programs of Linux leave zeros
         message = f"the host system of the creator is {footer.creator_host!r}, neither b'Wi2k' nor b'Mac '"
@@ -57,6 +57,6 @@ def _shape(footer: Footer, at: int) -> Iterator[Finding]:
         return
     message = (
         f"{shape.cylinders} cylinders, {shape.heads} heads and {shape.sectors_per_track} sectors make {shape.size} "
-        f"bytes of a disk of {footer.current_size}; only what believes the geometry is misled"
+        f"bytes of a disk of {footer.current_size}; only programs that use the geometry are affected"
     )
     yield found("vhd-geometry", at + 56, message)

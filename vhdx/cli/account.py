@@ -45,7 +45,7 @@ def read_auth_file(name: str) -> Credentials:
         mode = os.fstat(file.fileno()).st_mode
         content = file.read(_LONGEST + 1)
     if stat.S_ISREG(mode) and mode & stat.S_IROTH:
-        raise Error(f"{path}: everybody on this machine may read the password in it; chmod 600 it first")
+        raise Error(f"{path}: the password in it is readable by everyone on this machine; chmod 600 it first")
     try:
         lines = content.decode().splitlines() if len(content) <= _LONGEST else None
     except UnicodeDecodeError:
@@ -66,7 +66,7 @@ def _values(lines: list[str], name: str) -> Mapping[str, str]:
         key, sign, value = line.partition("=")
         key = key.strip().lower()
         if not sign or key not in _KEYS:
-            raise Error(f"{name}: line {number} is none of username = , password = , domain =")
+            raise Error(f"{name}: line {number} is not a username =, password = or domain = line")
         values[key] = value.lstrip()  # a password may end in a space
     return values
 
@@ -75,7 +75,7 @@ def _ask(address: ShareAddress) -> Credentials:
     place = address.text(address.path)
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
         raise Error(
-            f"{place}: on a share, and nothing says who logs on; give --auth-file FILE or {AUTH_FILE_VARIABLE}, or "
+            f"{place}: on a share, but no credentials: give --auth-file FILE or {AUTH_FILE_VARIABLE}, or "
             f"--kerberos"
         )
     import click  # noqa: PLC0415

@@ -54,7 +54,7 @@ HINTS = [
     _hint(FileExistsError, "--force", "nothing was changed; give another name, or --force to replace it"),
     _hint(FileExistsError, "", "nothing was changed; give another name"),
 ]
-"""The first that fits counts."""
+"""The first match is used."""
 
 
 def offered(command: click.Command) -> frozenset[str]:

@@ -28,7 +28,7 @@ def parse_size(text: str) -> int:
             f"GiB, TiB)"
         )
     if size >= _MOST:
-        raise ValueError(f"{text} is more than any disk has")
+        raise ValueError(f"{text} exceeds the largest possible disk size")
     return size
 
 

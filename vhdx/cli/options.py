@@ -44,7 +44,7 @@ def _reaching(function: Callable[..., Any]) -> Callable[..., Any]:
             except HasChildren as error:
                 if "orphan" not in own:
                     raise
-                raise Stop(Exit.REFUSED, f"{reason(error)}; --orphan gives them up") from error
+                raise Stop(Exit.REFUSED, f"{reason(error)}; pass --orphan to proceed") from error
 
     called.__doc__ = function.__doc__
     for option in reversed(_SHARED):
@@ -60,7 +60,7 @@ _SHARED: list[Callable[[Callable[..., Any]], Callable[..., Any]]] = [
         multiple=True,
         metavar="DIR",
         shell_complete=directory_names,
-        help="A directory besides the image's own in which parents may lie. Can be given again.",
+        help="A directory besides the image's own in which parents may lie. Repeatable.",
     ),
     click.option(
         "--auth-file",
@@ -69,27 +69,27 @@ _SHARED: list[Callable[[Callable[..., Any]], Callable[..., Any]]] = [
         help="The account for shares: a file with lines username=, password=, domain=, as smbclient takes it. "
         "VHDX_SMB_AUTH_FILE in the environment says the same.",
     ),
-    click.option("--kerberos", is_flag=True, help="Log on to shares with the Kerberos ticket that is there."),
-    click.option("--smb-encrypt", is_flag=True, help="Encrypt what goes to and from a share."),
+    click.option("--kerberos", is_flag=True, help="Authenticate to shares with the existing Kerberos ticket."),
+    click.option("--smb-encrypt", is_flag=True, help="Require SMB encryption."),
 ]
 
 format_option = click.option(
-    "-f", "--format", "format_name", type=FORMAT, help="What the image is, instead of what its content says."
+    "-f", "--format", "format_name", type=FORMAT, help="Format of the image (default: detected)."
 )
 layers_format_option = click.option(
     "-f",
     "--format",
     "format_name",
     type=click.Choice(["vhdx", "vhd"]),
-    help="What the images are, instead of what their content says; all layers of a disk are of one format.",
+    help="Format of the images (default: detected); all layers of a disk are of one format.",
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 image_argument = click.argument("image", shell_complete=file_names)
-force_option = click.option("--force", is_flag=True, help="Replace a file of that name.")
+force_option = click.option("--force", is_flag=True, help="Overwrite an existing file.")
 any_size_option = click.option(
     "--any-size", is_flag=True, help="A VHD may have another size than its parent. Windows refuses to open it then."
 )
-replace_option = click.option("--force", is_flag=True, help="Replace a file of that name, unless it is an image.")
+replace_option = click.option("--force", is_flag=True, help="Overwrite an existing file, unless it is an image.")
 orphan_option = click.option(
     "--orphan",
     is_flag=True,

@@ -47,7 +47,7 @@ class Output:
         if not self.force:
             raise FileExistsError(f"{self.name} exists already")
         if status.identity in self._layers():
-            raise Error(f"{self.name}: a layer of the image itself; give another name")
+            raise Error(f"{self.name}: is a layer of the image; give another name")
         with closing(files.open(path, Access.INSPECT)) as storage:
             kind = _precious(storage)
         if kind:

@@ -47,7 +47,7 @@ class Program(click.Group):
 def debug_option() -> click.Option:
     """``--debug``, which every command takes."""
     return click.Option(
-        ["--debug"], is_flag=True, expose_value=False, callback=_debug, help="Print the traceback of a failure."
+        ["--debug"], is_flag=True, expose_value=False, callback=_debug, help="Print the traceback on failure."
     )
 
 

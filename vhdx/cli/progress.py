@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress as Bar
     from rich.progress import TaskID
 
-quiet_option = click.option("-q", "--quiet", is_flag=True, help="Say nothing of progress.")
+quiet_option = click.option("-q", "--quiet", is_flag=True, help="Do not show progress.")
 
 _PATIENCE = 1.0
 """Seconds after which a user wants to know."""

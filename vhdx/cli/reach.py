@@ -84,7 +84,7 @@ def _directory(place: Place, name: str) -> str:
     try:
         place.files.list("" if path == "." else path)
     except (FileNotFoundError, NotADirectoryError) as error:
-        raise Error(f"--parents-in {name}: there is no such directory") from error
+        raise Error(f"--parents-in {name}: directory does not exist") from error
     return path
 
 

@@ -25,11 +25,11 @@ def batmap(file: VhdDump) -> Iterator[Draft]:
         return
     glosses: dict[str, Gloss] = {"offset": sized}
     fields = tuple(record_fields(HEADER, data, at, glosses))
-    note = "which blocks are full; only XenServer's tools look at it"
+    note = "bitmap of fully allocated blocks; only XenServer's tools use it"
     yield Draft(Structure(DumpPart.BITMAP, "batmap", at, SECTOR, fields, note), ("batmap",))
     found = HEADER.parse(data, at)
     bits = file.read(found.offset, min(found.sectors * SECTOR, _LONGEST))
     if bits:
         full = int.from_bytes(bits, "big").bit_count()
-        field = Field("bits", found.offset, bits, full, f"{counted(full, 'block')} called full")
+        field = Field("bits", found.offset, bits, full, f"{counted(full, 'block')} marked full")
         yield Draft(Structure(DumpPart.BITMAP, "batmap bits", found.offset, len(bits), (field,)), ("batmap",))

@@ -37,7 +37,7 @@ def table(file: VhdDump) -> Iterator[Draft]:
         at = place.offset + piece[0].first * ENTRY_SIZE
         length = (piece[-1].end - piece[0].first) * ENTRY_SIZE
         fields = tuple(_field(run, place.offset, layout) for run in piece)
-        note = "" if layout else "footer and header do not tell the size of disk and blocks"
+        note = "" if layout else "footer and header give no disk or block size"
         yield Draft(Structure(DumpPart.BAT, "block table", at, length, fields, note), takes)
         some = True
     if not some:
@@ -114,7 +114,7 @@ def bitmaps(file: VhdDump) -> Iterator[Draft]:
     """The bitmaps, by blocks; neighbours that have all of their sectors are told together."""
     place, layout = file.table, file.layout
     if place is None or layout is None:
-        note = "not read: footer and header do not tell the size of disk and blocks" if place else _reason(file)
+        note = "not read: footer and header give no disk or block size" if place else _reason(file)
         needs = () if file.is_fixed else (*_NEEDS, DumpPart.BAT)
         yield absent(DumpPart.BITMAP, "sector bitmap", note, takes=("sector bitmap",), needs=needs)
         return

@@ -43,7 +43,7 @@ def footers(file: VhdDump) -> Iterator[Draft]:
 
 
 def _no_footer(copy: Copy, name: str, *, anywhere: bool = False) -> Draft:
-    note = f"there is none: the bytes here begin with {quoted(copy.data[:8])}" if copy.data else "the file is empty"
+    note = f"there is none: the bytes begin with {quoted(copy.data[:8])}" if copy.data else "the file is empty"
     return Draft(Structure(DumpPart.FOOTER, name, copy.offset, len(copy.data), (), note), ("footer",), anywhere)
 
 
@@ -69,7 +69,7 @@ def _footer(file: VhdDump, copy: Copy, name: str, *, anywhere: bool = False) -> 
     fields = tuple(record_fields(FOOTER, _whole(copy), copy.offset, glosses))
     if len(copy.data) == OLD_SIZE:
         fields = (*fields[:-1], _cut(fields[-1]))
-    note = "" if file.chosen is not copy else "this one counts"
+    note = "" if file.chosen is not copy else "this one is used"
     return Draft(Structure(DumpPart.FOOTER, name, copy.offset, len(copy.data), fields, note), ("footer",), anywhere)
 
 
@@ -83,7 +83,7 @@ def _cut(last: Field) -> Field:
 
 def _cookie(field: RecordField) -> tuple[Value, str]:
     if field.raw == POISON:
-        return quoted(field.raw), "marked as unsafe by vhd-util, which was stopped in a change"
+        return quoted(field.raw), "marked unsafe by vhd-util, which was interrupted during a change"
     return signature(COOKIE)(field)
 
 

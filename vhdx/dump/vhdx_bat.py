@@ -46,7 +46,7 @@ def table(file: VhdxDump) -> Iterator[Draft]:
     else:
         found = _known_runs(entries, layout, total)
         describe = _Teller(layout).field
-    note = "" if layout else "the metadata does not tell the size of disk and blocks, so entries are told as they are"
+    note = "" if layout else "the metadata gives no disk or block size, so raw entries are listed"
     yield from _pieces(file, place, found, describe, note)
 
 
@@ -100,7 +100,7 @@ def _unknown(run: Run, table: int) -> Field:
 def _where(run: Run, length: int) -> str:
     offset = file_offset(run.raw)
     if not offset:
-        return "no place in the file"
+        return "no file offset"
     if run.length > 1 and not run.step:
         return f"each at the same file offset {offset}"
     return f"{size_text(run.length * length)} at file offsets {offset}..{offset + run.length * length - 1}"
@@ -131,14 +131,14 @@ class _Teller:
     def _name(self, run: Run) -> str:
         layout, period = self._layout, self._layout.chunk_ratio + 1
         if run.first >= layout.entries:
-            return f"{numbers(run.first, run.length, 'entry', 'entries')}, behind the table"
+            return f"{numbers(run.first, run.length, 'entry', 'entries')}, beyond end of table"
         block, after = run.first - run.first // period, run.end - run.end // period
         chunk, next_chunk = run.first // period, run.end // period
         names = []
         if block < min(after, layout.payload_blocks):
             names.append(numbers(block, min(after, layout.payload_blocks) - block, "block"))
         if after > max(layout.payload_blocks, block):
-            names.append("entries behind the end of the disk")
+            names.append("entries beyond end of disk")
         if chunk < next_chunk:
             names.append("sector bitmap of " + numbers(chunk, next_chunk - chunk, "chunk"))
         return " and ".join(names)

@@ -26,7 +26,7 @@ def bitmaps(file: VhdxDump) -> Iterator[Draft]:
         yield absent(DumpPart.BITMAP, "sector bitmap", note, takes=takes, needs=needs)
         return
     if layout is None:
-        note = "not read: the metadata does not tell the size of disk and blocks"
+        note = "not read: the metadata gives no disk or block size"
         yield absent(DumpPart.BITMAP, "sector bitmap", note, takes=takes, needs=needs)
         return
     some = False
@@ -67,7 +67,7 @@ def _chunk(file: VhdxDump, layout: BatLayout, chunk: int, states: bytearray, ent
     present = bat.state(entry) == BitmapState.PRESENT
     if not present or not offset or offset >= file.size:
         if partial or present:
-            where = f"the BAT puts it at {offset}, beyond end of file" if offset else "it has no place"
+            where = f"the BAT puts it at {offset}, beyond end of file" if offset else "it has no file offset"
             blocks = f"{counted(partial, 'partially present block')} cannot be read without it"
             yield absent(DumpPart.BITMAP, name, f"not read: {where}; {blocks}", needs=(DumpPart.BAT,))
         return
@@ -98,7 +98,7 @@ def _blocks(layout: BatLayout, chunk: int, states: bytearray, bits: bytes, offse
         sectors = min(layout.block_size, max(layout.virtual_size - block * layout.block_size, 0))
         said = bits_text(raw, sectors // layout.logical_sector_size)
         if not partial:
-            said += "; they do not count, since the block is not partially present"
+            said += "; ignored, since the block is not partially present"
         yield Field(f"block {block}", offset + start, raw, set_bits(raw), said)
 
 
@@ -113,7 +113,7 @@ def bits_text(bitmap: bytes, sectors: int) -> str:
     inside = value & ((1 << sectors) - 1)
     count = inside.bit_count()
     beyond = value.bit_count() - count
-    behind = f"; {counted(beyond, 'bit')} behind the end of the disk" if beyond else ""
+    behind = f"; {counted(beyond, 'bit')} beyond end of disk" if beyond else ""
     if count in (0, sectors):
         return f"{'none' if not count else 'all'} of {counted(sectors, 'sector')} here{behind}"
     total = (inside & ~(inside << 1)).bit_count()

@@ -1,6 +1,6 @@
 """Where the structures of a VHDX lie, by what its copies of headers and tables say; damage is worked around.
 
-A copy that is valid counts. Where there is none, one that is only recognisable is followed, and `doubt` says so.
+A valid copy is used. If there is none, a recognisable one is followed, and `doubt` says so.
 """
 
 from dataclasses import dataclass

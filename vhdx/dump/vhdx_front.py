@@ -47,13 +47,13 @@ def _header_note(file: VhdxDump, slot: int) -> str:
     if chosen is not None and chosen.slot == slot:
         if chosen.doubt:
             return f"neither header is valid; this one is followed here although {chosen.doubt}"
-        return "current: this one counts"
+        return "current: this header is used"
     valid = len(copy) == header.HEADER.size and copy.startswith(b"head") and sums.is_sealed(copy, field=CHECKSUM)
-    return "the older copy: the other one counts" if valid else "not valid: it does not count"
+    return "older: the other header is used" if valid else "not valid: ignored"
 
 
 def _log_guid(field: RecordField) -> tuple[Value, str]:
-    return str(field.value), "the log is empty" if field.value == NO_GUID else "the log is in use: it is to be replayed"
+    return str(field.value), "the log is empty" if field.value == NO_GUID else "the log is in use: it must be replayed"
 
 
 def _log_offset(field: RecordField) -> tuple[Value, str]:

@@ -40,7 +40,7 @@ def _whole(file: VhdxDump, place: Range) -> Draft:
     assert file.chosen is not None
     active = file.active
     if not file.chosen.header.has_log:
-        note = "not in use: nothing is to be replayed"
+        note = "not in use: nothing to replay"
     elif not active:
         note = "in use, but no sequence of its entries is valid, so it cannot be replayed"
     else:
@@ -84,7 +84,7 @@ class _Ring:
     def _judge(self, position: int, head: EntryHeader) -> tuple[bool, str]:
         """Whether the entry is whole, and what it is."""
         if position in self._active:
-            return True, f"number {self._active[position] + 1} of the {len(self._active)} that are to be replayed"
+            return True, f"number {self._active[position] + 1} of {len(self._active)} to be replayed"
         self._budget -= min(head.entry_length, len(self._data))
         if self._budget < 0:
             return False, "not looked at closely: the log is full of overlapping entries"

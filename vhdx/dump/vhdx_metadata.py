@@ -130,7 +130,7 @@ def locators(file: VhdxDump) -> Iterator[Draft]:
         listed = any(entry.item_id == metadata.PARENT_LOCATOR for entry in file.item_entries)
         note = "there is none"
         if listed:
-            note = "not read: the metadata table gives it an impossible place"
+            note = "not read: the metadata table gives an impossible offset"
         elif not file.item_entries:
             note = "not read: the metadata table, which says where it is, is damaged"
         needs = (*_WHERE, DumpPart.METADATA) if listed or not file.item_entries else ()
@@ -184,7 +184,7 @@ def _pair(entry: LocatorEntry, item: Item, prefix: str) -> Iterator[Field]:
 
 def _text(data: bytes, length: int) -> tuple[str | None, str]:
     if len(data) < length:
-        return None, "reaches out of the item"
+        return None, "extends beyond the item"
     if not data or len(data) % 2:
         return None, "empty" if not data else "an odd number of bytes is no UTF-16 text"
     text = data.decode("utf-16-le", "replace")

@@ -1,1 +1,1 @@
-"""The structures of MS-VHDX as values: bytes in, values out and back. No I/O, no clock, no random numbers."""
+"""Structures of MS-VHDX and VHD 1.0: parse and build. No I/O, no clock, no random numbers."""

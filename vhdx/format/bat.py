@@ -1,6 +1,6 @@
 """The block allocation table: geometry, states, entries (MS-VHDX 2.5).
 
-An entry is 64 bits: the state in bits 0 to 2, the place of the block in MiB in bits 20 to 63. Tables are handled as
+An entry has 64 bits: State in bits 0 to 2, FileOffsetMB in bits 20 to 63. Tables are handled as
 buffers of such integers, never as one value per entry.
 """
 
@@ -20,7 +20,7 @@ _RESERVED = 0xFFFF8
 
 
 class PayloadState(IntEnum):
-    """What a payload block's entry says."""
+    """States of a payload BAT entry (2.5.1.1)."""
 
     NOT_PRESENT = 0
     UNDEFINED = 1
@@ -31,7 +31,7 @@ class PayloadState(IntEnum):
 
 
 class BitmapState(IntEnum):
-    """What a sector-bitmap block's entry says."""
+    """States of a sector bitmap BAT entry (2.5.1.2)."""
 
     NOT_PRESENT = 0
     PRESENT = 6
@@ -41,31 +41,31 @@ PRESENT = frozenset({PayloadState.FULLY_PRESENT, PayloadState.PARTIALLY_PRESENT}
 
 
 def entry(state: int, file_offset: int = 0) -> int:
-    """The integer for a state and a place in bytes (a multiple of 1 MiB)."""
+    """The raw entry for a state and a file offset in bytes (a multiple of 1 MiB)."""
     return file_offset | state
 
 
 def state(raw: int) -> int:
-    """The state's number, known or not."""
+    """The state number of a raw entry, defined or not."""
     return raw & _STATE
 
 
 def file_offset(raw: int) -> int:
-    """The place in bytes."""
+    """The file offset in bytes."""
     return raw >> 20 << 20
 
 
 def place(raw: int) -> int | None:
-    """Where the space lies that a payload entry holds, or None.
+    """File offset of the space allocated to a payload entry, or None.
 
-    An unmapped or undefined block may keep its space. The offset of a block that is not present means nothing.
+    An unmapped or undefined block may keep its space. The offset of a block that is not present is ignored.
     """
     return file_offset(raw) or None if state(raw) != PayloadState.NOT_PRESENT else None
 
 
 @dataclass(frozen=True, slots=True)
 class BatLayout:
-    """How many entries a disk needs and which entry is whose. Sizes in bytes."""
+    """Size and layout of the BAT of a disk. Sizes in bytes."""
 
     virtual_size: int
     block_size: int
@@ -92,7 +92,7 @@ class BatLayout:
 
     @property
     def entries(self) -> int:
-        """Entries that must be there."""
+        """Entries that the BAT must have."""
         if self.has_parent:
             return self.chunks * (self.chunk_ratio + 1)
         return self.payload_blocks + self.bitmap_entries
@@ -119,28 +119,28 @@ class BatLayout:
         return block // self.chunk_ratio
 
     def bitmap_place(self, block: int) -> int:
-        """Where the bits of *block* start in its chunk's bitmap block, in bytes."""
+        """Byte offset of the bits of *block* in its chunk's sector bitmap block."""
         return block % self.chunk_ratio * self.bitmap_bytes
 
 
 def payload_fault(raw: int, *, has_parent: bool) -> str:
-    """What is wrong with a payload entry by itself, or nothing."""
+    """The rule that a payload entry breaks by itself, or ""."""
     number = raw & _STATE
     if raw & _RESERVED:
         return f"reserved bits are set ({raw:#018x})"
     if number in (4, 5):
         return f"state {number} does not exist"
     if number == PayloadState.PARTIALLY_PRESENT and not has_parent:
-        return "the block is partially present, yet there is no parent"
+        return "the block is partially present, but there is no parent"
     if number in PRESENT and raw < MIB:
         return "the block is present, but has no file offset"
     if number == PayloadState.ZERO and raw >= MIB:
-        return "a zero block has a place in the file"
+        return "a zero block has a file offset"
     return ""
 
 
 def bitmap_fault(raw: int) -> str:
-    """What is wrong with a sector-bitmap entry by itself, or nothing."""
+    """The rule that a sector bitmap entry breaks by itself, or ""."""
     number = raw & _STATE
     if raw & _RESERVED:
         return f"reserved bits are set ({raw:#018x})"
@@ -152,7 +152,7 @@ def bitmap_fault(raw: int) -> str:
 
 
 def verify_region(layout: BatLayout, region: Range) -> None:
-    """The table fits its region. Raises FormatError."""
+    """Verify that the table fits its region. Raises FormatError."""
     needed = layout.entries * ENTRY_SIZE
     if needed > region.length:
         reason = f"{layout.entries} entries need {needed} bytes and the region has {region.length}"
@@ -184,7 +184,7 @@ def covered(layout: BatLayout, index: int) -> int:
 
 
 def owner(layout: BatLayout, index: int) -> str:
-    """Whose entry it is."""
+    """The block or sector bitmap that an entry belongs to, as text."""
     chunk, within = divmod(index, layout.chunk_ratio + 1)
     return f"the sector bitmap of chunk {chunk}" if within == layout.chunk_ratio else f"block {index - chunk}"
 

@@ -1,4 +1,4 @@
-"""CRC-32C as MS-VHDX uses it: over a structure whose own checksum field counts as zero."""
+"""CRC-32C as MS-VHDX uses it: over a structure with its own checksum field taken as zero."""
 
 import struct
 from collections.abc import Iterable
@@ -24,7 +24,7 @@ def crc32c_of(pieces: Iterable[bytes | bytearray | memoryview], *, field: int) -
 
 
 def is_sealed(data: bytes | bytearray | memoryview, *, field: int) -> bool:
-    """Whether the checksum stored at *field* is right."""
+    """Whether the checksum stored at *field* is correct."""
     return bool(_FIELD.unpack_from(data, field)[0] == crc32c(data, field=field))
 
 

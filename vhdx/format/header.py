@@ -1,4 +1,4 @@
-"""Headers: which copy counts, and what the next one must say (MS-VHDX 2.2.2)."""
+"""Headers: selecting the current one and building its successor (MS-VHDX 2.2.2)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -14,7 +14,7 @@ from vhdx.format.record import GUID, NO_GUID, Record
 
 OFFSETS = (64 << 10, 128 << 10)
 AREA = 1 << 20
-"""The first MiB belongs to identifier, headers and region tables; nothing else may lie there."""
+"""The header section (2.2): identifier, headers, region tables; nothing else may overlap it."""
 
 _ALIGNMENT = 1 << 20
 _LAST_SEQUENCE_NUMBER = (1 << 64) - 1
@@ -35,12 +35,12 @@ class Header:
 
     @property
     def log(self) -> Range:
-        """Where the log lies."""
+        """The range of the log in the file."""
         return Range(self.log_offset, self.log_length)
 
     @property
     def has_log(self) -> bool:
-        """Whether the log holds entries that count."""
+        """Whether the log is in use."""
         return self.log_guid != NO_GUID
 
 
@@ -66,7 +66,7 @@ _CHECKSUM = 4
 
 
 class Current(NamedTuple):
-    """The header in force and the slot (0 or 1) that holds it."""
+    """The current header and its slot (0 or 1)."""
 
     header: Header
     slot: int
@@ -86,7 +86,7 @@ def build(header: Header) -> bytes:
 
 
 def current(copies: Sequence[bytes]) -> Current:
-    """The header in force: the only valid copy, or the one with the larger sequence number.
+    """The current header: the only valid copy, or the one with the larger sequence number.
 
     Two identical copies count as one: Disk2vhd writes such files. Raises FormatError when no copy is valid or two
     different ones claim the same sequence number, UnsupportedFeature for a version of the format that is not 1.
@@ -111,12 +111,15 @@ def current(copies: Sequence[bytes]) -> Current:
 
 def _verify(header: Header, offset: int) -> None:
     if header.version != 1:
-        raise UnsupportedFeature(f"header at offset {offset}: version {header.version} of the format is not known")
+        raise UnsupportedFeature(f"header at offset {offset}: version {header.version} of the format is not supported")
     if header.has_log and header.log_version != 0:
-        raise UnsupportedFeature(f"header at offset {offset}: version {header.log_version} of the log is not known")
+        raise UnsupportedFeature(f"header at offset {offset}: version {header.log_version} of the log is not supported")
     misplaced = header.log_offset % _ALIGNMENT or header.log_length % _ALIGNMENT
     if misplaced or (header.log_length and header.log_offset < AREA):
-        reason = f"the log at {header.log_offset} of {header.log_length} bytes is not on whole MiB behind the headers"
+        reason = (
+            f"the log at {header.log_offset} of {header.log_length} bytes is not 1 MiB aligned or overlaps the header "
+            "section"
+        )
         raise FormatError(HEADER.structure, offset, reason, HEADER.section)
     if header.has_log and not header.log_length:
         raise FormatError(HEADER.structure, offset, "a log is in use but its length is zero", HEADER.section)
@@ -130,7 +133,7 @@ def successor(
     Raises FormatError when the sequence number is the last that fits.
     """
     if header.sequence_number >= _LAST_SEQUENCE_NUMBER:
-        raise FormatError(HEADER.structure, None, "the sequence number has no successor", HEADER.section)
+        raise FormatError(HEADER.structure, None, "the sequence number is the largest possible", HEADER.section)
     return replace(
         header,
         sequence_number=header.sequence_number + 1,

@@ -1,4 +1,4 @@
-"""The file type identifier: how a VHDX is recognised, and who made it (MS-VHDX 2.2.1).
+"""The file type identifier: signature and creator (MS-VHDX 2.2.1).
 
 Written once at creation and never again.
 """
@@ -21,7 +21,7 @@ class FileIdentifier:
 
     @property
     def creator_text(self) -> str:
-        """The creator as text; what cannot be decoded shows as U+FFFD."""
+        """The creator as text; undecodable bytes become U+FFFD."""
         return self.creator.decode("utf-16-le", "replace").split("\0", 1)[0]
 
 

@@ -87,14 +87,14 @@ def parse(item: bytes, offset: int | None = None) -> ParentLocator:
         if key is None or value is None:
             raise wrong(f"pair {number} is not text inside the item")
         if key in pairs:
-            raise wrong(f"key {key!r} is there twice")
+            raise wrong(f"key {key!r} occurs twice")
         pairs[key] = value
     linkage, linkage2 = (guid(pairs.pop(key, None)) for key in (LINKAGE, LINKAGE2))
     if linkage is None:
         raise wrong(f"{LINKAGE} is missing or not a GUID")
     paths = {key: pairs.pop(key) for key in PATH_KEYS if key in pairs}
     if not paths:
-        raise wrong("no path to the parent is there")
+        raise wrong("no path to the parent is recorded")
     return ParentLocator(linkage, linkage2, paths, pairs)
 
 
@@ -125,7 +125,8 @@ def guid(text: str | None) -> UUID | None:
 def build(locator: ParentLocator) -> bytes:
     """The item's bytes. Raises FormatError for what `parse` would refuse: no path, or no text of a fit length."""
     if not any(key in locator.paths for key in PATH_KEYS):
-        raise FormatError(HEADER.structure, None, f"no path to the parent is given by {', '.join(PATH_KEYS)}", _SECTION)
+        reason = f"no path to the parent is recorded in {', '.join(PATH_KEYS)}"
+        raise FormatError(HEADER.structure, None, reason, _SECTION)
     pairs = {LINKAGE: f"{{{locator.linkage}}}"}
     if locator.linkage2 is not None:
         pairs[LINKAGE2] = f"{{{locator.linkage2}}}"

@@ -334,13 +334,13 @@ def verify(entries: Sequence[Entry], *, log: Range, file_size: int) -> None:
             end = offset + length
             reason = ""
             if offset % PAGE or length % PAGE or not length:
-                reason = "is not made of whole pages"
+                reason = "is not a multiple of 4 KiB"
             elif offset < LOWEST_TARGET:
                 reason = "would overwrite the headers"
             elif offset < log.end and end > log.offset:
                 reason = "would overwrite the log"
             elif end > max(newest.last_file_offset, newest.flushed_file_offset, file_size):
-                reason = "lies behind the end that the log gives the file"
+                reason = "lies beyond the file size recorded in the log"
             if reason:
                 reason = f"a change at {offset} of {length} bytes {reason}"
                 raise FormatError("log entry", log.offset + entry.position, reason, "2.3.1")

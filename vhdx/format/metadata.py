@@ -176,8 +176,8 @@ def _fault(entry: TableEntry, region_length: int) -> str:
         (user and required, "a user item cannot be required"),
         (entry.length > _LONGEST_ITEM, f"{entry.length} bytes are more than an item may have"),
         (entry.length and entry.offset < TABLE_SIZE, f"offset {entry.offset} lies inside the table"),
-        (not entry.length and entry.offset, f"no bytes, yet an offset of {entry.offset}"),
-        (entry.range.end > region_length, f"bytes {entry.offset} to {entry.range.end} reach out of the region"),
+        (not entry.length and entry.offset, f"no bytes, but an offset of {entry.offset}"),
+        (entry.range.end > region_length, f"bytes {entry.offset} to {entry.range.end} extend beyond the region"),
         (
             known and known.length is not None and entry.length != known.length,
             f"{entry.length} bytes where {known.length if known else 0} must be",
@@ -194,9 +194,9 @@ def _verify_known(entry: TableEntry, offset: int) -> None:
     if entry.flags & IS_USER:
         return
     if entry.item_id == INCOMPLETE_FILE:
-        raise FormatError(TABLE_ENTRY.structure, offset, "the file was never finished by whatever was creating it")
+        raise FormatError(TABLE_ENTRY.structure, offset, "creation of the file was not completed")
     if entry.flags & IS_REQUIRED and entry.item_id not in _ITEMS and entry.item_id not in _TOLERATED:
-        raise UnsupportedFeature(f"metadata item {entry.item_id} is required and not known")
+        raise UnsupportedFeature(f"metadata item {entry.item_id} is required and unknown")
 
 
 def _verify_together(entries: Sequence[TableEntry], offset: int) -> None:
@@ -259,7 +259,7 @@ def unsound(metadata: DiskMetadata) -> str:
             not 0 < size <= LARGEST_DISK or size % max(sector, 1),
             f"a virtual size of {size} is not a multiple of the sector size up to 64 TiB",
         ),
-        (metadata.has_parent and metadata.parent_locator is None, "a parent is announced but no locator is there"),
+        (metadata.has_parent and metadata.parent_locator is None, "the image has a parent but no parent locator"),
     )
     return next((reason for wrong, reason in faults if wrong), "")
 

@@ -68,7 +68,7 @@ class Record(Generic[T]):
 
     def _reason(self, data: bytes | memoryview, error: ConstructError) -> str:
         if len(data) < self.size:
-            return f"it needs {self.size} bytes, and {len(data)} are there"
+            return f"it needs {self.size} bytes, but has {len(data)}"
         if isinstance(error, ConstError):
             mark: bytes = self._declaration.subcons[0].subcon.value
             return f"it begins with {bytes(data[: len(mark)])!r} and not with {mark!r}"

@@ -99,12 +99,12 @@ def verify(entries: Sequence[RegionEntry], *, log: Range, file_size: int) -> Non
     """
     for entry in entries:
         if entry.guid not in _LONGEST and entry.flags & _REQUIRED:
-            raise UnsupportedFeature(f"region {entry.guid} is required and not known")
+            raise UnsupportedFeature(f"region {entry.guid} is required and unknown")
         _verify_place(entry, file_size)
     guids = [entry.guid for entry in entries]
     for guid, name in ((BAT, "BAT"), (METADATA, "metadata")):
         if guids.count(guid) != 1:
-            reason = f"{guids.count(guid)} entries for the {name} region where one must be"
+            reason = f"{guids.count(guid)} entries for the {name} region instead of one"
             raise FormatError(TABLE_HEADER.structure, OFFSETS[0], reason, TABLE_HEADER.section)
     if len(set(guids)) != len(guids):
         raise FormatError(TABLE_HEADER.structure, OFFSETS[0], "a region has two entries", TABLE_HEADER.section)
@@ -119,9 +119,9 @@ def _verify_place(entry: RegionEntry, file_size: int) -> None:
     place = f"region {entry.guid} at {entry.file_offset} of {entry.length} bytes"
     reason = ""
     if entry.file_offset % _ALIGNMENT or entry.length % _ALIGNMENT or not entry.length:
-        reason = f"{place} is not on whole MiB"
+        reason = f"{place} is not 1 MiB aligned"
     elif entry.file_offset < AREA:
-        reason = f"{place} lies on the headers"
+        reason = f"{place} overlaps the header section"
     elif entry.range.end > file_size:
         reason = f"{place} extends beyond end of file at {file_size}"
     elif entry.length > _LONGEST.get(entry.guid, entry.length):

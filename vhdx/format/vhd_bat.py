@@ -81,7 +81,7 @@ def verify_table(offset: int, layout: VhdLayout, *, max_entries: int, file_size:
     elif place.end > file_size:
         reason = f"its {place.length} bytes extend beyond end of file at {file_size}"
     elif any(place.offset < other.end and other.offset < place.end for other in taken):
-        reason = f"its {place.length} bytes lie on a header"
+        reason = f"its {place.length} bytes overlap a header"
     if reason:
         raise FormatError("block table", offset, reason, _SECTION)
     return place

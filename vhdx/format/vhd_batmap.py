@@ -45,7 +45,7 @@ HEADER: Record[BatmapHeader] = Record(
 
 
 def is_possible(footer: Footer) -> bool:
-    """Whether such a map in the file counts."""
+    """Whether such a batmap in the file is valid."""
     return footer.is_dynamic and footer.creator.startswith(_MAKER) and footer.creator_version > _BEFORE_MAPS
 
 

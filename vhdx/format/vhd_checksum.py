@@ -11,7 +11,7 @@ def complement_sum(data: bytes | bytearray | memoryview, *, field: int) -> int:
 
 
 def is_sealed(data: bytes | bytearray | memoryview, *, field: int) -> bool:
-    """Whether the checksum stored at *field* is right."""
+    """Whether the checksum stored at *field* is correct."""
     return bool(_FIELD.unpack_from(data, field)[0] == complement_sum(data, field=field))
 
 

@@ -174,11 +174,11 @@ def build(footer: Footer) -> bytes:
 def parse(data: bytes, offset: int) -> FooterReading:
     """The footer in *data* of 512 or 511 bytes; *offset* is its place in the file.
 
-    With a wrong checksum it counts only when every field is as it should be. Raises FormatError, UnsupportedFeature.
+    With a wrong checksum it is accepted only if every other field is valid. Raises FormatError, UnsupportedFeature.
     """
     whole = data.ljust(SIZE, b"\0")
     if whole.startswith(POISON):
-        reason = "it is marked as unsafe by vhd-util, which was stopped in a change; let vhd-util revert that"
+        reason = "vhd-util was interrupted while changing the file and marked it unsafe; let vhd-util revert that"
         raise FormatError(FOOTER.structure, offset, reason, _SECTION)
     footer = FOOTER.parse(whole, offset)
     sealed = vhd_checksum.is_sealed(whole[:SIZE], field=_CHECKSUM)
@@ -186,9 +186,9 @@ def parse(data: bytes, offset: int) -> FooterReading:
     if reason:
         raise FormatError(FOOTER.structure, offset, f"the checksum is wrong and {reason}", _SECTION)
     if footer.version >> 16 != 1:
-        raise UnsupportedFeature(f"footer at offset {offset}: version {footer.version:#x} of the format is not known")
+        raise UnsupportedFeature(f"footer at offset {offset}: format version {footer.version:#x} is not supported")
     if footer.disk_type not in _TYPES:
-        raise UnsupportedFeature(f"footer at offset {offset}: disks of type {footer.disk_type} are not known")
+        raise UnsupportedFeature(f"footer at offset {offset}: disk type {footer.disk_type} is not supported")
     reason = _fault(footer)
     if reason:
         raise FormatError(FOOTER.structure, offset, reason, _SECTION)
@@ -196,16 +196,16 @@ def parse(data: bytes, offset: int) -> FooterReading:
 
 
 def _fault(footer: Footer) -> str:
-    """What makes the disk unreadable."""
+    """The field that makes the disk unreadable, or ""."""
     if not footer.current_size or footer.current_size % SECTOR:
-        return f"a disk of {footer.current_size} bytes is not whole sectors"
+        return f"invalid disk size {footer.current_size}: must be a positive multiple of {SECTOR}"
     if footer.is_dynamic and (footer.data_offset % SECTOR or footer.data_offset < SIZE):
         return f"the dynamic header cannot lie at {footer.data_offset}"
     return ""
 
 
 def _oddity(footer: Footer) -> str:
-    """What a writer that only miscalculated the checksum would not have written."""
+    """A field that a writer with only a wrong checksum would not have written, or ""."""
     if footer.features not in (_RESERVED_FEATURE, _RESERVED_FEATURE | 1):
         return f"the features are {footer.features:#x}"
     if footer.version != _VERSION:

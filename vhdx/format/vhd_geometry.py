@@ -10,7 +10,7 @@ _MOST_CYLINDERS = 65535
 
 
 class Geometry(NamedTuple):
-    """What a footer says to a BIOS."""
+    """CHS geometry in a footer."""
 
     cylinders: int
     heads: int
@@ -18,7 +18,7 @@ class Geometry(NamedTuple):
 
     @property
     def size(self) -> int:
-        """The bytes that can be addressed with it."""
+        """Bytes addressable by this geometry."""
         return self.cylinders * self.heads * self.sectors_per_track * SECTOR
 
 

@@ -13,7 +13,7 @@ from vhdx.format.vhd_footer import NO_OFFSET, UniqueId
 from vhdx.format.vhd_locator import LocatorPlace
 
 HOME = 512
-"""Where the header lies in every new file."""
+"""Offset of the header in every new file."""
 SMALLEST_BLOCK, LARGEST_BLOCK = 4096, 256 << 20
 NO_PARENT = UUID(int=0)
 
@@ -92,7 +92,7 @@ def build(header: DynamicHeader) -> bytes:
 def parse(data: bytes, offset: int) -> HeaderReading:
     """The header in *data*; *offset* is its place in the file.
 
-    With a wrong checksum it counts only when every field is as it should be. Raises FormatError, UnsupportedFeature.
+    With a wrong checksum it is accepted only if every other field is valid. Raises FormatError, UnsupportedFeature.
     """
     header = HEADER.parse(data, offset)
     sealed = vhd_checksum.is_sealed(data[: HEADER.size], field=_CHECKSUM)
@@ -100,10 +100,10 @@ def parse(data: bytes, offset: int) -> HeaderReading:
     if reason:
         raise FormatError(HEADER.structure, offset, f"the checksum is wrong and {reason}", _SECTION)
     if header.version >> 16 != 1:
-        raise UnsupportedFeature(f"dynamic header at offset {offset}: version {header.version:#x} is not known")
+        raise UnsupportedFeature(f"dynamic header at offset {offset}: version {header.version:#x} is not supported")
     reason = block_size_fault(header.block_size)
     if not reason and header.table_offset % 512:
-        reason = f"the block table at {header.table_offset} is not on a whole sector"
+        reason = f"the block table at {header.table_offset} is not sector-aligned"
     if reason:
         raise FormatError(HEADER.structure, offset, reason, _SECTION)
     return HeaderReading(header, sealed)
@@ -117,7 +117,7 @@ def block_size_fault(block_size: int) -> str:
 
 
 def _oddity(header: DynamicHeader) -> str:
-    """What a writer that only miscalculated the checksum would not have written."""
+    """A field that a writer with only a wrong checksum would not have written, or ""."""
     if header.data_offset not in (NO_OFFSET, 0xFFFFFFFF):
         return f"it names another structure at {header.data_offset}"
     return "" if header.version == _VERSION else f"the version is {header.version:#x}"

@@ -1,4 +1,4 @@
-"""Parent locators of a VHD: where the parent of a differencing image lies, per platform (VHD 1.0).
+"""Parent locators of a VHD: paths to the parent of a differencing image, per platform (VHD 1.0).
 
 Windows records the path twice, in UTF-16LE: absolute (``W2ku``) and relative (``W2ru``), and a name in the dynamic
 header in UTF-16BE. The data space of an entry is in sectors by the specification and in bytes by Windows, so only

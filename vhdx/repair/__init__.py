@@ -1,4 +1,4 @@
-"""What can be put right in an image without guessing, and how it is taken back.
+"""Repairs that need no guessing, and their undo.
 
 The fixes are found one after another, each on the file as those before it leave it: first on a sketch, where nothing
 reaches the file, and only when a check finds no error in the outcome on the file itself. An undo file holds what was

@@ -76,7 +76,7 @@ class Anatomy:
     def free(self) -> Iterator[Range]:
         """The whole MiB of the file that nothing refers to; the last may reach past its end.
 
-        What an entry behind the end of the disk names is not free: the disk may have been larger.
+        What an entry beyond end of disk names is not free: the disk may have been larger.
         """
         taken = bytearray(-(-self.storage.size() // MIB))
         places = [Range(0, AREA), *self.structures]

@@ -1,4 +1,4 @@
-"""One thing that is put right, and what is known of the file while looking for it."""
+"""One repair, and what is known of the file while it is planned."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field

@@ -47,7 +47,7 @@ class SketchStorage:
         self._size = max([self._size, *(offset + len(data) for offset, data in pieces if len(data))])
 
     def copy(self, source: Storage, moves: Sequence[Move]) -> None:  # noqa: ARG002
-        raise Unsupported("a sketch has no place of its own")
+        raise Unsupported("a sketch has no file identity")
 
     def identity(self) -> Hashable:
         return self._base.identity()

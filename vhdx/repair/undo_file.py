@@ -74,7 +74,7 @@ class Undo:
             raise FormatError(HEADER.structure, 0, "this is not an undo file, or it is damaged", file=storage.name)
         header = HEADER.parse(head, 0)
         if header.version != VERSION:
-            reason = f"version {header.version} is not known; use newer software"
+            reason = f"version {header.version} is not supported; use newer software"
             raise FormatError(HEADER.structure, 0, reason, file=storage.name)
         if header.original_size > LARGEST:
             reason = f"no file has the {header.original_size} bytes that it was made for"
@@ -126,7 +126,7 @@ class Undo:
             reason = "its content is not what these changes were made to, or was changed since"
         if reason:
             name = self.header.name.rstrip(b"\0").decode("utf-8", "replace")
-            reason = f"the undo file {self.storage.name} of {name!r} does not fit: {reason}"
+            reason = f"the undo file {self.storage.name} does not match {name!r}: {reason}"
             raise FormatError("file", None, reason, file=file.name)
 
     def _is_of(self, file: Storage) -> bool:

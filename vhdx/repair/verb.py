@@ -40,7 +40,7 @@ def plan_repair(
 
     *format* says what it is instead of its content. With *reclaim* the space that nothing
     refers to is given back, which trusts the table: lost entries would take their blocks along. Raises
-    Error when something is wrong that cannot be put right without guessing; nothing at all is repaired then.
+    Error when something is wrong that cannot be repaired without guessing; nothing at all is repaired then.
     """
     with closing(files.open(path, Access.READ)) as storage:
         return _plan(storage, _case(files, path, storage, new_id=new_id, policy=policy, format=format, reclaim=reclaim))
@@ -79,7 +79,7 @@ def repair(
 def undo(files: FileSystem, path: str, undo: str) -> None:
     """Make the image byte for byte what it was before the repair that wrote the file *undo*, which stays.
 
-    Doing it again is fine, and finishes one that was stopped. Raises FormatError, nothing being changed, when *undo* is
+    Idempotent; finishes an interrupted undo. Raises FormatError, nothing being changed, when *undo* is
     no undo file, belongs to another file, or the image was changed since.
     """
     with closing(files.open(undo, Access.READ)) as saved:
@@ -130,7 +130,7 @@ def _plan(storage: Storage, case: Case) -> list[Fix]:
     fixes = list(_fixes(sketch, case))
     for finding in check_storage(sketch, format=case.format):
         if finding.severity is Severity.ERROR:
-            raise Error(f"{finding}; that cannot be put right without guessing, so nothing is repaired")
+            raise Error(f"{finding}; that cannot be repaired without guessing, so nothing is repaired")
     return fixes
 
 
@@ -144,7 +144,7 @@ def _fixes(storage: Storage, case: Case) -> Iterator[Fix]:
             fix.apply(storage)
         storage.flush()
         yield fix
-    raise Error(f"{storage.name}: what was repaired does not stay so; the file is changed by somebody else")
+    raise Error(f"{storage.name}: the repair did not persist; another process is changing the file")
 
 
 def _next(storage: Storage, case: Case) -> Fix | None:

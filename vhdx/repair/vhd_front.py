@@ -41,7 +41,7 @@ class _Copy:
 
 
 def find_vhd(storage: Storage, case: Case) -> Fix | None:
-    """The first thing to be put right in footers or dynamic header. Raises Error, FormatError, UnsupportedFeature."""
+    """The first thing to repair in footers or dynamic header. Raises Error, FormatError, UnsupportedFeature."""
     size = storage.size()
     if size < SIZE:
         raise FormatError("file", None, f"{size} bytes are too few for a VHD", _SECTION)
@@ -69,7 +69,7 @@ def find_vhd(storage: Storage, case: Case) -> Fix | None:
 
 def _refuse_suspended(storage: Storage, copy: _Copy) -> None:
     if copy.reading is not None and copy.reading.footer.saved_state:
-        reason = "a machine was suspended with the disk, so it must not be changed; wake it and shut it down first"
+        reason = "a machine was suspended with the disk, so it must not be changed; resume it and shut it down first"
         raise Error(f"{storage.name}: {reason}")
 
 
@@ -104,7 +104,7 @@ def _checksum(end: _Copy, first: _Copy) -> Fix:
         reason = "its checksum and that of its copy at 0 are wrong, and they differ in more than that"
         raise FormatError("footer", end.offset, reason, _SECTION)
     right = vhd_checksum.seal(end.data.ljust(SIZE, b"\0"), field=_FOOTER_CHECKSUM)
-    message = "the checksum is wrong and all fields are as they should be; it is computed anew"
+    message = "the checksum is wrong and all fields are valid; it is recomputed"
     apply = partial(_write, end.offset + _FOOTER_CHECKSUM, right[_FOOTER_CHECKSUM : _FOOTER_CHECKSUM + 4])
     return Fix("vhd-footer-checksum", "footer", end.offset, message, apply)
 
@@ -132,7 +132,7 @@ def _header(storage: Storage, footer: Footer) -> Fix | None:
     if vhd_header.parse(data, offset).sealed:
         return None
     right = vhd_checksum.seal(data, field=_HEADER_CHECKSUM)
-    message = "the checksum is wrong and all fields are as they should be; it is computed anew"
+    message = "the checksum is wrong and all fields are valid; it is recomputed"
     apply = partial(_write, offset + _HEADER_CHECKSUM, right[_HEADER_CHECKSUM : _HEADER_CHECKSUM + 4])
     return Fix("vhd-header-checksum", HEADER.structure, offset, message, apply)
 
@@ -143,7 +143,7 @@ def _end(end: _Copy, first: _Copy, case: Case) -> Fix | None:
         return None
     code = "vhd-footer-other-checksum" if end.marked else "vhd-footer-end-missing"
     state = "is not valid" if end.marked else "is missing"
-    message = f"the footer at the end of the file {state}; its copy at 0 is put there, behind everything else"
+    message = f"the footer at the end of the file {state}; its copy at 0 is appended"
 
     def apply(storage: Storage) -> None:
         # Opening it for writing does just that, and looks first where the last block ends.
@@ -168,7 +168,7 @@ def _first(end: _Copy, first: _Copy) -> Fix | None:
         code, state = "vhd-footer-other-checksum", "is not valid"
     else:
         code, state = "vhd-footer-copy-missing", "is missing"
-    message = f"the copy of the footer {state}; it is written anew from the one at {end.offset}"
+    message = f"the copy of the footer {state}; it is rewritten from the one at {end.offset}"
     return Fix(code, "footer", 0, message, partial(_write, 0, right))
 
 
@@ -180,12 +180,12 @@ def _lost(storage: Storage, end: _Copy, case: Case) -> Fix | None:
         raise FormatError("footer", end.offset, reason, _SECTION)
     if not case.told:
         # A guest can write a footer anywhere into its raw disk.
-        reason = "it is where that of a fixed VHD is whose growing was cut short; if it is that, give the format: vhd"
+        reason = "it is where that of a fixed VHD is whose growing was interrupted; if it is that, give the format: vhd"
         raise FormatError("footer", footer.current_size, reason, _SECTION)
     rest = storage.size() - footer.current_size - SIZE
     message = (
         f"the footer of a fixed disk lies where the disk ends and {rest} bytes of zeros lie behind it: growing it was "
-        "cut short; the zeros are cut off"
+        "interrupted; the zeros are cut off"
     )
     size = footer.current_size + SIZE
     return Fix("vhd-footer-none", "footer", footer.current_size, message, lambda storage: storage.truncate(size))

@@ -21,7 +21,7 @@ _CHECKSUM = 4
 
 
 def find_front(storage: Storage, case: Case) -> Fix | None:
-    """The first thing to be put right in headers, log or region tables. Raises FormatError, UnsupportedFeature."""
+    """The first thing to repair in headers, log or region tables. Raises FormatError, UnsupportedFeature."""
     copies = preads(storage, [(offset, header.HEADER.size) for offset in header.OFFSETS])
     current = header.current(copies)
     new_id = case.new_id
@@ -44,7 +44,7 @@ def _header(copies: list[bytes], current: Current, new_id: NewId) -> Fix | None:
         header.parse(copies[slot], header.OFFSETS[slot])
     except FormatError as error:
         code = "header-checksum" if copies[slot].startswith(b"head") else "header-signature"
-        message = f"copy {slot + 1} is not valid ({error.reason}); it is written anew from copy {current.slot + 1}"
+        message = f"copy {slot + 1} is not valid ({error.reason}); it is rewritten from copy {current.slot + 1}"
         return Fix(code, "header", header.OFFSETS[slot], message, lambda storage: touch(storage, new_id))
     return None
 
@@ -61,7 +61,7 @@ def _log(storage: Storage, current: Current, new_id: NewId) -> Fix:
 
 
 def _replay(storage: Storage, new_id: NewId) -> None:
-    """Stopping anywhere is fine: the log stays in force until everything is durable."""
+    """A crash at any point is safe: the log stays active until everything is durable."""
     current = header.current(preads(storage, [(offset, header.HEADER.size) for offset in header.OFFSETS]))
     place = current.header.log
     entries = log.scan(StoredBytes(storage, place), current.header.log_guid)
@@ -88,14 +88,14 @@ def _region_table(storage: Storage, new_id: NewId) -> Fix | None:
         region.current(copies)  # raises
     if all(sealed):
         if region.parse(copies[0], region.OFFSETS[0]) != region.parse(copies[1], region.OFFSETS[1]):
-            reason = "both copies are valid and not the same, so it cannot be told which is right"
+            reason = "both copies are valid and differ, so the right one cannot be determined"
             raise FormatError("region table", region.OFFSETS[0], reason, "2.2.3", file=storage.name)
         return None
     good = sealed.index(True)
     region.parse(copies[good], region.OFFSETS[good])
     bad = 1 - good
     code = "region-table-checksum" if copies[bad].startswith(b"regi") else "region-table-signature"
-    message = f"copy {bad + 1} is not valid; it is written anew from copy {good + 1}"
+    message = f"copy {bad + 1} is not valid; it is rewritten from copy {good + 1}"
 
     def apply(storage: Storage) -> None:
         touch(storage, new_id)

@@ -27,7 +27,7 @@ Chooser = Callable[[Anatomy], Entries]
 
 
 def find_table(storage: Storage, case: Case) -> Fix | None:
-    """The first thing to be put right in the block table, or in the space that it hands out."""
+    """The first thing to repair in the BAT or in the space that it allocates."""
     anatomy = Anatomy.of(storage)
     for code, choose, message in _KINDS:
         fix = _entries(anatomy, choose, case.new_id, code, message)
@@ -68,8 +68,8 @@ def _bitmaps(anatomy: Anatomy) -> Entries:
 
 
 _KINDS: tuple[tuple[str, Chooser, str], ...] = (
-    ("bat-zero-with-place", _zero_with_place, "zero blocks have a place; it is cleared"),
-    ("bat-absent-with-place", _absent_with_place, "what is not present has a place; it is cleared"),
+    ("bat-zero-with-place", _zero_with_place, "zero blocks have a file offset; it is cleared"),
+    ("bat-absent-with-place", _absent_with_place, "absent blocks have a file offset; it is cleared"),
     ("bat-padding", _padding, "nothing on the disk has them; they are cleared"),
     ("bat-bitmap-without-parent", _bitmaps, "sector bitmaps of a disk without a parent; they are cleared"),
 )
@@ -121,7 +121,7 @@ def _space(anatomy: Anatomy, new_id: NewId) -> Fix | None:
     if not held:
         return None
     used = sum(place.length for place in held)
-    message = f"{used} bytes that nothing refers to are given back as holes"
+    message = f"{used} bytes that nothing refers to are punched out as holes"
 
     def apply(storage: Storage) -> None:
         touch(storage, new_id)

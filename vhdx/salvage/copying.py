@@ -17,7 +17,7 @@ _WORTH_ASKING = PIECE
 _MOST_PIECES = 4096
 _IDLE = 1 << 14
 """Parts without payload after which the progress is told."""
-_UNREADABLE = "the disk or share cannot read it"
+_UNREADABLE = "read error on the disk or share"
 _ZEROS = bytes(PIECE)
 
 

@@ -23,7 +23,7 @@ class LostRange(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class SalvageNote:
-    """Something that is wrong with *structure* of *file*; *offset* is in bytes, None where it has no place.
+    """Something that is wrong with *structure* of *file*; *offset* is in bytes, None where it has no file offset.
 
     *on_trust* says that the salvage relies on a guess there: the structure was used although it is damaged, or
     something that it would have said is not known.

@@ -1,4 +1,4 @@
-"""The footer of a damaged VHD: which copy counts, and what is taken where there is none (VHD 1.0)."""
+"""The footer of a damaged VHD: which copy is used, and the fallback if there is none (VHD 1.0)."""
 
 from dataclasses import dataclass, replace
 
@@ -18,7 +18,7 @@ _SIZE_FIELD = slice(48, 56)
 
 @dataclass(frozen=True, slots=True)
 class FoundFront:
-    """The footer that counts; *end* is where what lies before the footer at the end of the file ends.
+    """The footer in use; *end* is where what lies before the footer at the end of the file ends.
 
     *sealed* says that its checksum is right; *made* that the file has none, and of a disk with blocks, that its size is
     not known.
@@ -111,7 +111,7 @@ def _unsealed(at_end: _Copy | None, start: _Copy | None, end: int, noting: Notin
         reason = "neither the footer nor its copy is valid, and they describe different disks"
         raise FormatError("footer", found[0].offset, reason, _SECTION, file=noting.file)
     one, footer = found[0], found[0].footer
-    message = f"{one.name} is not valid ({one.fault}); its fields are sound and were used"
+    message = f"{one.name} is not valid ({one.fault}); its fields are valid and were used"
     if not footer.is_dynamic and footer.current_size != end:
         footer = replace(footer, current_size=end // SECTOR * SECTOR)
         message = f"{one.name} is not valid ({one.fault}); the disk was taken for all that is before it"

@@ -95,12 +95,12 @@ def _header(medium: Medium, found: FoundFront, noting: Noting) -> tuple[int, Dyn
         if head.version >> 16 != 1:
             reason = f"version {head.version:#x} is unknown"
         elif head.table_offset % SECTOR:
-            reason = f"the block table at {head.table_offset} is not on a whole sector"
+            reason = f"the block table at {head.table_offset} is not sector-aligned"
         if reason:
             reason += ", so no block can be placed"
             raise FormatError(HEADER.structure, offset, reason, HEADER.section, file=noting.file)
         if not sealed:
-            noting.trust(HEADER.structure, offset, "its checksum is wrong; its fields are sound and were used")
+            noting.trust(HEADER.structure, offset, "its checksum is wrong; its fields are valid and were used")
         return offset, head, sealed
     reason = "there is none, so no block can be placed"
     raise FormatError(HEADER.structure, stated, reason, HEADER.section, file=noting.file)

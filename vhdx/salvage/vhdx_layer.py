@@ -111,7 +111,7 @@ class VhdxLayer:
             partial += not self._is_bitmap(index) and bat.state(raw) == PayloadState.PARTIALLY_PRESENT
             absent += place is None and bat.state(raw) == PayloadState.NOT_PRESENT and raw >= MIB
         if absent:
-            message = f"{absent} entries of what is not present have a place in the file; it was ignored"
+            message = f"{absent} entries of absent blocks have a file offset; it was ignored"
             self.noting.trust("BAT", self.regions.bat.offset, message)
         if partial and not self.layout.has_parent:
             message = f"{partial} blocks are partially present, so there was a parent, which the metadata deny"

@@ -1,4 +1,4 @@
-"""Headers and log of a damaged VHDX: which header counts, and the file as its log leaves it (MS-VHDX 2.2.2, 2.3).
+"""Headers and log of a damaged VHDX: which header is used, and the file as its log leaves it (MS-VHDX 2.2.2, 2.3).
 
 Without its log a file that was in use may be older in some places than in others, and nothing tells where.
 """
@@ -35,7 +35,7 @@ class Front:
 
 
 def read_front(storage: Storage, noting: Noting) -> Front:
-    """The header that counts, and the log. Raises UnsupportedFeature for another version of the format."""
+    """The header in use, and the log. Raises UnsupportedFeature for another version of the format."""
     medium = Medium(storage)
     head, sure = _header(medium, noting)
     size = storage.size()
@@ -91,7 +91,7 @@ def _replayed(medium: Medium, head: Header, size: int, noting: Noting) -> Front:
 
 
 def _header(medium: Medium, noting: Noting) -> tuple[Header | None, bool]:
-    """The header that counts, and whether what it says of the log is sure enough to replay it."""
+    """The header in use, and whether what it says of the log is sure enough to replay it."""
     valid: list[tuple[int, Header]] = []
     damaged: list[tuple[int, Header]] = []
     for slot, offset in enumerate(header.OFFSETS):

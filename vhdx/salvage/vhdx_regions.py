@@ -62,7 +62,7 @@ def _stated(entries: Sequence[RegionEntry], offset: int, noting: Noting) -> Salv
     for guid, name in _NAMES.items():
         named = {entry.range for entry in entries if entry.guid == guid}
         if len(named) != 1 or not all(_is_place(guid, place) for place in named):
-            reason = f"the {name} region cannot be told: {len(named)} places are named" if len(named) != 1 else (
+            reason = f"the {name} region is ambiguous: {len(named)} offsets are recorded" if len(named) != 1 else (
                 f"the {name} region cannot be at {min(named).offset} with {min(named).length} bytes"
             )
             raise FormatError("region table", offset, reason, "2.2.3")

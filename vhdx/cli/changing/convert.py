@@ -30,7 +30,7 @@ _EXTENSIONS = {".vhd": "vhd", ".vhdx": "vhdx", ".raw": "raw", ".img": "raw"}
 @subcommand("convert")
 @click.argument("source", shell_complete=file_names)
 @click.argument("target", shell_complete=file_names)
-@click.option("-f", "--format", "source_format", type=FORMAT, help="What SOURCE is; a raw disk has to be called one.")
+@click.option("-f", "--format", "source_format", type=FORMAT, help="Format of SOURCE; raw must be given explicitly.")
 @click.option(
     "-O",
     "--output-format",
@@ -50,11 +50,11 @@ _EXTENSIONS = {".vhd": "vhd", ".vhdx": "vhdx", ".raw": "raw", ".img": "raw"}
 )
 @click.option(
     "--salvage", is_flag=True,
-    help="Take what can be read of a damaged SOURCE; what is lost is listed, and reads as zeros in TARGET.",
+    help="Copy what can be read of a damaged SOURCE; lost ranges are listed and read as zeros in TARGET.",
 )
 @click.option(
     "--without-parent", is_flag=True,
-    help="With --salvage: go on where a parent is missing or of no use. What only the parent has is lost.",
+    help="With --salvage: continue when a parent is missing or unusable. Data that only the parent has is lost.",
 )
 @force_option
 @quiet_option
@@ -85,17 +85,17 @@ def command(
     had to be used.
     """
     if without_parent and not salvage:
-        raise click.UsageError("--without-parent goes with --salvage")
+        raise click.UsageError("--without-parent requires --salvage")
     named = target_format or _EXTENSIONS.get(posixpath.splitext(target)[1].lower()) or ("vhd" if azure else None)
     if named is None:
         raise click.UsageError(f"the extension of {target} names no format: give -O raw, -O vhd or -O vhdx")
     if azure and named != "vhd":
-        remedy = "name it .vhd" if target_format is None else f"leave out -O {target_format}"
+        remedy = "name it .vhd" if target_format is None else f"omit -O {target_format}"
         raise click.UsageError(f"--azure makes a VHD, and {target} is to be {named}: {remedy}")
     if azure and kind == "dynamic":
-        raise click.UsageError("Azure takes fixed images only: leave out -t dynamic")
+        raise click.UsageError("Azure takes fixed images only: omit -t dynamic")
     options = shape(ImageFormat(named), kind, block_size, sector_size, azure=azure)
-    advice = "nothing is left of the copy"
+    advice = "the incomplete copy was removed"
     with reach.place(source) as one, reach.place(target) as other, Meter("convert", advice, quiet=quiet) as meter:
         engine = reach.engine(one)
         format = image_format(source_format)

@@ -36,14 +36,14 @@ _EXTENSIONS = {".vhd": "vhd", ".avhd": "vhd", ".vhdx": "vhdx", ".avhdx": "vhdx"}
 @sector_size_option
 @click.option(
     "-b", "--backing", "parent", metavar="PARENT", shell_complete=file_names,
-    help="Make a differencing image over PARENT.",
+    help="Create a differencing image with PARENT as its parent.",
 )
 @any_size_option
 @click.option(
     "-F",
     "--parent-format",
     type=click.Choice(["vhdx", "vhd"]),
-    help="What PARENT is, instead of what its content says.",
+    help="Format of PARENT (default: detected).",
 )
 @force_option
 def command(
@@ -69,16 +69,16 @@ def command(
     with reach.place(path) as place, Meter("create"):
         if parent is not None:
             if kind or block_size is not None or sector_size is not None:
-                raise click.UsageError("an image over a parent has the parent's shape: leave out -t and the sizes")
+                raise click.UsageError("a differencing image takes its layout from the parent: omit -t and the sizes")
             below = _Parent(parent, image_format(parent_format))
             _create_child(reach, place, below, size, format_name, any_size=any_size, force=force)
             return
         if any_size:
-            raise click.UsageError("--any-size is about the size of a parent: it goes with -b")
+            raise click.UsageError("--any-size requires -b")
         if parent_format is not None:
-            raise click.UsageError("-F says what the parent is, and none was given with -b")
+            raise click.UsageError("-F gives the format of the parent, but -b is missing")
         if size is None:
-            raise click.UsageError("a disk without a parent needs a SIZE")
+            raise click.UsageError("a disk without a parent requires a SIZE")
         named = format_name or _EXTENSIONS.get(posixpath.splitext(place.path)[1].lower())
         if named is None:
             raise click.UsageError(f"the extension of {path} names no format: give -f vhdx or -f vhd")

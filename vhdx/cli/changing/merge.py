@@ -29,10 +29,10 @@ _ADVICE = "every disk reads as before; the same command again finishes it"
     "--into", "ancestor", metavar="ANCESTOR", shell_complete=file_names,
     help="Merge into this layer instead of the parent.",
 )
-@click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
-@click.option("--shrink", is_flag=True, help="Larger layers under CHILD may lose what reads as zeros at their end.")
-@click.option("--force", is_flag=True, help="With --shrink: they may lose data there, too. It is gone then.")
-@click.option("--keep", is_flag=True, help="Remove none of the merged files.")
+@click.option("--dry-run", is_flag=True, help="Print what would be done and change nothing.")
+@click.option("--shrink", is_flag=True, help="Allow cutting off zeros at the end of larger layers under CHILD.")
+@click.option("--force", is_flag=True, help="With --shrink: also cut off data, which is lost.")
+@click.option("--keep", is_flag=True, help="Keep the merged files.")
 @orphan_option
 @layers_format_option
 @json_option
@@ -82,9 +82,9 @@ def command(
     else:
         _print(place.files, plan, removed, dry_run=dry_run, keep=keep)
     if dry_run and plan.orphaned and not orphan:
-        raise Stop(Exit.REFUSED, "it would be refused: other images would lose their parent (--orphan gives them up)")
+        raise Stop(Exit.REFUSED, "it would be refused: other images would lose their parent (pass --orphan to proceed)")
     if dry_run and plan.links > 1 and not orphan:
-        raise Stop(Exit.REFUSED, f"it would be refused: the result has {plan.links} names (--orphan gives them up)")
+        raise Stop(Exit.REFUSED, f"it would be refused: the result has {plan.links} names (pass --orphan to proceed)")
     if dry_run:
         refuse_cut(place.files.describe(target), plan, way)
 
@@ -92,7 +92,7 @@ def command(
 def _parent(engine: NativeEngine, place: Place, format: ImageFormat | None) -> str:
     layers = engine.layers(place.files, place.path, format=format)
     if len(layers) < 2:
-        raise Error(f"{place.files.describe(place.path)}: has no parent to be merged into")
+        raise Error(f"{place.files.describe(place.path)}: has no parent to merge into")
     return layers[1]
 
 
@@ -148,5 +148,5 @@ def _print(files: FileSystem, plan: MergePlan, removed: list[str], *, dry_run: b
     if dry_run or keep:
         return
     for path in plan.merged:
-        fate = "removed" if path in removed else "kept: something may still name it"
+        fate = "removed" if path in removed else "kept: it may still be referenced"
         print_line(f"{files.describe(path)}: {fate}")

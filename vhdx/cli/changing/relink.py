@@ -16,8 +16,8 @@ from vhdx.cli.reach import Reach
 @subcommand("relink")
 @click.argument("child", shell_complete=file_names)
 @click.argument("parent", shell_complete=file_names, required=False)
-@click.option("--force", is_flag=True, help="Record PARENT although CHILD was not made over it as it is now.")
-@click.option("--undo", is_flag=True, help="Record again what was recorded before --force.")
+@click.option("--force", is_flag=True, help="Record PARENT even if it is not, or no longer, the parent of CHILD.")
+@click.option("--undo", is_flag=True, help="Restore the record from before --force.")
 @layers_format_option
 def command(
     reach: Reach, *, child: str, parent: str | None, force: bool, undo: bool, format_name: str | None
@@ -36,7 +36,7 @@ def command(
         format = image_format(format_name)
         if parent is None:
             reach.engine(place).undo_relink(place.files, place.path, format=format)
-            print_line(f"{name}: records again what it recorded before a parent was forced on it")
+            print_line(f"{name}: parent record from before --force restored")
             return
         below = place.files.resolve(reach.beside(place, parent))
         elsewhere = posixpath.dirname(below)
@@ -48,5 +48,5 @@ def command(
         if forced is not None:
             for difference in forced.differs:
                 print_line(f"FORCED although {difference}")
-            print_line(f"{place.files.describe(note_of(path))}: what was recorded before; --undo takes it back")
+            print_line(f"{place.files.describe(note_of(path))}: previous record; --undo restores it")
         tell_of_elsewhere(reach, place, below, format)

@@ -1,4 +1,4 @@
-"""``vhdx-img repair``: damage put right where nothing has to be guessed."""
+"""``vhdx-img repair``: repair damage that needs no guessing."""
 
 from typing import Any
 
@@ -15,13 +15,13 @@ from vhdx.storage.building import suffixed
 
 @subcommand("repair")
 @click.argument("image", shell_complete=file_names)
-@click.option("--dry-run", is_flag=True, help="Say what would be put right, and do nothing.")
-@click.option("--reclaim", is_flag=True, help="Also give back space that nothing refers to; this trusts the table.")
+@click.option("--dry-run", is_flag=True, help="Print what would be repaired and change nothing.")
+@click.option("--reclaim", is_flag=True, help="Also free unreferenced space; this trusts the BAT.")
 @click.option(
     "--undo-file", metavar="FILE", shell_complete=file_names,
-    help="Where to keep what is changed, IMAGE.undo unless said.",
+    help="Where to save the previous bytes (default: IMAGE.undo).",
 )
-@click.option("--undo", is_flag=True, help="Take the repair back that wrote the undo file.")
+@click.option("--undo", is_flag=True, help="Undo the repair that wrote the undo file.")
 @format_option
 @json_option
 def command(
@@ -35,13 +35,13 @@ def command(
     format_name: str | None,
     as_json: bool,
 ) -> None:
-    """Put right what is wrong with IMAGE and can be put right without guessing.
+    """Repair what can be repaired in IMAGE without guessing.
 
     That is the copies of headers, tables and footers, a lost footer, stale paths of a parent. What was there before is
     kept in the undo file. When anything else is wrong nothing is done: vhdx-inspect check says what it is.
     """
     if undo and (dry_run or reclaim):
-        raise click.UsageError("--undo stands alone, with --undo-file at most")
+        raise click.UsageError("--undo accepts no other option than --undo-file")
     with reach.place(image) as place, Meter("repair"):
         engine = reach.engine(place)
         format = image_format(format_name)
@@ -49,7 +49,7 @@ def command(
         kept = reach.beside(place, undo_file) if undo_file else suffixed(place.path, ".undo")
         if undo:
             engine.undo_repair(place.files, place.path, kept)
-            print_line(f"{name}: is again what it was before the repair")
+            print_line(f"{name}: restored to its state before the repair")
             return
         if dry_run:
             fixes = engine.plan_repair(place.files, place.path, format=format, reclaim=reclaim)
@@ -60,11 +60,11 @@ def command(
         print_json({"path": name, "done": not dry_run, "fixes": list(map(_fix_json, fixes)), "undo": saved})
         return
     for fix in fixes:
-        print_line(f"{name}: {'would be ' if dry_run else ''}put right: {fix}")
+        print_line(f"{name}: {'would be ' if dry_run else ''}repaired: {fix}")
     if saved is not None:
-        print_line(f"{saved}: what was there before; vhdx-img repair --undo takes it back")
+        print_line(f"{saved}: undo file; vhdx-img repair --undo restores the previous bytes")
     if not fixes:
-        print_line(f"{name}: there is nothing to put right")
+        print_line(f"{name}: nothing to repair")
 
 
 def _fix_json(fix: Fix) -> dict[str, Any]:

@@ -18,4 +18,4 @@ def command(reach: Reach, *, image: str, format_name: str | None) -> None:
     with reach.place(image) as place, Meter("replay"):
         done = reach.engine(place).replay(place.files, place.path, format=image_format(format_name))
         name = place.files.describe(place.path)
-        print_line(f"{name}: {'the log was replayed' if done else 'there is nothing to replay'}")
+        print_line(f"{name}: {'the log was replayed' if done else 'nothing to replay'}")

@@ -14,8 +14,8 @@ from vhdx.cli.reach import Reach
 @subcommand("resize")
 @click.argument("image", shell_complete=file_names)
 @click.argument("size", type=NEW_SIZE)
-@click.option("--shrink", is_flag=True, help="The disk may become smaller, by what reads as zeros at its end.")
-@click.option("--force", is_flag=True, help="With --shrink: cut off data too. It is gone then.")
+@click.option("--shrink", is_flag=True, help="Allow the disk to shrink if the removed end reads as zeros.")
+@click.option("--force", is_flag=True, help="With --shrink: also cut off data, which is lost.")
 @orphan_option
 @any_size_option
 @format_option

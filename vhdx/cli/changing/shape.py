@@ -23,9 +23,9 @@ def shape(
 ) -> CreateOptions:
     """The options as the engine takes them. Raises UsageError for such as contradict each other."""
     if format is ImageFormat.RAW and (kind or block_size is not None or sector_size is not None):
-        raise click.UsageError("a raw disk has no shape: leave out -t and the sizes")
+        raise click.UsageError("a raw disk has no type or block size: omit -t and the sizes")
     if (azure or kind == "fixed") and block_size is not None and format is ImageFormat.VHD:
-        raise click.UsageError("a fixed VHD has no blocks: leave out --block-size")
+        raise click.UsageError("a fixed VHD has no blocks: omit --block-size")
     return CreateOptions(
         format=format,
         fixed=kind == "fixed" or azure,

@@ -8,5 +8,5 @@ from vhdx.verbs.shrink import Shrink
 def shrinking(*, shrink: bool, force: bool) -> Shrink:
     """What the two options allow. Raises UsageError for --force alone."""
     if force and not shrink:
-        raise click.UsageError("--force goes with --shrink")
+        raise click.UsageError("--force requires --shrink")
     return Shrink.FORCE if force else Shrink.UNUSED if shrink else Shrink.REFUSE

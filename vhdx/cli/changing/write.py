@@ -49,7 +49,7 @@ def command(
     What would go past the end of the disk is refused before the first byte is written. Sectors that were not written
     yet when the command is stopped are as they were.
     """
-    advice = "what was written so far may be there or not"
+    advice = "data written so far may or may not be on disk"
     with reach.place(image) as place, Meter("write", advice, quiet=quiet) as meter:
         engine = reach.engine(place)
         format = image_format(format_name)
@@ -71,13 +71,13 @@ def _refuse_itself(files: FileSystem, image: str, source: str) -> None:
     path = Path(source).absolute()
     # A pipe is no image, and must not be opened twice.
     if path.is_file() and LocalFileSystem(path.parent).stat(path.name).identity == files.stat(image).identity:
-        raise Error(f"{source}: is the image that it is to be written to")
+        raise Error(f"{source}: is the target image itself")
 
 
 def _overrun(length: int, most: int, offset: int, size: int) -> str:
     """What is wrong with so many bytes at *offset*; of a stream no more are counted than it takes to know."""
     what = f"more than {most} bytes" if length == most + 1 else f"{length} bytes"
-    return f"{what} at {offset} go past the end of the disk, which has {size} bytes"
+    return f"{what} at {offset} extend beyond end of disk ({size} bytes)"
 
 
 def _copy(file: BinaryIO, chain: Chain, offset: int, length: int, meter: Meter) -> None:

@@ -21,9 +21,9 @@ _MOST = 100
 @subcommand("compare")
 @click.argument("first", shell_complete=file_names)
 @click.argument("second", shell_complete=file_names)
-@click.option("-f", "--format", "first_format", type=FORMAT, help="What FIRST is, instead of what its content says.")
-@click.option("-F", "--second-format", type=FORMAT, help="The same for SECOND.")
-@click.option("--zero-tail", is_flag=True, help="A disk that is longer, but only by zeros, counts as the same.")
+@click.option("-f", "--format", "first_format", type=FORMAT, help="Format of FIRST (default: detected).")
+@click.option("-F", "--second-format", type=FORMAT, help="Format of SECOND (default: detected).")
+@click.option("--zero-tail", is_flag=True, help="Ignore zeros at the end of the longer disk.")
 @json_option
 @quiet_option
 def command(

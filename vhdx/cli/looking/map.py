@@ -50,7 +50,7 @@ class Mapped(NamedTuple):
 
 @subcommand("map")
 @image_argument
-@click.option("--layer", is_flag=True, help="Only what IMAGE itself holds, without its parents.")
+@click.option("--layer", is_flag=True, help="Only IMAGE itself, without its parents.")
 @click.option("--svg", metavar="FILE", shell_complete=file_names, help="Draw the layers into FILE.")
 @click.option("--png", metavar="FILE", shell_complete=file_names, help="The same as PNG; needs the extra vhdx[png].")
 @click.option("--heat", is_flag=True, help="Draw the layers on the terminal.")

@@ -19,7 +19,7 @@ from vhdx.cli.reach import Reach
 @image_argument
 @click.option(
     "-o", "--output", metavar="FILE", shell_complete=file_names, required=True,
-    help="Where the page goes: the name of an HTML file.",
+    help="HTML file to write.",
 )
 @replace_option
 @format_option
