@@ -6,6 +6,7 @@ from contextlib import closing
 from functools import cache
 from uuid import uuid4
 
+from smbfs_driver.volumes.managing import candidates
 from tests.support.memory import MemoryFileSystem, Pages
 from vhdx.chain.children import Looked, Relatives
 from vhdx.chain.parents import ParentPolicy
@@ -81,3 +82,21 @@ def test_the_children_of_all_files_are_found_by_opening_each_twice_at_most() -> 
         assert found == [name(number + 1)] * (number < count)
     assert max(opened.values()) <= 2
     assert tally.calls["list"] <= LISTINGS
+
+
+def test_images_that_might_become_volumes_are_opened_twice_at_most() -> None:
+    """Half of them are children of the others, or of each other."""
+    files, opened = layered(39), Counter[str]()
+    for number in range(40):
+        NativeEngine(policy=ParentPolicy(related=lambda _path, _name: False)).create(files, f"lone{number}.vhdx", MIB)
+
+    def watch(operation: Operation) -> None:
+        opened[operation.name] += operation.kind == "open"
+
+    found = list(candidates(WatchedFileSystem(files, watch), "//server/share", NativeEngine(), ()))
+    assert len(found) == 80
+    assert max(opened.values()) <= 2
+    assert {one.reference.path: one.reason for one in found if not one.reference.path.startswith("lone")} == {
+        name(number): "has a parent" if number else f"is the parent of {name(1)}" for number in range(40)
+    }
+    assert {one.reason for one in found if one.reference.path.startswith("lone")} == {""}
