@@ -211,6 +211,10 @@ class Relatives:
             self._kin[key] = Kin(self._files, path, format, policy=self._policy, new_id=self._new_id)
         return self._kin[key]
 
+    def forget(self) -> None:
+        """Something was changed: whoever asks again is told what is there then."""
+        self._kin.clear()
+
 
 def _look(
     files: FileSystem, path: str, new_id: NewId, format: ImageFormat, beneath: str

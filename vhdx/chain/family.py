@@ -167,6 +167,12 @@ class Family:
         self.chain.layers[:] = [layer for layer in self.layers if layer.image is not image]
         image.close()
 
+    def forget_relatives(self) -> None:
+        """Something was changed: the next question is answered by another look."""
+        self._known.clear()
+        if self._relatives is not None:
+            self._relatives.forget()
+
     def checkpoint(self) -> None:
         """Make every change durable in its place, with no log in use; the layers stay open."""
         for layer in self.layers:

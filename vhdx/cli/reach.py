@@ -16,7 +16,7 @@ from vhdx.storage.credentials import Credentials
 
 if TYPE_CHECKING:
     from vhdx.storage.smb import SmbPool
-    from vhdx.verbs.engine import NativeEngine
+    from vhdx.verbs.contract import Engine
 
 
 @dataclass
@@ -56,7 +56,7 @@ class Reach:
         directories = tuple(map(partial(_directory, place), self.parents_in))
         return ParentPolicy(directories=directories if also is None else (*directories, also))
 
-    def engine(self, place: Place, *, also: str | None = None) -> "NativeEngine":
+    def engine(self, place: Place, *, also: str | None = None) -> "Engine":
         """The engine that goes by that policy."""
         from vhdx.verbs.engine import NativeEngine  # noqa: PLC0415  who only looks at one file needs no verbs
 

@@ -9,8 +9,9 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple, Protocol, Self
 
 from vhdx.chain.chain import Chain, Claim
+from vhdx.chain.parents import ParentPolicy
 from vhdx.check import Finding
-from vhdx.image.base import CreateOptions, ImageFormat, ImageInfo, Progress
+from vhdx.image.base import CreateOptions, ImageFormat, ImageInfo, NewId, Progress
 from vhdx.repair.fix import Fix
 from vhdx.salvage.report import Salvaged
 from vhdx.storage.base import Access, FileSystem
@@ -56,6 +57,14 @@ class Kinsman(NamedTuple):
 
 class Engine(Protocol):
     """Verbs on images by path. With *disk* a verb works on layers that are open already."""
+
+    @property
+    def policy(self) -> ParentPolicy:
+        """Where parents may lie."""
+
+    @property
+    def new_id(self) -> NewId:
+        """Where fresh ids come from."""
 
     def open_family(
         self,

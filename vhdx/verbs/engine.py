@@ -129,7 +129,8 @@ class NativeEngine:
         parent = files.resolve(parent)
         path_between(path, parent, self.policy)
         if disk is not None and replace and _own(disk).place(path) == 0:
-            creating.replace_leaf(_own(disk))
+            with _checkpointed(_own(disk)) as family:
+                creating.replace_leaf(family)
             return
         said = parent_format is not None
         with self._within(disk, files, parent, format=parent_format) as family:
@@ -416,9 +417,15 @@ class NativeEngine:
 
 @contextmanager
 def _checkpointed(family: Family) -> Iterator[Family]:
-    """Layers that stay open: what a verb has changed is as durable behind it as if it had closed them."""
-    yield family
-    family.checkpoint()
+    """Layers that stay open: what a verb has changed is as durable behind it as if it had closed them.
+
+    What was seen beside them is forgotten: the verb itself may have made a child.
+    """
+    try:
+        yield family
+        family.checkpoint()
+    finally:
+        family.forget_relatives()
 
 
 def _own(disk: OpenDisk) -> Family:

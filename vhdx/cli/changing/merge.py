@@ -16,7 +16,7 @@ from vhdx.errors import Error
 from vhdx.image.base import ImageFormat
 from vhdx.location import Place
 from vhdx.storage.base import FileSystem
-from vhdx.verbs.engine import NativeEngine
+from vhdx.verbs.contract import Engine
 from vhdx.verbs.merge_plan import MergePlan
 from vhdx.verbs.shrink import refuse_cut
 
@@ -89,7 +89,7 @@ def command(
         refuse_cut(place.files.describe(target), plan, way)
 
 
-def _parent(engine: NativeEngine, place: Place, format: ImageFormat | None) -> str:
+def _parent(engine: Engine, place: Place, format: ImageFormat | None) -> str:
     layers = engine.layers(place.files, place.path, format=format)
     if len(layers) < 2:
         raise Error(f"{place.files.describe(place.path)}: has no parent to merge into")

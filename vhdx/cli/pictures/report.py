@@ -18,7 +18,7 @@ from vhdx.dump import DumpPart, dump_storage
 from vhdx.errors import Error
 from vhdx.image.base import ImageFormat, ImageInfo, LogState
 from vhdx.storage.base import Access, FileSystem
-from vhdx.verbs.engine import NativeEngine
+from vhdx.verbs.contract import Engine
 
 _MOST_CELLS = 16384
 """Columns of a map times its layers: what bounds the size of its picture."""
@@ -34,7 +34,7 @@ class Subject:
 
     files: FileSystem
     path: str
-    engine: NativeEngine
+    engine: Engine
     format: ImageFormat | None = None
     members: list[Member] = field(default_factory=list)
     unreadable: str = ""
