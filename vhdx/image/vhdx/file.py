@@ -157,12 +157,16 @@ class VhdxFile:
             self.storage.close()
 
     def checkpoint(self) -> None:
-        """Everything durable in its place, and the log out of use until the next commit."""
+        """Everything durable in its place, and the log out of use until the next commit.
+
+        A child that is made from here on records the DataWriteGuid as it is, so the next change of content has another.
+        """
         if self.life.state not in (State.READING, State.UNTOUCHED):
             self.commit()
             assert self.journal is not None
             with self.life.poisoning():
                 self.journal.close()
+            self.life.enter(State.TOUCHED)
 
     def settle(self) -> None:
         """All of `close` but closing the storage, which is the caller's from here on."""
