@@ -7,7 +7,7 @@ import pytest
 
 from tests.support.disks import counting_ids
 from tests.support.memory import MemoryFileSystem
-from tests.support.wrappers import Fault, WatchedFileSystem
+from tests.support.wrappers import Fault, Tally, WatchedFileSystem
 from vhdx.errors import Error, ParentMismatch, Poisoned, ReadOnly
 from vhdx.extents import Range
 from vhdx.image.base import CreateOptions, Image, ImageFormat
@@ -123,7 +123,7 @@ def test_an_image_goes_on_after_a_checkpoint(shape: str) -> None:
 
 
 CHANGES: dict[str, Callable[[Image], None]] = {
-    "write": lambda image: write(image),
+    "write": write,
     "overwrite": lambda image: None if image.overwrite(0, b"y" * 4096) else write(image),
     "zero": lambda image: image.zero(0, 4096),
     "discard": lambda image: image.discard(0, BLOCK),
@@ -164,3 +164,24 @@ def test_a_child_of_a_disk_that_is_open_sees_it_change() -> None:
         write(disk.chain.leaf)
     with pytest.raises(ParentMismatch):
         engine.layers(files, "child")
+
+
+@pytest.mark.parametrize("shape", ["vhdx", "vhd"])
+def test_one_look_at_the_table_tells_whether_it_may_be_read_and_changed(shape: str) -> None:
+    files, tally = made(shape), Tally()
+    image = opened(WatchedFileSystem(files, tally), shape, Access.WRITE)
+    write(image)
+    image.close()
+    image = opened(WatchedFileSystem(files, tally), shape, Access.WRITE)
+    assert image.shared() is None
+    tally.clear()
+    image.verify()
+    assert image.shared() is None
+    assert not tally.pieces["read"]
+    image.close()
+    image = opened(WatchedFileSystem(files, tally), shape, Access.READ)
+    image.verify()
+    tally.clear()
+    assert image.shared() is None
+    assert not tally.pieces["read"]
+    image.close()
