@@ -1,13 +1,14 @@
 """Every step of an image's life, the legal ones and the others, for every format."""
 
 import itertools
+from collections.abc import Callable
 
 import pytest
 
 from tests.support.disks import counting_ids
 from tests.support.memory import MemoryFileSystem
-from tests.support.wrappers import Fault, WatchedFileSystem
-from vhdx.errors import Error, Poisoned, ReadOnly
+from tests.support.wrappers import Fault, Tally, WatchedFileSystem
+from vhdx.errors import Error, ParentMismatch, Poisoned, ReadOnly
 from vhdx.extents import Range
 from vhdx.image.base import CreateOptions, Image, ImageFormat
 from vhdx.image.lifecycle import FOLLOWING, LifeCycle, State
@@ -16,6 +17,7 @@ from vhdx.storage.base import Access
 from vhdx.verbs.engine import NativeEngine
 
 MIB = 1 << 20
+BLOCK = 2 * MIB
 SHAPES = {
     "vhdx": CreateOptions(),
     "vhd": CreateOptions(format=ImageFormat.VHD),
@@ -117,4 +119,69 @@ def test_an_image_goes_on_after_a_checkpoint(shape: str) -> None:
         with NativeEngine().open_chain(left, "disk", format=SHAPES[shape].format) as chain:
             assert chain.leaf.info.log_entries == 0
             assert chain.read(0, 4096) == b"x" * 4096
+    image.close()
+
+
+CHANGES: dict[str, Callable[[Image], None]] = {
+    "write": write,
+    "overwrite": lambda image: None if image.overwrite(0, b"y" * 4096) else write(image),
+    "zero": lambda image: image.zero(0, 4096),
+    "discard": lambda image: image.discard(0, BLOCK),
+    "grow": lambda image: image.resize(16 * MIB),
+    "shrink": lambda image: image.resize(4 * MIB),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
+def test_each_change_after_a_checkpoint_is_told(change: Callable[[Image], None]) -> None:
+    """Whoever took the image for a parent between two checkpoints must see that it has changed since."""
+    files = MemoryFileSystem()
+    NativeEngine(counting_ids(1)).create(files, "disk", 8 * MIB, CreateOptions(block_size=BLOCK))
+    image = opened(files, "vhdx", Access.WRITE)
+    seen = [image.info.linkage]
+    for work in (write, change):
+        work(image)
+        image.checkpoint()
+        seen.append(image.info.linkage)
+        assert image.info.linkage == NativeEngine().info(MemoryFileSystem(files.snapshot()), "disk").linkage
+    assert len(set(seen)) == 3
+    image.begin(data_write_guid=image.info.linkage)
+    image.drop_zeros([Range(4 * MIB - BLOCK, BLOCK)], masked=False)
+    image.pack(lambda done, total: None)
+    image.checkpoint()
+    image.close()
+    assert NativeEngine().info(files, "disk").linkage == seen[-1]
+
+
+def test_a_child_of_a_disk_that_is_open_sees_it_change() -> None:
+    files = MemoryFileSystem()
+    engine = NativeEngine(counting_ids(1))
+    engine.create(files, "disk", 8 * MIB)
+    with engine.open_family(files, "disk", claim=lambda paths: Access.WRITE) as disk:
+        write(disk.chain.leaf)
+        engine.create_child(files, "child", "disk", disk=disk)
+        assert disk.chain.leaf.info.linkage == engine.info(files, "child").parent.linkage  # type: ignore[union-attr]
+        write(disk.chain.leaf)
+    with pytest.raises(ParentMismatch):
+        engine.layers(files, "child")
+
+
+@pytest.mark.parametrize("shape", ["vhdx", "vhd"])
+def test_one_look_at_the_table_tells_whether_it_may_be_read_and_changed(shape: str) -> None:
+    files, tally = made(shape), Tally()
+    image = opened(WatchedFileSystem(files, tally), shape, Access.WRITE)
+    write(image)
+    image.close()
+    image = opened(WatchedFileSystem(files, tally), shape, Access.WRITE)
+    assert image.shared() is None
+    tally.clear()
+    image.verify()
+    assert image.shared() is None
+    assert not tally.pieces["read"]
+    image.close()
+    image = opened(WatchedFileSystem(files, tally), shape, Access.READ)
+    image.verify()
+    tally.clear()
+    assert image.shared() is None
+    assert not tally.pieces["read"]
     image.close()

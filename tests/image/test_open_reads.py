@@ -14,20 +14,28 @@ from tests.format.raw import MIB
 from tests.image import forge
 from tests.image.forge import REGION_TABLES, Forge
 from tests.image.test_replay import dirty
+from tests.interop import golden
 from tests.support.disks import Disk, counting_ids, pattern
 from tests.support.kinds import KINDS, Kind, random_disk
 from tests.support.memory import MemoryFileSystem, MemoryStorage
 from tests.support.wrappers import Tally, WatchedFileSystem
 from vhdx.errors import Error, FormatError
 from vhdx.format.metadata import DISK_ID, FILE_PARAMETERS, LOGICAL_SECTOR_SIZE, PHYSICAL_SECTOR_SIZE, VIRTUAL_DISK_SIZE
-from vhdx.image.base import CreateOptions, ImageFormat, ImageInfo, LogState
+from vhdx.image.base import CreateOptions, ImageFormat, ImageInfo, LogState, ParentLink
+from vhdx.image.create import create_image
 from vhdx.image.open import open_image
-from vhdx.storage.base import Access
+from vhdx.storage.base import Access, FileSystem
+from vhdx.storage.local import LocalFileSystem
 
 FIXTURES = Path(__file__).resolve().parents[2] / "fixtures"
 KIB = 1 << 10
 TABLE = 64 * KIB
 USER = 1
+GOLDEN = sorted(
+    path.name
+    for path in golden.DIRECTORY.glob("*.vhd*")
+    if path.suffix in (".gz", ".bz2") and "log" not in path.name
+)
 
 
 class Refused(Exception):
@@ -45,7 +53,7 @@ def put(files: MemoryFileSystem, path: str, data: bytes) -> None:
 
 
 def opened(
-    files: MemoryFileSystem, path: str, format: ImageFormat | None, *, access: Access = Access.READ
+    files: FileSystem, path: str, format: ImageFormat | None, *, access: Access = Access.READ
 ) -> tuple[ImageInfo, Tally]:
     """What the image says of itself, and what opening it took."""
     tally = Tally()
@@ -63,7 +71,7 @@ def cost(tally: Tally) -> tuple[int, int]:
     return tally.pieces["read"], tally.calls["read"]
 
 
-def check_cheap(files: MemoryFileSystem, path: str, format: ImageFormat, access: Access = Access.READ) -> None:
+def check_cheap(files: FileSystem, path: str, format: ImageFormat, access: Access = Access.READ) -> None:
     told, tally = opened(files, path, format, access=access)
     reads, calls = cost(tally)
     assert (reads <= 6, calls <= 3, tally.bytes["read"] <= 80 * KIB) == (True, True, True), tally
@@ -88,6 +96,39 @@ def test_files_of_others(name: str) -> None:
     files = MemoryFileSystem()
     put(files, "disk.vhdx", gzip.decompress((FIXTURES / f"{name}.vhdx.gz").read_bytes()))
     check_cheap(files, "disk.vhdx", ImageFormat.VHDX)
+
+
+def said_format(name: str) -> ImageFormat:
+    return ImageFormat.VHDX if ".vhdx" in name else ImageFormat.VHD
+
+
+@pytest.mark.skipif(not GOLDEN, reason=f"no golden images in {golden.DIRECTORY} (VHDX_GOLDEN says where)")
+@pytest.mark.parametrize("name", GOLDEN)
+def test_golden_images(name: str, tmp_path: Path) -> None:
+    """Those with a log in use, which is read as well, are left to the tests of logs."""
+    path = str(tmp_path / golden.unpack(name, tmp_path))
+    check_cheap(LocalFileSystem(), path, said_format(name))
+
+
+@pytest.mark.parametrize("format", [ImageFormat.VHDX, ImageFormat.VHD], ids=str)
+@pytest.mark.parametrize("length", [1, 255, 900, 1000])
+def test_long_paths_of_a_parent(format: ImageFormat, length: int) -> None:
+    """What of a VHDX lies behind the first 4 KiB of items is read besides, in one piece."""
+    files = MemoryFileSystem()
+    path = f"{'d' * length}\\base.{format}"
+    keys = ["relative_path", "absolute_win32_path"]
+    parent = ParentLink(UUID(int=1), paths=dict.fromkeys(keys, path))
+    options = CreateOptions(format=format)
+    new_id = counting_ids()
+    storage = files.create("disk")
+    create_image(storage, size=4 * MIB, disk_id=new_id(), new_id=new_id, options=options, parent=parent).close()
+    told, tally = opened(files, "disk", format)
+    if format is ImageFormat.VHDX and length == 1000:
+        assert (cost(tally), tally.bytes["read"] <= 84 * KIB) == ((7, 3), True)
+    else:
+        check_cheap(files, "disk", format)
+    assert told.parent is not None
+    assert [told.parent.paths[key] for key in keys] == [path] * 2
 
 
 def test_a_raw_file_is_not_read() -> None:

@@ -214,6 +214,7 @@ class Writable(Protocol):
         """Make every change before this call durable and take the log out of use; the image stays open.
 
         From here on the file is what `close` would leave, but for free space at its end.
+        The next change of content is told as the first of a session is: see `begin`.
         """
 
     def settle(self) -> None:

@@ -6,14 +6,16 @@ state       what it means                                                  what 
 READING     opened for reading; every change is refused                    CLOSED
 UNTOUCHED   opened for writing; not a byte of the file has changed         TOUCHED, BEGUN, POISONED, CLOSED
 TOUCHED     the file has changed, the disk reads as before                 BEGUN, POISONED, CLOSED
-BEGUN       the content of the disk may have changed                       UNTOUCHED, POISONED, CLOSED
+BEGUN       the content of the disk may have changed                       UNTOUCHED, TOUCHED, POISONED, CLOSED
 POISONED    a write failed: nobody knows what reached the medium, so       CLOSED
             every change is refused, and closing writes nothing
 CLOSED      settled, closed or abandoned; every change is refused          nothing
 ==========  =============================================================  ========================================
 
-A VHDX is TOUCHED when its FileWriteGuid is another, BEGUN when its DataWriteGuid is, too. A VHD and a flat image keep
-their ids, so they are BEGUN at once. A flat image has nothing to settle but a flush, after which it is UNTOUCHED again.
+A VHDX is TOUCHED when its FileWriteGuid is another, BEGUN when its DataWriteGuid is, too. After a checkpoint it is
+TOUCHED again: children may have been made over what it is now, so that another change has to be told. A VHD and a flat
+image keep their ids, so they are BEGUN at once. A flat image has nothing to settle but a flush, after which it is
+UNTOUCHED again.
 """
 
 import os
@@ -43,7 +45,7 @@ FOLLOWING = {
     State.READING: {State.CLOSED},
     State.UNTOUCHED: {State.TOUCHED, State.BEGUN, State.POISONED, State.CLOSED},
     State.TOUCHED: {State.BEGUN, State.POISONED, State.CLOSED},
-    State.BEGUN: {State.UNTOUCHED, State.POISONED, State.CLOSED},
+    State.BEGUN: {State.UNTOUCHED, State.TOUCHED, State.POISONED, State.CLOSED},
     State.POISONED: {State.CLOSED},
     State.CLOSED: set(),
 }

@@ -1,12 +1,13 @@
 """Places for payload in a VHD: which blocks get space, what else must be zeroed, what table and bitmaps say then."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 from vhdx.errors import FormatError
-from vhdx.extents import Extent, Presence, Range, coalesce, gaps, spans
+from vhdx.extents import Extent, Range, gaps
 from vhdx.format.vhd_bat import SECTOR
+from vhdx.image.placing import allocating, by_block, places_of
 from vhdx.image.vhd.file import VhdFile
 from vhdx.storage import transfer
 
@@ -35,12 +36,8 @@ class VhdAllocation:
 
     def _prepare(self, ranges: Sequence[Range]) -> list[Extent]:
         layout = self._file.layout
-        covered: dict[int, list[Range]] = {}
-        for wanted in ranges:
-            for span in spans(wanted.offset, wanted.length, layout.block_size):
-                covered.setdefault(span.number, []).append(Range(span.within, span.length))
         stale: list[Range] = []
-        for number, parts in covered.items():
+        for number, parts in by_block(ranges, layout.block_size).items():
             place = self._file.table.place(number)
             if place is not None:
                 self._blocks.append(_Block(number, place, taken=False, ranges=parts))
@@ -52,18 +49,8 @@ class VhdAllocation:
                 stale += [Range(data + rest.offset, rest.length) for rest in gaps(parts, 0, layout.block_size)]
         self._file.grow()
         transfer.zero(self._file.storage, stale)
-        return list(
-            coalesce(
-                Extent(
-                    block.number * layout.block_size + part.offset,
-                    part.length,
-                    Presence.DATA,
-                    block.place + layout.bitmap_size + part.offset,
-                )
-                for block in self._blocks
-                for part in block.ranges
-            )
-        )
+        found = ((block.number, block.place + layout.bitmap_size, block.ranges) for block in self._blocks)
+        return places_of(found, layout.block_size)
 
     def adopt(self) -> None:
         """Stage what table and bitmaps have to say about the blocks, now that their payload is written."""
@@ -111,25 +98,15 @@ def settled_place(file: VhdFile, offset: int, length: int) -> int | None:
     return place + file.table.bitmap_size + within
 
 
-@contextmanager
-def allocate(file: VhdFile, ranges: Sequence[Range]) -> Iterator[Sequence[Extent]]:
+def allocate(file: VhdFile, ranges: Sequence[Range]) -> AbstractContextManager[Sequence[Extent]]:
     """Places for *ranges*; a clean exit stages them, an exception gives the space back.
 
     A crash before the next commit leaves each sector old or new: what is written to a block that the table does not
     name yet, or to a sector whose bit is not set, is not seen; and elsewhere it is the new content itself.
     """
-    with file.life.writer:
-        with file.changing():
-            file.touch()
-            allocation = VhdAllocation(file, ranges)
-        try:
-            yield allocation.places
-        except OSError as error:
-            file.life.fail(error)
-            raise
-        except BaseException:
-            with file.lock:
-                allocation.give_back()
-            raise
-        with file.changing(), file.life.poisoning():
-            allocation.adopt()
+
+    def prepare() -> VhdAllocation:
+        file.touch()
+        return VhdAllocation(file, ranges)
+
+    return allocating(file, prepare)

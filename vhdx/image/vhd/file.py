@@ -7,11 +7,11 @@ true; flush. In a file of blktap, what is no longer full is not called so before
 
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from enum import Enum
 
-from vhdx.errors import Error, OutOfSpace, UnsupportedFeature
+from vhdx.errors import Error, FormatError, OutOfSpace, UnsupportedFeature
 from vhdx.extents import Range
 from vhdx.format.vhd_bat import VhdLayout
 from vhdx.format.vhd_footer import SIZE, Footer
@@ -95,6 +95,13 @@ class VhdFile:
             self.space = survey(self.storage, self.table, self.header, self.footer.data_offset, end, own=own)
             self.batmap = batmap
         return self.space
+
+    def is_apart(self) -> bool:
+        """Whether no two structures are known to share a place; of a file to be written to it is found out now."""
+        if self.space is None and self.storage.writable:
+            with suppress(FormatError, UnsupportedFeature):
+                self.surveyed()
+        return self.space is not None
 
     def _bring_batmap_home(self, batmap: Batmap, space: VhdSpace) -> None:
         """The bits go from elsewhere, where a commit or a stop has left them, to where nothing else is."""

@@ -182,7 +182,7 @@ class VhdImage:
     def shared(self) -> FormatError | None:
         """Two blocks on one place, before all is read; see `Image.shared`."""
         with self._file.looking():
-            fault = vhd_sharing.shared(self._file)
+            fault = None if self._file.is_apart() else vhd_sharing.shared(self._file)
         if fault is not None:
             fault.file = self.storage.name
         return fault

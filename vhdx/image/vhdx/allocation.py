@@ -1,13 +1,14 @@
 """Places for payload: which blocks get space, what else must be zeroed, and what the BAT says afterwards."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 
-from vhdx.extents import Extent, Presence, Range, coalesce, gaps, spans
+from vhdx.extents import Extent, Range, gaps
 from vhdx.format import bat
 from vhdx.format.bat import PayloadState
 from vhdx.format.log import PAGE
+from vhdx.image.placing import allocating, by_block, places_of
 from vhdx.image.vhdx.file import VhdxFile
 from vhdx.storage import transfer
 
@@ -39,24 +40,10 @@ class Allocation:
 
     def _prepare(self, ranges: Sequence[Range]) -> list[Extent]:
         layout = self._file.layout
-        covered: dict[int, list[Range]] = {}
-        for wanted in ranges:
-            for span in spans(wanted.offset, wanted.length, layout.block_size):
-                covered.setdefault(span.number, []).append(Range(span.within, span.length))
-        for number, parts in covered.items():
+        for number, parts in by_block(ranges, layout.block_size).items():
             self._blocks[number] = self._open(number, parts)
-        return list(
-            coalesce(
-                Extent(
-                    number * layout.block_size + part.offset,
-                    part.length,
-                    Presence.DATA,
-                    self._blocks[number].place + part.offset,
-                )
-                for number, parts in covered.items()
-                for part in parts
-            )
-        )
+        found = ((block.number, block.place, block.ranges) for block in self._blocks.values())
+        return places_of(found, layout.block_size)
 
     def _open(self, number: int, parts: list[Range]) -> _Block:
         file, layout = self._file, self._file.layout
@@ -128,25 +115,15 @@ def pages_per_block(file: VhdxFile) -> int:
     return 3 + -(-file.layout.bitmap_bytes // PAGE)
 
 
-@contextmanager
-def allocate(file: VhdxFile, ranges: Sequence[Range]) -> Iterator[Sequence[Extent]]:
+def allocate(file: VhdxFile, ranges: Sequence[Range]) -> AbstractContextManager[Sequence[Extent]]:
     """Places for *ranges*; a clean exit stages them, an exception gives the space back.
 
     A crash before the next commit leaves each sector old or new: what is written to a block that the table does not
     name yet is not seen, and what is written to one that it names is the new content itself.
     """
-    with file.life.writer:
-        with file.changing():
-            file.begin()
-            allocation = Allocation(file, ranges)
-        try:
-            yield allocation.places
-        except OSError as error:
-            file.life.fail(error)
-            raise
-        except BaseException:
-            with file.lock:
-                allocation.give_back()
-            raise
-        with file.changing(), file.life.poisoning():
-            allocation.adopt()
+
+    def prepare() -> Allocation:
+        file.begin()
+        return Allocation(file, ranges)
+
+    return allocating(file, prepare)

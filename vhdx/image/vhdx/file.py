@@ -2,11 +2,11 @@
 
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from uuid import UUID
 
-from vhdx.errors import FormatError, OutOfSpace
+from vhdx.errors import FormatError, OutOfSpace, UnsupportedFeature
 from vhdx.extents import Range
 from vhdx.format import bat, metadata, region
 from vhdx.format.bat import BatLayout, BitmapState, PayloadState
@@ -80,6 +80,13 @@ class VhdxFile:
         if self.space is None:
             self.space = survey(self)
         return self.space
+
+    def is_apart(self) -> bool:
+        """Whether no two structures are known to share a place; of a file to be written to it is found out now."""
+        if self.space is None and self.storage.writable:
+            with suppress(FormatError, UnsupportedFeature):
+                self.surveyed()
+        return self.space is not None
 
     def begin(self, data_write_guid: UUID | None = None) -> SpaceMap:
         """Before the content of the disk changes: as `touch`, and a fresh or the given DataWriteGuid, durable.
@@ -157,12 +164,16 @@ class VhdxFile:
             self.storage.close()
 
     def checkpoint(self) -> None:
-        """Everything durable in its place, and the log out of use until the next commit."""
+        """Everything durable in its place, and the log out of use until the next commit.
+
+        A child that is made from here on records the DataWriteGuid as it is, so the next change of content has another.
+        """
         if self.life.state not in (State.READING, State.UNTOUCHED):
             self.commit()
             assert self.journal is not None
             with self.life.poisoning():
                 self.journal.close()
+            self.life.enter(State.TOUCHED)
 
     def settle(self) -> None:
         """All of `close` but closing the storage, which is the caller's from here on."""

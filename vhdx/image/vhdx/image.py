@@ -134,7 +134,7 @@ class VhdxImage:
     def shared(self) -> FormatError | None:
         """Two blocks on one place, before all is read; see `Image.shared`."""
         with self._file.looking():
-            fault = vhdx_sharing.shared(self._file)
+            fault = None if self._file.is_apart() else vhdx_sharing.shared(self._file)
         if fault is not None:
             fault.file = self.storage.name
         return fault
