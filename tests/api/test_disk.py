@@ -259,8 +259,8 @@ def test_creating(tmp_path: Path, base: Path) -> None:
     listing = sorted(tmp_path.iterdir())
     before = base.read_bytes()
     refusals: list[tuple[Callable[[], None], str]] = [
-        (lambda: vhdx.create(tmp_path / "none.vhdx"), "needs a size"),
-        (lambda: vhdx.create(tmp_path / "none.vhdx", MIB, parent=base, options=SMALL), "takes no options"),
+        (lambda: vhdx.create(tmp_path / "none.vhdx"), "requires a size"),
+        (lambda: vhdx.create(tmp_path / "none.vhdx", MIB, parent=base, options=SMALL), "accepts no options"),
         (lambda: vhdx.create(tmp_path / "sub" / "none.vhdx", parent=base), "not in one directory"),
         (lambda: vhdx.create(tmp_path / "none.vhdx", 100), "none"),
     ]

