@@ -43,7 +43,15 @@ def write(image: Image) -> None:
         image.storage.write([(places[0].file_offset, b"x" * 4096)])
 
 
-@pytest.mark.parametrize(("before", "after"), itertools.product(State, State))
+@pytest.mark.parametrize("before", State)
+def test_a_failure_poisons_what_could_have_been_changed(before: State) -> None:
+    life = LifeCycle(MemoryFileSystem().create("file"))
+    life.state = before
+    life.fail(OSError(5, "gone"))
+    assert life.state is (before if before in (State.READING, State.CLOSED) else State.POISONED)
+
+
+@pytest.mark.parametrize(("before", "after"), list(itertools.product(State, State)))
 def test_only_what_the_table_says_follows(before: State, after: State) -> None:
     life = LifeCycle(MemoryFileSystem().create("file"))
     life.state = before

@@ -89,9 +89,9 @@ class LifeCycle:
 
     def fail(self, error: Exception, what: str = "a write failed") -> None:
         """Poison the image: after *error* nobody knows what reached the medium."""
-        if self.state is not State.CLOSED:
+        if self.state not in (State.READING, State.CLOSED):
             self._reason = f"{what} ({error})"
-            self.state = State.POISONED
+            self.enter(State.POISONED)
 
     @contextmanager
     def poisoning(self, kinds: tuple[type[Exception], ...] = (OSError, Error)) -> Iterator[None]:

@@ -90,7 +90,8 @@ def carry_out(
         where = files.describe(plan.result)
         raise OutOfSpace(f"{where}: up to {plan.needed} bytes more are needed, {plan.free} are free")
     if plan.orphaned and not orphan:
-        raise bereaved(files, target, plan.orphaned)
+        what = "is" if count == 2 else "or a layer that would be merged into it is"
+        raise bereaved(files, target, plan.orphaned, what=what)
     if plan.links > 1 and not orphan:
         raise many_names(files, target, plan.links)
     if remove or not up:

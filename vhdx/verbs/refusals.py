@@ -16,12 +16,14 @@ def bereaved(
     files: FileSystem,
     path: str,
     children: Sequence[str],
-    remedy: str = "Merge them first, or pass orphan=True",
+    remedy: str = "Merge them first, or allow orphans",
+    *,
+    what: str = "is",
 ) -> HasChildren:
-    """The error for a change of *path* that *children* would not survive."""
+    """The error for a change of *path*, which *what* their parent, that *children* would not survive."""
     names = ", ".join(files.describe(child) for child in children)
     return HasChildren(
-        f"{files.describe(path)}: is the parent of {names}; a change of it would make them unreadable. {remedy}"
+        f"{files.describe(path)}: {what} the parent of {names}; a change of it would make them unreadable. {remedy}"
     )
 
 
@@ -29,7 +31,7 @@ def many_names(files: FileSystem, path: str, links: int) -> HasChildren:
     """The error for a change of a file that has more names than *path*."""
     return HasChildren(
         f"{files.describe(path)}: has {links} names (hard links), all of which would show the change, and an image "
-        f"beside another of them may have it as its parent. Work on a copy, or pass orphan=True"
+        f"beside another of them may have it as its parent. Work on a copy, or allow orphans"
     )
 
 
