@@ -17,7 +17,7 @@ from vhdx.verbs.shrink import Shrink
 
 
 class VolumeEngine(Protocol):
-    """The part of `vhdx.verbs.contract.VolumeEngine` that is used here; what is promised stands there."""
+    """The part of `vhdx.verbs.contract.Engine` that is used here; what is promised stands there."""
 
     def create(self, files: FileSystem, path: str, size: int, options: CreateOptions | None = None) -> None:
         """Make an image."""
