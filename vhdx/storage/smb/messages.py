@@ -100,6 +100,8 @@ _SET_INFO = struct.Struct("<HBBIH2xI16s")
 _CONNECTED = struct.Struct("<HB1xI")
 _CREATED = struct.Struct("<8x16xQ8xQQI4x16sII")
 _CONTEXT = struct.Struct("<IHHHHI")
+_NO_NUMBER = frozenset({0, (1 << 64) - 1})
+"""What file systems say that have no number for a file (MS-FSCC 2.1.9)."""
 _WRITTEN = struct.Struct("<4xI")
 _CONTROLLED = struct.Struct("<32xII")
 _LOCATED = struct.Struct("<2xHI")
@@ -146,7 +148,7 @@ def _on_disk_id(contexts: memoryview) -> int | None:
         following, name, name_length, _, data, length = _CONTEXT.unpack_from(contexts)
         if bytes(contexts[name : name + name_length]) == b"QFid" and length:
             (number,) = struct.unpack_from("<Q", contexts[data : data + length])
-            return int(number)
+            return None if number in _NO_NUMBER else int(number)
         contexts = contexts[following:] if following else contexts[:0]
     return None
 

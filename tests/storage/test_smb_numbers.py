@@ -1,0 +1,69 @@
+"""The number of a file that comes with its opening: used where it is one, asked for where it is not."""
+
+import struct
+from pathlib import Path
+
+import pytest
+
+from vhdx.storage.base import Access
+from vhdx.storage.smb import SmbFileSystem, messages
+from vhdx.storage.smb.messages import HEADER_LENGTH, Answer, created
+
+QFID = b"QFid"
+
+
+def context(name: bytes, data: bytes, following: int = 0) -> bytes:
+    return struct.pack("<IHHHHI4s4x", following, 16, len(name), 0, 24, len(data), name) + data
+
+
+def answer(contexts: bytes, *, offset: int | None = None, length: int | None = None) -> Answer:
+    fixed = struct.pack("<HBBIQQQQQQI4x16s", 89, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0x80, b"f" * 16)
+    at = HEADER_LENGTH + len(fixed) + 8 if offset is None else offset
+    body = fixed + struct.pack("<II", at, len(contexts) if length is None else length) + contexts
+    return Answer(1, memoryview(body))
+
+
+@pytest.mark.parametrize(
+    ("contexts", "number"),
+    [
+        (b"", None),
+        (context(QFID, struct.pack("<QQ16x", 77, 5)), 77),
+        (context(b"MxAc", bytes(8), 32) + context(QFID, struct.pack("<QQ16x", 77, 5)), 77),
+        (context(b"MxAc", bytes(8)), None),
+        (context(QFID, b""), None),
+        (context(QFID, bytes(32)), None),
+        (context(QFID, b"\xff" * 32), None),
+    ],
+)
+def test_the_number_in_an_answer(contexts: bytes, number: int | None) -> None:
+    assert created(answer(contexts)).number == number
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        answer(context(QFID, bytes(4))),
+        answer(context(QFID, bytes(32)), length=1000),
+        answer(context(QFID, bytes(32)), offset=3),
+        answer(b"\1\2\3"),
+    ],
+)
+def test_nonsense_is_a_malformed_answer(wrong: Answer) -> None:
+    with pytest.raises(struct.error):
+        created(wrong)
+
+
+@pytest.mark.smb
+def test_who_tells_no_number_is_asked(
+    smb_files: SmbFileSystem, share_directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("one", "two"):
+        (share_directory / name).write_bytes(b"x")
+    told = smb_files.stat("one").identity
+    known = messages.created
+    monkeypatch.setattr(messages, "created", lambda answer: known(answer)._replace(number=None))
+    assert smb_files.stat("one").identity == told
+    one, two = (smb_files.open(name, Access.READ) for name in ("one", "two"))
+    assert one.identity() == told != two.identity()
+    one.close()
+    two.close()
