@@ -33,9 +33,10 @@ class Desk:
         self._documents[names] = document
 
     def release(self, path: str) -> None:
-        """Close a layer whose file is to be removed."""
-        if self.disk is not None and path in self.disk.paths:
-            self.disk.release(path)
+        """Close a layer whose file is to be removed; a server may have found it by other capitals."""
+        if self.disk is not None:
+            for layer in [layer for layer in self.disk.paths if layer.lower() == path.lower()]:
+                self.disk.release(layer)
 
     def clear(self) -> None:
         """Close what is open, and know nothing any more."""

@@ -129,7 +129,7 @@ def test_a_server_that_freezes_in_the_middle(own_smbd: Smbd, pool: SmbPool, shar
     operations: dict[str, Callable[[], None]] = {
         "read": lambda: storage.read([(0, room)]),
         "write": lambda: storage.write([(0, BIG)]),
-        "flush": storage.flush,
+        "flush": lambda: (pwrite(storage, 0, b"x"), storage.flush())[1],
         "copy": lambda: storage.copy(storage, [Move(0, 32 * MIB, 32 * MIB)]),
     }
     doing = Doing(again_and_again(operations[what]))

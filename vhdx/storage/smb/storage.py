@@ -121,7 +121,8 @@ class SmbStorage:
     def flush(self) -> None:
         """The barrier: an SMB2 FLUSH. Where nothing was changed since the last one there is nothing to order."""
         self.handle.check_open()
-        if self.writable and self._changed:
+        # What is lost says so all the same.
+        if self.writable and (self._changed or not self.handle.connection.alive):
             # What is begun from here on is for the next one.
             self._changed = False
             try:
