@@ -40,8 +40,6 @@ LENIENT = "vhdx.image"
 
 TOLERATED = {
     ("vhdx.storage.smb.offload", "vhdx.storage.smb.handle"),
-    ("vhdx.image.vhd.file", "vhdx.image.vhdx.file"),
-    ("vhdx.image.vhd.open", "vhdx.image.vhdx.file"),
 }
 """Imports against the tables that `pyproject.toml` names one by one."""
 
