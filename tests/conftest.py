@@ -169,8 +169,10 @@ def connect(
     while True:
         try:
             return pool.share(server.host, name, port=server.port, credentials=credentials, settings=settings)
-        except FileNotFoundError:
-            # Each of the server's processes takes a new share up in its own time.
-            if time.monotonic() > deadline:
+        except OSError as error:
+            # Each of the server's processes takes a new share up in its own time, and one that is at it may say that it
+            # has no memory (STATUS_NO_MEMORY).
+            taken_up = not isinstance(error, FileNotFoundError) and "0xc0000017" not in str(error)
+            if taken_up or time.monotonic() > deadline:
                 raise
             time.sleep(0.02)

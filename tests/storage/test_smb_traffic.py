@@ -198,16 +198,18 @@ def test_counts_only_grow(own_smbd: Smbd, share_directory: Path) -> None:
 
         watcher = threading.Thread(target=watch)
         watcher.start()
-        for number in range(3):
-            storage = files.create(str(number))
-            pwrite(storage, 0, bytes(MIB))
-            own_smbd.kill()
-            own_smbd.restart()
-            with pytest.raises(ConnectionError):
-                storage.flush()
-            assert len(files.list("")) == number + 1
-        stop.set()
-        watcher.join()
+        try:
+            for number in range(3):
+                storage = files.create(str(number))
+                pwrite(storage, 0, bytes(MIB))
+                own_smbd.kill()
+                own_smbd.restart()
+                with pytest.raises(ConnectionError):
+                    storage.flush()
+                assert len(files.list("")) == number + 1
+        finally:
+            stop.set()
+            watcher.join()
         assert pool.wire().sent >= 3 * MIB
     assert counts
     for sooner, later in pairwise(counts):
