@@ -8,7 +8,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 from hypothesis import is_hypothesis_test, settings
@@ -17,6 +17,7 @@ from tests.support.smbd import Smbd, unavailable
 from tests.support.telling import Memory, Told, give_back, whole
 from vhdx.storage.smb import Credentials, SmbFileSystem, SmbPool, SmbSettings
 
+T = TypeVar("T")
 SETTINGS = SmbSettings(timeout=6)
 _numbers = itertools.count()
 _TOLD = pytest.StashKey[Told]()
@@ -165,14 +166,23 @@ def connect(
     name = f"share{next(_numbers)}"
     server.add_share(name, directory, extra, wait=False)
     credentials = Credentials(server.user, server.password)
+    return patiently(
+        lambda: pool.share(server.host, name, port=server.port, credentials=credentials, settings=settings)
+    )
+
+
+def patiently(work: Callable[[], T]) -> T:
+    """What *work* gives, once a server has taken a share up.
+
+    Each of its processes does that in its own time, and one that is at it may answer that it has no memory
+    (STATUS_NO_MEMORY).
+    """
     deadline = time.monotonic() + 20
     while True:
         try:
-            return pool.share(server.host, name, port=server.port, credentials=credentials, settings=settings)
+            return work()
         except OSError as error:
-            # Each of the server's processes takes a new share up in its own time, and one that is at it may say that it
-            # has no memory (STATUS_NO_MEMORY).
-            taken_up = not isinstance(error, FileNotFoundError) and "0xc0000017" not in str(error)
-            if taken_up or time.monotonic() > deadline:
+            is_early = isinstance(error, FileNotFoundError) or "0xc0000017" in str(error)
+            if not is_early or time.monotonic() > deadline:
                 raise
             time.sleep(0.02)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import connect
+from tests.conftest import connect, patiently
 from tests.support.relay import Frame, Relay
 from tests.support.smbd import Smbd
 from vhdx.storage.base import Access
@@ -206,7 +206,7 @@ def test_counts_only_grow(own_smbd: Smbd, share_directory: Path) -> None:
                 own_smbd.restart()
                 with pytest.raises(ConnectionError):
                     storage.flush()
-                assert len(files.list("")) == number + 1
+                assert len(patiently(lambda: files.list(""))) == number + 1
         finally:
             stop.set()
             watcher.join()
