@@ -15,7 +15,6 @@ from tests.support.disks import MIB
 from vhdx.image.base import Image, NewId
 from vhdx.image.vhdx.headers import Headers
 from vhdx.image.vhdx.journal import CommitOrder, LogJournal
-from vhdx.image.vhdx.pages import Pages
 from vhdx.image.vhdx.space import SpaceMap
 from vhdx.storage.base import Storage
 from vhdx.storage.forwarding import ForwardingStorage
@@ -70,9 +69,9 @@ def wrong_order(order: CommitOrder) -> Iterator[None]:
     start = LogJournal.__init__
 
     def broken(
-        self: LogJournal, storage: Storage, headers: Headers, pages: Pages, new_id: NewId, _: CommitOrder
+        self: LogJournal, storage: Storage, headers: Headers, new_id: NewId, _: CommitOrder
     ) -> None:
-        start(self, storage, headers, pages, new_id, order)
+        start(self, storage, headers, new_id, order)
 
     with patch.object(LogJournal, "__init__", broken):
         yield

@@ -9,7 +9,7 @@ from tests.support.disks import counting_ids
 from vhdx.chain.chain import Chain
 from vhdx.format import log
 from vhdx.image.base import CreateOptions
-from vhdx.image.vhdx.image import VhdxImage
+from vhdx.image.blocks import BlockImage
 from vhdx.image.vhdx.open import open_vhdx
 from vhdx.storage.base import Access, FileSystem
 from vhdx.storage.transfer import pread
@@ -32,12 +32,12 @@ def create(
     return Forge(files, path)
 
 
-def writer(files: FileSystem, path: str = "disk.vhdx", *, start: int = 7000) -> VhdxImage:
+def writer(files: FileSystem, path: str = "disk.vhdx", *, start: int = 7000) -> BlockImage:
     """The image by itself, open for writing."""
     return open_vhdx(files.open(path, Access.WRITE), new_id=counting_ids(start))
 
 
-def reader(files: FileSystem, path: str = "disk.vhdx") -> VhdxImage:
+def reader(files: FileSystem, path: str = "disk.vhdx") -> BlockImage:
     """The image by itself, open for reading."""
     return open_vhdx(files.open(path, Access.READ), new_id=counting_ids(8000))
 

@@ -15,14 +15,14 @@ from vhdx.errors import FormatError, ReadOnly, UnsupportedFeature
 from vhdx.extents import Presence, Range
 from vhdx.format import log
 from vhdx.image.base import LogState
-from vhdx.image.vhdx.image import VhdxImage
+from vhdx.image.blocks import BlockImage
 from vhdx.storage.transfer import pread, pwrite
 
 GUID = UUID(int=0xD1E7)
 TIB = 1 << 40
 
 
-def put(image: VhdxImage, offset: int, data: bytes) -> None:
+def put(image: BlockImage, offset: int, data: bytes) -> None:
     with image.allocate([Range(offset, len(data))]) as places:
         for place in places:
             assert place.file_offset is not None

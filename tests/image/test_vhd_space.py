@@ -101,11 +101,13 @@ def test_places_are_the_lowest_and_never_twice(distances: list[int], steps: list
                 space.give_back(start * SECTOR)
                 model.taken -= set(range(start, start + SPAN))
             case "settle":
-                space.settle()
-                left += leaving
+                space.freeze()
+                settled = space.settle()
+                assert sorted(settled) == sorted(leaving)
+                left += settled
                 leaving.clear()
-            case "reclaim":
-                space.reclaim()
+            case "reclaim" if left:
+                space.free(left)
                 for start in left:
                     model.taken -= set(range(start, start + SPAN))
                 left.clear()
@@ -117,10 +119,11 @@ def test_many_freed_at_once() -> None:
     space = VhdSpace(array("I", starts), span=SPAN * SECTOR, bitmap=SECTOR, others=[Range(0, 512)], file_size=1 << 30)
     for start in starts[10:500]:
         space.release(start * SECTOR)
-    space.settle()
+    space.freeze()
+    released = space.settle()
     assert space.take_block().offset // SECTOR == 7, "below the first"
     end = space.used_end
-    space.reclaim()
+    space.free(released)
     assert space.used_end == end
     taken = [space.take_block().offset // SECTOR for _ in range(20)]
     assert all(starts[9] + SPAN <= start < starts[500] or start < 100 for start in taken)

@@ -12,7 +12,7 @@ from tests.interop.tools import check_clean, needs_qemu, qemu_img, qemu_io, same
 from tests.support.disks import Disk, pattern
 from vhdx.extents import Range
 from vhdx.image.base import CreateOptions
-from vhdx.image.vhdx.image import VhdxImage
+from vhdx.image.blocks import BlockImage
 from vhdx.storage.local import LocalFileSystem
 from vhdx.verbs.engine import NativeEngine
 
@@ -158,7 +158,7 @@ def test_qemu_replays_a_log_written_here(commits: int, tmp_path: Path) -> None:
         assert chain.read(0, chain.size) == expected
 
 
-def put(image: VhdxImage, offset: int, data: bytes) -> None:
+def put(image: BlockImage, offset: int, data: bytes) -> None:
     with image.allocate([Range(offset, len(data))]) as places:
         for place in places:
             assert place.file_offset is not None

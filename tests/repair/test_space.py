@@ -25,7 +25,7 @@ RECLAIMED = ("vhdx-dynamic", "vhdx-differencing")
 def taken(files: MemoryFileSystem, path: str) -> list[int]:
     """The MiB behind the first that something refers to, by the survey that every writer begins with."""
     with closing(open_vhdx(files.open(path, Access.READ), new_id=counting_ids(5))) as image:
-        space = survey(image._file)
+        space = survey(image._blocks._file)
     free = set()
     while not (place := space.allocate(MIB)).fresh:
         free.add(place.offset)

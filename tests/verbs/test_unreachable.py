@@ -197,9 +197,9 @@ def grown_by_another(files: FileSystem, path: str, size: int) -> None:
             storage.write([(0, footer), (end, footer)])
             return
     image = open_vhdx(files.open(path, Access.WRITE), new_id=ENGINE.new_id)
-    entry = image._file.item(VIRTUAL_DISK_SIZE)
+    entry = image._blocks._file.item(VIRTUAL_DISK_SIZE)
     assert entry is not None
-    image.storage.write([(image._file.metadata_region.offset + entry.offset, size.to_bytes(8, "little"))])
+    image.storage.write([(image._blocks._file.metadata_region.offset + entry.offset, size.to_bytes(8, "little"))])
     image.abandon()
 
 

@@ -6,9 +6,9 @@ whatever lies further down.
 
 import os
 import posixpath
-import threading
 from collections.abc import Callable, Hashable, Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from threading import get_ident
 from typing import NamedTuple, Self
 
 from vhdx.arguments import whole
@@ -57,14 +57,13 @@ def resolve(images: Sequence[Readable], offset: int, length: int) -> Iterator[Fo
 class Chain:
     """The layers of one disk, open. Any offsets and lengths in bytes.
 
-    Any number of threads may read and write; writes wait for each other. It is for the process that opened it.
+    Any number of threads may read and write, side by side. It is for the process that opened it.
     """
 
     def __init__(self, layers: Sequence[Layer]) -> None:
         self.layers = list(layers)
         self._opener = os.getpid()
-        self._writer = threading.RLock()  # its owner gets it again, to be told so instead of waiting for ever
-        self._busy = False
+        self._sector = self.leaf.logical_sector_size
         # What only others could change is guarded by the claim on the file.
         self._changing = [layer.image for layer in layers if layer.image.storage.writable]
 
@@ -157,8 +156,15 @@ class Chain:
         offset, length = whole("offset", offset), whole("length", length)
         if not self._changing:
             return self._read(offset, length)
-        with self._pinned():
+        if len(self._changing) > 1:
+            with self._pinned():
+                return self._read(offset, length)
+        gate = self._changing[0].gate
+        period = gate.pin()
+        try:
             return self._read(offset, length)
+        finally:
+            gate.unpin(period)
 
     def _read(self, offset: int, length: int) -> bytes:
         found = self._locate(offset, length)
@@ -220,25 +226,49 @@ class Chain:
 
     def write(self, offset: int, data: Buffer) -> None:
         """Put *data* into the leaf. Durable after `flush`; until then each sector is old or new in a crash."""
-        self._alone(self._write, whole("offset", offset), data)
-
-    def _alone(self, change: Callable[..., None], *arguments: object) -> None:
-        """One change at a time. Raises Error where a finalizer or a signal handler interrupts one with another."""
-        if self._opener != os.getpid():
+        offset = whole("offset", offset)
+        if offset % self._sector or len(data) % self._sector:
+            with self._inside(alone=True):
+                self._write(offset, data)
+            return
+        if self._opener != os.getpid():  # before any lock: threads that held one do not come along with a fork
             raise self._refusal()
-        with self._writer:
-            if self._busy:
-                name = self.leaf.storage.name
-                raise Error(f"{name}: this thread is changing it already; a finalizer or signal handler must not")
-            self._busy = True
-            try:
-                change(*arguments)
-            finally:
-                self._busy = False
+        leaf = self.layers[0].image
+        gate = leaf.gate
+        if get_ident() in gate.inside:
+            raise self._refusal_again()
+        # The way of most writes; `_inside` costs more.
+        gate.enter()
+        try:
+            if self.layers[0].image is leaf and leaf.overwrite(offset, data):
+                return
+        finally:
+            gate.leave()
+        with self._inside():
+            self._write(offset, data)
+
+    @contextmanager
+    def _inside(self, *, alone: bool = False) -> Iterator[None]:
+        """One change: beside others, or *alone* where a part of a sector is kept, which another may be writing.
+
+        Raises Error where a finalizer or a signal handler interrupts one with another.
+        """
+        while True:
+            if self._opener != os.getpid():
+                raise self._refusal()
+            leaf = self.layers[0].image
+            if get_ident() in leaf.gate.inside:
+                raise self._refusal_again()
+            with leaf.gate.alone() if alone else leaf.beside():
+                if self.layers[0].image is leaf:  # else another one became the leaf, while this waited
+                    yield
+                    return
+
+    def _refusal_again(self) -> Error:
+        name = self.leaf.storage.name
+        return Error(f"{name}: this thread is changing it already; a finalizer or signal handler must not")
 
     def _write(self, offset: int, data: Buffer) -> None:
-        if self.layers[0].image.overwrite(offset, data):
-            return
         self._check(offset, len(data))
         start, end = self._sectors(offset, len(data))
         if (start, end) != (offset, offset + len(data)):
@@ -257,11 +287,13 @@ class Chain:
 
     def zero(self, offset: int, length: int) -> None:
         """Make a range read as zeros."""
-        self._alone(self._zero, whole("offset", offset), whole("length", length))
+        offset, length = whole("offset", offset), whole("length", length)
+        with self._inside(alone=bool(offset % self._sector or length % self._sector)):
+            self._zero(offset, length)
 
     def _zero(self, offset: int, length: int) -> None:
         self._check(offset, length)
-        sector = self.leaf.logical_sector_size
+        sector = self._sector
         start, stop = -(-offset // sector) * sector, (offset + length) // sector * sector
         if start >= stop:
             self._write(offset, bytes(length))
@@ -274,18 +306,21 @@ class Chain:
 
     def discard(self, offset: int, length: int) -> None:
         """The guest needs a range no more; what is given up reads as zeros."""
-        self._alone(self._discard, whole("offset", offset), whole("length", length))
-
-    def _discard(self, offset: int, length: int) -> None:
-        self._check(offset, length)
-        sector = self.leaf.logical_sector_size
-        start, stop = -(-offset // sector) * sector, (offset + length) // sector * sector
-        if start < stop:
-            self.leaf.discard(start, stop - start)
+        offset, length = whole("offset", offset), whole("length", length)
+        with self._inside():
+            self._check(offset, length)
+            sector = self._sector
+            start, stop = -(-offset // sector) * sector, (offset + length) // sector * sector
+            if start < stop:
+                self.leaf.discard(start, stop - start)
 
     def flush(self) -> None:
         """Everything written before is durable when this returns."""
-        self._alone(self.leaf.flush)
+        if self._opener != os.getpid():
+            raise self._refusal()
+        if get_ident() in self.leaf.gate.inside:
+            raise self._refusal_again()
+        self.leaf.flush()
 
     def close(self) -> None:
         """Close every layer, the leaf first; goes on when one fails and raises the first failure.
@@ -301,7 +336,7 @@ class Chain:
         return ownership.refusal(self.leaf.storage.name, self._opener)
 
     def _sectors(self, offset: int, length: int) -> tuple[int, int]:
-        sector = self.leaf.logical_sector_size
+        sector = self._sector
         return offset // sector * sector, -(-(offset + length) // sector) * sector
 
     def _check(self, offset: int, length: int) -> None:

@@ -10,6 +10,7 @@ from uuid import UUID
 from vhdx.arguments import whole
 from vhdx.errors import FormatError
 from vhdx.extents import Extent, Presence, Range
+from vhdx.image.gate import Gate
 from vhdx.storage.base import Buffer, Storage
 
 MIB = 1 << 20
@@ -174,7 +175,19 @@ class Readable(Protocol):
 
 
 class Writable(Protocol):
-    """One layer whose content can be changed."""
+    """One layer whose content can be changed, by several threads at once.
+
+    Whoever changes it is inside its *gate*. All methods but `overwrite` come in by themselves.
+    """
+
+    gate: Gate
+
+    def beside(self) -> AbstractContextManager[None]:
+        """Inside the gate, beside others, and the change of content is declared (`begin`).
+
+        Raises ReadOnly, Poisoned, and Error when it is closed. Who comes in this way finds the image usable; it may
+        become poisoned meanwhile.
+        """
 
     def allocate(self, ranges: Sequence[Range]) -> AbstractContextManager[Sequence[Extent]]:
         """Places in the file for *ranges* (ascending, disjoint, ALLOCATE_LIMIT bytes at most in all).
@@ -186,8 +199,8 @@ class Writable(Protocol):
     def overwrite(self, offset: int, data: Buffer) -> bool:
         """Put *data* where the disk has the range already, in one piece, so that nothing but payload changes.
 
-        False where more is to be done, or nothing may be: then nothing was done, and `allocate` does it or says why.
-        What a crash or a failure leaves is as in `allocate`.
+        For whoever is inside the gate. False where more is to be done, or nothing may be: then nothing was done, and
+        `allocate` does it or says why. What a crash or a failure leaves is as in `allocate`.
         """
 
     def zero(self, offset: int, length: int) -> None:

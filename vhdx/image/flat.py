@@ -15,6 +15,7 @@ from uuid import UUID
 from vhdx.errors import Error
 from vhdx.extents import Extent, Presence, Range, coalesce
 from vhdx.image.base import ALLOCATE_LIMIT, ImageInfo, ParentLink, Progress
+from vhdx.image.commits import Commits
 from vhdx.image.lifecycle import LifeCycle, Owner, State
 from vhdx.image.ranges import check_range
 from vhdx.storage import transfer
@@ -58,6 +59,8 @@ class FlatImage:
         self._storage = storage
         self._part = part
         self._life = LifeCycle(storage, under_construction=under_construction)
+        self.gate = self._life.gate
+        self._commits = Commits()
         # A storage that is dropped closes itself, and there is nothing else to close.
         self._owner = Owner(self, storage.name, None)
 
@@ -124,23 +127,26 @@ class FlatImage:
 
     def overwrite(self, offset: int, data: Buffer) -> bool:
         """Put *data* where the disk has it; see `Image.overwrite`."""
-        length, sector = len(data), self._part.sector_size
+        length, sector, life = len(data), self._part.sector_size, self._life
         if offset % sector or length % sector or not 0 < length <= ALLOCATE_LIMIT:
             return False
-        with self._life.writer:
-            if self._life.state is not State.BEGUN or not 0 <= offset <= self._part.size - length:
-                return False
-            try:
-                self._storage.write([(offset, data)])
-            except OSError as error:
-                self._life.fail(error)
-                raise
+        if life.state is not State.BEGUN or not 0 <= offset <= self._part.size - length:
+            return False
+        try:
+            self._storage.write([(offset, data)])
+        except OSError as error:
+            life.fail(error)
+            raise
         return True
 
+    def beside(self) -> AbstractContextManager[None]:
+        """Inside the gate; see `Image.beside`."""
+        return self._changing()
+
     @contextmanager
-    def _changing(self) -> Iterator[None]:
-        """One change at a time. To run out of space leaves what was there, so it is no reason to give up."""
-        with self._life.writer:
+    def _changing(self, inside: AbstractContextManager[None] | None = None) -> Iterator[None]:
+        """A change, beside others. To run out of space leaves what was there, so it is no reason to give up."""
+        with inside or self.gate.beside():
             self._life.check_usable()
             self._life.enter(State.BEGUN)
             with self._life.poisoning((OSError,)):
@@ -177,7 +183,7 @@ class FlatImage:
         """Change the size of the disk; see `Flat.resize` of its part. Raises Error for a size that cannot be."""
         self._part.check_size(size)
         if size != self.virtual_size:
-            with self._changing():
+            with self._changing(self.gate.alone()):
                 self._part.resize(size)
 
     def verify(self) -> None:
@@ -193,11 +199,14 @@ class FlatImage:
             raise Error(f"{self._storage.name}: {self._part.name} cannot record a parent; convert it first")
 
     def flush(self) -> None:
-        """Make every change before this call durable."""
+        """Make every change before this call durable; several who ask at once are served by one flush."""
         if self._life.state not in (State.READING, State.UNTOUCHED):
             with self._changing():
-                self._storage.flush()
-                self._life.enter(State.UNTOUCHED)
+                self._commits.ask(self._flush)
+
+    def _flush(self) -> None:
+        self._life.check_usable()
+        self._storage.flush()
 
     def checkpoint(self) -> None:
         """There is no log: the same as `flush`."""

@@ -6,7 +6,7 @@ state       what it means                                                  what 
 READING     opened for reading; every change is refused                    CLOSED
 UNTOUCHED   opened for writing; not a byte of the file has changed         TOUCHED, BEGUN, POISONED, CLOSED
 TOUCHED     the file has changed, the disk reads as before                 BEGUN, POISONED, CLOSED
-BEGUN       the content of the disk may have changed                       UNTOUCHED, TOUCHED, POISONED, CLOSED
+BEGUN       the content of the disk may have changed                       TOUCHED, POISONED, CLOSED
 POISONED    a write failed: nobody knows what reached the medium, so       CLOSED
             every change is refused, and closing writes nothing
 CLOSED      settled, closed or abandoned; every change is refused          nothing
@@ -14,18 +14,17 @@ CLOSED      settled, closed or abandoned; every change is refused          nothi
 
 A VHDX is TOUCHED when its FileWriteGuid is another, BEGUN when its DataWriteGuid is, too. After a checkpoint it is
 TOUCHED again: children may have been made over what it is now, so that another change has to be told. A VHD and a flat
-image keep their ids, so they are BEGUN at once. A flat image has nothing to settle but a flush, after which it is
-UNTOUCHED again.
+image keep their ids, so they are BEGUN at once.
 """
 
 import os
-import threading
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from enum import Enum
 
 from vhdx.errors import Error, Poisoned, ReadOnly
+from vhdx.image.gate import Gate
 from vhdx.storage import ownership
 from vhdx.storage.base import Storage
 
@@ -45,7 +44,7 @@ FOLLOWING = {
     State.READING: {State.CLOSED},
     State.UNTOUCHED: {State.TOUCHED, State.BEGUN, State.POISONED, State.CLOSED},
     State.TOUCHED: {State.BEGUN, State.POISONED, State.CLOSED},
-    State.BEGUN: {State.UNTOUCHED, State.TOUCHED, State.POISONED, State.CLOSED},
+    State.BEGUN: {State.TOUCHED, State.POISONED, State.CLOSED},
     State.POISONED: {State.CLOSED},
     State.CLOSED: set(),
 }
@@ -53,14 +52,14 @@ FOLLOWING = {
 
 
 class LifeCycle:
-    """The state of one open image, and the lock that whoever changes it holds from the first step to the last."""
+    """The state of one open image, and the gate that whoever changes it comes through."""
 
-    __slots__ = ("_reason", "_storage", "state", "writer")
+    __slots__ = ("_reason", "_storage", "gate", "state")
 
     def __init__(self, storage: Storage, *, under_construction: bool = False) -> None:
         self._storage = storage
         self._reason = ""
-        self.writer = threading.RLock()
+        self.gate = Gate()
         self.state = State.UNTOUCHED if storage.writable else State.READING
         if under_construction:
             self.enter(State.BEGUN)
@@ -105,9 +104,9 @@ class LifeCycle:
     def end(self, finish: Callable[[], None]) -> None:
         """CLOSED, after *finish* where there may be something to make durable.
 
-        Whoever waits for his turn to change the image finds it closed.
+        Waits for changes that are under way; whoever comes later finds it closed.
         """
-        with self.writer:
+        with self.gate.alone():
             try:
                 if self.is_changed:
                     finish()

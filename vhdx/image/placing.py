@@ -1,35 +1,27 @@
 """Places for payload in blocks: what is the same in every format that has some."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
-from threading import RLock
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
 from typing import Protocol
 
 from vhdx.extents import Extent, Presence, Range, coalesce, spans
+from vhdx.image.latches import Latches
 from vhdx.image.lifecycle import LifeCycle
+from vhdx.image.underway import UnderWay
 
 
-class _Changing(Protocol):
-    """A file whose tables are changed."""
-
-    @property
-    def life(self) -> LifeCycle: ...
+class Prepared(Protocol):
+    """Space for payload: adopted when that is there; left in any case, which gives back what was not adopted."""
 
     @property
-    def lock(self) -> RLock: ...
+    def places(self) -> list[Extent]: ...
 
-    def changing(self) -> AbstractContextManager[None]: ...
+    def adopt(self) -> None:
+        """Stage what the tables have to say, now that the payload is written."""
 
-
-class _Prepared(Protocol):
-    """Space for payload: adopted when that is there, or given back."""
-
-    @property
-    def places(self) -> Sequence[Extent]: ...
-
-    def adopt(self) -> None: ...
-
-    def give_back(self) -> None: ...
+    def leave(self) -> None:
+        """Payload goes there no more."""
 
 
 def by_block(ranges: Iterable[Range], block_size: int) -> dict[int, list[Range]]:
@@ -52,23 +44,46 @@ def places_of(blocks: Iterable[tuple[int, int, Iterable[Range]]], block_size: in
     )
 
 
+class Visit:
+    """The blocks that one call puts payload into: joined and left all at once, under the lock of the tables."""
+
+    def __init__(self, latches: Latches, parts: Mapping[int, list[Range]]) -> None:
+        self.parts = parts
+        self.joined: dict[int, UnderWay] = {}
+        self._blocks = latches.blocks
+
+    def join(self, begin: Callable[[int, list[Range]], UnderWay]) -> None:
+        """Wait until payload may go there, the lock not held meanwhile. *begin* says where a block goes."""
+        self._blocks.wait_for_all(self.parts)
+        for number, wanted in self.parts.items():
+            self.joined[number] = self._blocks.join(number, partial(begin, number, wanted))
+
+    def adopted(self, number: int) -> None:
+        """The table names the place of a block now."""
+        self._blocks.adopted(number)
+
+    def leave(self, give_back: Callable[[int], None]) -> None:
+        """*give_back* gets each place that nothing refers to any more."""
+        while self.joined:
+            number, _ = self.joined.popitem()
+            place = self._blocks.leave(number)
+            if place is not None:
+                give_back(place)
+
+
 @contextmanager
-def allocating(file: _Changing, prepare: Callable[[], _Prepared]) -> Iterator[Sequence[Extent]]:
-    """What *prepare* has taken, for the payload of the caller: adopted on a clean exit, else given back.
+def filled(life: LifeCycle, prepared: Prepared) -> Iterator[Sequence[Extent]]:
+    """The places of *prepared* for the payload of the caller: adopted on a clean exit, and left.
 
     A failure of the transport poisons the image, since then nobody knows what lies there.
     """
-    with file.life.writer:
-        with file.changing():
-            allocation = prepare()
+    try:
         try:
-            yield allocation.places
+            yield prepared.places
         except OSError as error:
-            file.life.fail(error)
+            life.fail(error)
             raise
-        except BaseException:
-            with file.lock:
-                allocation.give_back()
-            raise
-        with file.changing(), file.life.poisoning():
-            allocation.adopt()
+        with life.poisoning():
+            prepared.adopt()
+    finally:
+        prepared.leave()

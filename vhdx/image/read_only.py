@@ -8,6 +8,7 @@ from uuid import UUID
 from vhdx.errors import ReadOnly
 from vhdx.extents import Extent, Presence, Range
 from vhdx.image.base import ImageInfo, ParentLink, Progress, ReadOnlyFormat
+from vhdx.image.gate import Gate
 from vhdx.image.ranges import check_range
 from vhdx.storage.base import Buffer, Storage
 
@@ -17,6 +18,7 @@ class ReadOnlyImage:
 
     def __init__(self, format: ReadOnlyFormat) -> None:
         self._format = format
+        self.gate = Gate()
 
     @property
     def info(self) -> ImageInfo:
@@ -58,6 +60,9 @@ class ReadOnlyImage:
         """What is never changed need not be fit for it."""
 
     def allocate(self, ranges: Sequence[Range]) -> AbstractContextManager[Sequence[Extent]]:  # noqa: ARG002
+        self._refuse()
+
+    def beside(self) -> AbstractContextManager[None]:
         self._refuse()
 
     def overwrite(self, offset: int, data: Buffer) -> bool:  # noqa: ARG002

@@ -10,7 +10,7 @@ from vhdx.format.vhd_bat import ENTRY_SIZE, SECTOR, VhdLayout, reverse_bits
 from vhdx.format.vhd_footer import SIZE, VhdType
 from vhdx.format.vhd_header import HEADER, HOME, NO_PARENT, DynamicHeader
 from vhdx.image.base import DiskType, ImageInfo, ParentLink
-from vhdx.image.vhd.image import describe
+from vhdx.image.vhd.describing import describe
 from vhdx.image.vhd.parent import read_link
 from vhdx.salvage.claims import ON_STRUCTURE, SHARED, Starts
 from vhdx.salvage.entries import Entries

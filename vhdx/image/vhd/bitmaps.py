@@ -5,7 +5,7 @@ others after it: a bit must not say that a sector is here before it is.
 """
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 
 from vhdx.extents import Range, all_equal, put_bits
 from vhdx.format.vhd_bat import VhdLayout, reverse_bits
@@ -26,11 +26,12 @@ class Bitmaps:
         self._cache: OrderedDict[int, bytes] = OrderedDict()
         self._new: dict[int, tuple[int, bytes]] = {}
         self._changed: dict[int, tuple[int, bytes]] = {}
+        self._committing: list[dict[int, tuple[int, bytes]]] = [{}, {}]  # of new blocks, of others
         self._known_full = bytearray()
 
     def bits(self, block: int, place: int) -> bytes:
         """The bitmap of a block as the next commit will leave it."""
-        for staged in (self._new, self._changed):
+        for staged in (self._new, self._changed, *self._committing):
             if block in staged:
                 return staged[block][1]
         if block not in self._cache:
@@ -39,7 +40,7 @@ class Bitmaps:
 
     def fetch(self, wanted: Sequence[tuple[int, int]]) -> None:
         """Read the bitmaps of blocks (number, place) in one call, at most 64 of them."""
-        known = (self._cache, self._new, self._changed)
+        known: list[Container[int]] = [self._cache, self._new, self._changed, *self._committing]
         missing = [(block, place) for block, place in wanted if not any(block in store for store in known)]
         if not missing:
             return
@@ -101,19 +102,28 @@ class Bitmaps:
 
     def forget(self, block: int) -> None:
         """The block has no place any more."""
-        self._new.pop(block, None)
-        self._changed.pop(block, None)
+        for bitmaps in (self._new, self._changed, *self._committing):
+            bitmaps.pop(block, None)
         self._cache.pop(block, None)
         if block < len(self._known_full):
             self._known_full[block] = 0
 
-    def staged_new(self) -> list[tuple[int, bytes]]:
-        """Bitmaps to be written before payload is made durable, by ascending place."""
-        return sorted((place, reverse_bits(bits)) for place, bits in self._new.values())
+    def freeze(self) -> tuple[list[tuple[int, bytes]], list[tuple[int, bytes]]]:
+        """The bitmaps of the commit that begins, by ascending place: of new blocks, and of others.
 
-    def staged_changed(self) -> list[tuple[int, bytes]]:
-        """Bitmaps to be written after payload is durable, by ascending place."""
-        return sorted((place, reverse_bits(bits)) for place, bits in self._changed.values())
+        The first are to be written before payload is made durable, the others after it. What is staged from here on is
+        for the next commit. Those of a commit that was broken off come along.
+        """
+        new, changed = self._committing
+        new = {**new, **self._new}
+        # What became of a new block since is still the bitmap of a block that the table in the file does not name.
+        new.update({block: self._changed.pop(block) for block in new if block in self._changed})
+        self._committing = [new, {**changed, **self._changed}]
+        self._new, self._changed = {}, {}
+        first, late = (
+            sorted((place, reverse_bits(bits)) for place, bits in bitmaps.values()) for bitmaps in self._committing
+        )
+        return first, late
 
     def partial(self) -> list[int]:
         """Blocks with a staged bitmap that does not say that all of the block is here."""
@@ -121,15 +131,15 @@ class Bitmaps:
         return [block for block, (_, bits) in staged if bits != self._full]
 
     def settle(self) -> None:
-        """Everything staged is written."""
-        for staged in (self._new, self._changed):
-            for block, (_, bits) in staged.items():
+        """The bitmaps of the commit are written."""
+        for bitmaps in self._committing:
+            for block, (_, bits) in bitmaps.items():
                 self._cache[block] = bits
-            staged.clear()
+            bitmaps.clear()
         while len(self._cache) > self._kept:
             self._cache.popitem(last=False)
 
     @property
     def staged_size(self) -> int:
         """Bytes of memory that staged bitmaps take."""
-        return (len(self._new) + len(self._changed)) * self._size
+        return sum(map(len, (self._new, self._changed, *self._committing))) * self._size

@@ -7,14 +7,14 @@ from collections.abc import Sequence
 
 from vhdx.extents import Range
 from vhdx.image.base import ALLOCATE_LIMIT
-from vhdx.image.vhd.allocation import allocate
+from vhdx.image.placing import filled
+from vhdx.image.vhd.allocation import VhdAllocation
 from vhdx.image.vhd.file import VhdFile
 from vhdx.storage import transfer
 
 
 def zero(file: VhdFile, offset: int, length: int) -> None:
     """Make a range read as zeros, masking any parent."""
-    file.touch()
     if file.layout.has_parent:
         _write_zeros(file, Range(offset, length))
         return
@@ -23,7 +23,6 @@ def zero(file: VhdFile, offset: int, length: int) -> None:
 
 def discard(file: VhdFile, offset: int, length: int) -> None:
     """Let whole blocks inside a range go; over a parent, which would show, keep everything."""
-    file.touch()
     if not file.layout.has_parent:
         _clear(file, offset, length, zero_parts=False)
 
@@ -44,7 +43,7 @@ def _write_zeros(file: VhdFile, wanted: Range) -> None:
     at = wanted.offset
     while at < wanted.end:
         part = Range(at, min(ALLOCATE_LIMIT, wanted.end - at))
-        with allocate(file, [part]) as places:
+        with filled(file.life, VhdAllocation(file, [part])) as places:
             transfer.zero(file.storage, [(place.file_offset, place.length) for place in places if place.file_offset])
         at = part.end
 
@@ -54,7 +53,8 @@ def _clear(file: VhdFile, offset: int, length: int, *, zero_parts: bool) -> None
     at, end = offset, offset + length
     while at < end:
         block, within = divmod(at, size)
-        unused = file.table.unused_run(block, -(-end // size))
+        with file.latches.looking():
+            unused = file.table.unused_run(block, -(-end // size))
         if unused:
             at = (block + unused) * size
             continue
@@ -67,12 +67,23 @@ def _clear(file: VhdFile, offset: int, length: int, *, zero_parts: bool) -> None
 
 
 def clear_block(file: VhdFile, block: int) -> None:
-    """Stage that a block has no place."""
+    """Stage that a block has no place, when nobody puts payload there.
+
+    Who writes over what is there keeps its place from other payload.
+    """
+    while True:
+        with file.staging():
+            if file.latches.blocks.is_idle(block):
+                _stage_clear(file, block)
+                return
+            file.latches.blocks.wait()
+
+
+def _stage_clear(file: VhdFile, block: int) -> None:
     place = file.table.place(block)
     if place is None:
         return
     assert file.space is not None
-    file.make_room()
     file.not_full(block)
     file.space.release(place)
     file.bitmaps.forget(block)

@@ -14,13 +14,15 @@ from vhdx.format.vhd_footer import LARGEST_AZURE, LARGEST_DISK, NO_OFFSET, SIZE,
 from vhdx.format.vhd_header import HEADER, HOME, DynamicHeader
 from vhdx.format.vhd_locator import ABSOLUTE, RELATIVE
 from vhdx.image.base import CreateOptions, NewId, ParentLink
+from vhdx.image.blocks import BlockImage
 from vhdx.image.flat import FlatImage
+from vhdx.image.latches import Latches
 from vhdx.image.lifecycle import LifeCycle
 from vhdx.image.vhd.bitmaps import Bitmaps
+from vhdx.image.vhd.blocks import vhd_image
 from vhdx.image.vhd.file import VhdFile, fixed_places
 from vhdx.image.vhd.fixed import fixed_vhd
 from vhdx.image.vhd.footers import Footers
-from vhdx.image.vhd.image import VhdImage
 from vhdx.image.vhd.parent import LinkRecord, record, recorded
 from vhdx.image.vhd.resizing import size_fault
 from vhdx.image.vhd.space import PAGE
@@ -47,7 +49,7 @@ def create_vhd(
     options: CreateOptions | None = None,
     parent: ParentLink | None = None,
     now: float | None = None,
-) -> VhdImage | FlatImage:
+) -> BlockImage | FlatImage:
     """An image in an empty *storage*, ready to be filled; closing it makes it complete and durable.
 
     *now* is the moment to record, in seconds since 1970-01-01 UTC; None records the start of the format's calendar.
@@ -91,7 +93,7 @@ def fault(size: int, options: CreateOptions, *, has_parent: bool) -> str:
     return vhd_header.block_size_fault(block_size) or size_fault(size, block_size)
 
 
-def _lay_out(storage: Storage, footer: Footer, layout: VhdLayout, parent: ParentLink | None) -> VhdImage:
+def _lay_out(storage: Storage, footer: Footer, layout: VhdLayout, parent: ParentLink | None) -> BlockImage:
     header, pieces = _plan(layout, parent)
     used_end = max(offset + len(data) for offset, data in pieces)
     end = -(-(used_end + SIZE) // PAGE) * PAGE - SIZE
@@ -99,7 +101,7 @@ def _lay_out(storage: Storage, footer: Footer, layout: VhdLayout, parent: Parent
     storage.write([(HOME, vhd_header.build(header)), *pieces])
     file = VhdFile(
         storage=storage,
-        life=LifeCycle(storage),
+        latches=Latches(LifeCycle(storage), storage.name),
         footers=Footers(storage, footer, end=end, copied=True, building=True),
         header=header,
         table=VhdTable(storage, layout, header.table_offset, fixed_places(HOME)),
@@ -108,7 +110,7 @@ def _lay_out(storage: Storage, footer: Footer, layout: VhdLayout, parent: Parent
         building=True,
     )
     file.touch()
-    return VhdImage(file)
+    return vhd_image(file)
 
 
 def _plan(layout: VhdLayout, parent: ParentLink | None) -> tuple[DynamicHeader, list[tuple[int, bytes]]]:

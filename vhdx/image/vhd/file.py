@@ -5,11 +5,11 @@ table and the bitmaps of older blocks, each of which is there whole or not at al
 true; flush. In a file of blktap, what is no longer full is not called so before any of that.
 """
 
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import Enum
+from functools import partial
 
 from vhdx.errors import Error, FormatError, OutOfSpace, UnsupportedFeature
 from vhdx.extents import Range
@@ -17,8 +17,8 @@ from vhdx.format.vhd_bat import VhdLayout
 from vhdx.format.vhd_footer import SIZE, Footer
 from vhdx.format.vhd_header import HEADER, DynamicHeader
 from vhdx.image.base import ParentLink
+from vhdx.image.latches import Latches
 from vhdx.image.lifecycle import LifeCycle, State
-from vhdx.image.naming import naming
 from vhdx.image.vhd.batmap import Batmap, find_batmap
 from vhdx.image.vhd.bitmaps import Bitmaps
 from vhdx.image.vhd.footers import Footers
@@ -42,12 +42,11 @@ class VhdCommitOrder(Enum):
 class VhdFile:
     """One open file. *space* is known once somebody has asked for it, at the latest when the first change begins.
 
-    Whoever changes the disk holds the writer lock of *life* from the first step to the last, and *lock* whenever tables
-    or space are looked at or changed; payload moves without *lock*. The writer lock is taken before *lock*.
+    Everything but payload is looked at and changed under the lock of *latches*.
     """
 
     storage: Storage
-    life: LifeCycle
+    latches: Latches
     footers: Footers
     header: DynamicHeader
     table: VhdTable
@@ -59,8 +58,10 @@ class VhdFile:
     space: VhdSpace | None = None
     batmap: Batmap | None = None
     tidy: "Callable[[VhdFile], None]" = lambda _: None  # before a file that was changed is closed
-    pins: int = 0
-    lock: threading.RLock = field(default_factory=threading.RLock)
+
+    @property
+    def life(self) -> LifeCycle:
+        return self.latches.life
 
     @property
     def footer(self) -> Footer:
@@ -124,58 +125,62 @@ class VhdFile:
         batmap.clear(block)
 
     def commit(self) -> None:
-        """Everything so far durable."""
-        self.life.check_usable()
+        """Everything so far durable; what is staged meanwhile is for the next."""
+        with self.latches.commits.turn:
+            if self.batmap is None:
+                self._commit()
+            else:
+                # What the map calls full and what is written must not part for a moment.
+                with self.latches.lock:
+                    self._commit()
+
+    def _commit(self) -> None:
+        with self.latches.lock:
+            self.life.check_usable()
+            with self.life.poisoning():
+                for block in self.bitmaps.partial() if self.batmap is not None else ():
+                    self.not_full(block)
+            new, changed = self.bitmaps.freeze()
+            late = self.table.freeze() + changed
+            if self.space is not None:
+                self.space.freeze()
         with self.life.poisoning():
-            for block in self.bitmaps.partial() if self.batmap is not None else ():
-                self.not_full(block)
-            self.storage.write(self.bitmaps.staged_new())
+            self.storage.write(new)
             spare = None if self.batmap is None else self.batmap.spare
             if self.batmap is not None and self.space is not None and spare is not None:
                 before = self.batmap.place
                 self.batmap.go(self.storage, spare)
                 self.space.drop(before.offset)
-            late = self.table.staged() + self.bitmaps.staged_changed()
             if late and self.order is VhdCommitOrder.PAYLOAD_TABLE and not self.building:
                 self.storage.flush()
             self.storage.write(late)
             self.storage.flush()
-            self.table.settle()
-            self.bitmaps.settle()
             if self.batmap is not None and self.space is not None and spare is not None:
                 self.batmap.spare = None
                 self._bring_batmap_home(self.batmap, self.space)
-        if self.space is not None:
-            self.space.settle()
-            self._reclaim()
+        with self.latches.lock:
+            self.table.settle()
+            self.bitmaps.settle()
+            if self.space is not None:
+                freed = self.space.settle()
+                if freed:
+                    self.life.gate.retire(partial(self._free, self.space, freed))
+
+    def _free(self, space: VhdSpace, freed: list[int]) -> None:
+        with self.latches.lock:
+            space.free(freed)
+
+    @contextmanager
+    def staging(self) -> Iterator[None]:
+        """Tables to be changed in one step."""
+        self.make_room()
+        with self.latches.looking():
+            yield
 
     def make_room(self) -> None:
         """Commit early when much is staged already."""
         if self.table.staged_size + self.bitmaps.staged_size > _MOST_STAGED:
             self.commit()
-
-    def pin(self, count: int) -> None:
-        """One reader more, or one less; see `Pin`."""
-        with self.lock:
-            self.pins += count
-            if not self.pins:
-                self._reclaim()
-
-    @contextmanager
-    def changing(self) -> Iterator[None]:
-        """One change of tables at a time, none while a reader looks at them."""
-        with self.life.writer, self.lock, naming(self.storage.name):
-            yield
-
-    @contextmanager
-    def looking(self) -> Iterator[None]:
-        """Tables as they are between two changes."""
-        with self.lock, naming(self.storage.name):
-            yield
-
-    def _reclaim(self) -> None:
-        if self.space is not None and not self.pins:
-            self.space.reclaim()
 
     def take_block(self) -> VhdFreshPlace:
         """A place for a block; the file is grown to hold it by `grow`."""
@@ -207,7 +212,7 @@ class VhdFile:
     def close(self) -> None:
         """Flush, tidy, cut free space off the end, close the storage; after a failure only that.
 
-        Whoever waits for his turn to change the file finds it closed.
+        Waits for changes that are under way; whoever comes later finds it closed.
         """
         try:
             self.settle()
@@ -219,7 +224,7 @@ class VhdFile:
         self.life.end(self._finish)
 
     def _finish(self) -> None:
-        with self.changing():
+        with self.latches.changing():
             self.commit()
             assert self.space is not None
             with self.life.poisoning():

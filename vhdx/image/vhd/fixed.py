@@ -6,7 +6,7 @@ from vhdx.format.vhd_bat import SECTOR
 from vhdx.format.vhd_footer import LARGEST_AZURE, LARGEST_DISK, SIZE, Footer
 from vhdx.image.base import DiskType, ImageInfo
 from vhdx.image.flat import FlatImage
-from vhdx.image.vhd.image import describe
+from vhdx.image.vhd.describing import describe
 from vhdx.image.vhd.resizing import resized, size_fault
 from vhdx.storage import transfer
 from vhdx.storage.base import Storage

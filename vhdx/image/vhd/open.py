@@ -11,15 +11,18 @@ from vhdx.format.vhd_bat import VhdLayout
 from vhdx.format.vhd_footer import COOKIE, OLD_SIZE, POISON, SIZE, Footer, VhdType
 from vhdx.format.vhd_header import HEADER
 from vhdx.image.base import Admit, DiskType, NewId
+from vhdx.image.blocks import BlockImage
 from vhdx.image.flat import FlatImage
+from vhdx.image.latches import Latches
 from vhdx.image.lifecycle import LifeCycle
 from vhdx.image.marks import VHD_MARKS, Ends, ends
 from vhdx.image.naming import naming
 from vhdx.image.vhd.bitmaps import Bitmaps
+from vhdx.image.vhd.blocks import VhdBlocks, vhd_image
+from vhdx.image.vhd.describing import describe
 from vhdx.image.vhd.file import VhdCommitOrder, VhdFile, fixed_places
 from vhdx.image.vhd.fixed import fixed_vhd
 from vhdx.image.vhd.footers import Footers
-from vhdx.image.vhd.image import VhdImage, describe, describe_file
 from vhdx.image.vhd.lost import why_start_is_guests
 from vhdx.image.vhd.parent import read_link
 from vhdx.image.vhd.table import VhdTable
@@ -51,7 +54,7 @@ def open_vhd(
     order: VhdCommitOrder = VhdCommitOrder.PAYLOAD_TABLE,
     admit: Admit | None = None,
     found: Ends | None = None,
-) -> VhdImage | FlatImage:
+) -> BlockImage | FlatImage:
     """The image in *storage*; writable exactly when the storage is. The image owns the storage from here on.
 
     *admit* is told what the image says of itself before its footers are made sound; what it raises is raised. *found*
@@ -68,7 +71,7 @@ def open_vhd(
         raise
 
 
-def _open(storage: Storage, order: VhdCommitOrder, admit: Admit | None, at: Ends) -> VhdImage | FlatImage:
+def _open(storage: Storage, order: VhdCommitOrder, admit: Admit | None, at: Ends) -> BlockImage | FlatImage:
     found = _find_footer(storage, at)
     footer = found.footer
     if vhd_footer.has_old_bitmaps(footer):
@@ -90,11 +93,11 @@ def _open(storage: Storage, order: VhdCommitOrder, admit: Admit | None, at: Ends
         return fixed_vhd(storage, footer, warnings=warnings)
     file = _assemble(storage, at.size, found, order)
     if admit is not None:
-        admit(describe_file(file))
+        admit(VhdBlocks(file).info)
     _refuse_writing(storage, found)
     if storage.writable and not file.footers.settled:
         file.touch()
-    return VhdImage(file)
+    return vhd_image(file)
 
 
 def _refuse_writing(storage: Storage, found: _Found) -> None:
@@ -179,7 +182,7 @@ def _assemble(storage: Storage, size: int, found: _Found, order: VhdCommitOrder)
         found.warnings += warnings
     return VhdFile(
         storage=storage,
-        life=LifeCycle(storage),
+        latches=Latches(LifeCycle(storage), storage.name),
         footers=Footers(storage, footer, end=found.end, copied=found.copied),
         header=header,
         table=VhdTable(storage, layout, header.table_offset, taken),

@@ -38,7 +38,7 @@ class VhdSpace:
         self._never_used = -(-file_size // SECTOR)
         self._full_until = 0
         self._leaving: list[int] = []
-        self._left: list[int] = []
+        self._committing: list[int] = []
 
     @property
     def used_end(self) -> int:
@@ -98,24 +98,24 @@ class VhdSpace:
 
     def give_back(self, offset: int) -> None:
         """Undo the taking of a block to which nothing refers."""
-        self._free([offset // SECTOR])
+        self.free([offset // SECTOR])
 
     def release(self, offset: int) -> None:
         """Free a block that the commit being staged stops referring to."""
         self._leaving.append(offset // SECTOR)
 
-    def settle(self) -> None:
-        """The commit is durable: nothing in the file refers to what was released."""
-        self._left += self._leaving
+    def freeze(self) -> None:
+        """The commit begins: it is the one that stops referring to what was released up to here."""
+        self._committing += self._leaving
         self._leaving.clear()
 
-    def reclaim(self) -> None:
-        """No reader holds a place that was released and settled: all of those are free."""
-        if self._left:
-            self._free(self._left)
-            self._left = []
+    def settle(self) -> list[int]:
+        """The commit is durable. Returns what nothing in the file refers to any more, for `free`."""
+        settled, self._committing = self._committing, []
+        return settled
 
-    def _free(self, freed: list[int]) -> None:
+    def free(self, freed: list[int]) -> None:
+        """Nobody reads or writes there any more; *freed* are first sectors."""
         lowest = bisect_left(self._starts, min(freed))
         if len(freed) <= _FEW:
             for start in freed:

@@ -31,6 +31,7 @@ class VhdTable:
         self._file_size = 0  # as it was last looked up
         self._pieces: OrderedDict[int, bytearray] = OrderedDict()
         self._staged: dict[int, bytearray] = {}
+        self._committing: dict[int, bytearray] = {}
         self.layout = layout
         self.offset = offset
 
@@ -74,18 +75,24 @@ class VhdTable:
             self._staged[number] = piece[at - within : at - within + SECTOR]
         self._staged[number][within : within + ENTRY_SIZE] = entry
 
-    def staged(self) -> list[tuple[int, bytes]]:
-        """The sectors to be written by the commit, each whole or not at all there afterwards."""
-        return [(self.offset + number * SECTOR, bytes(self._staged[number])) for number in sorted(self._staged)]
+    def freeze(self) -> list[tuple[int, bytes]]:
+        """The sectors of the commit that begins, each whole or not at all there afterwards.
+
+        What is staged from here on is for the next one. Those of a commit that was broken off come along.
+        """
+        self._committing = {**self._committing, **self._staged}
+        self._staged = {}
+        found = sorted(self._committing.items())
+        return [(self.offset + number * SECTOR, bytes(data)) for number, data in found]
 
     def settle(self) -> None:
-        """The staged sectors are written."""
-        self._staged.clear()
+        """The sectors of the commit are written."""
+        self._committing.clear()
 
     @property
     def staged_size(self) -> int:
         """Bytes of memory that staged sectors take."""
-        return len(self._staged) * SECTOR
+        return (len(self._staged) + len(self._committing)) * SECTOR
 
     def _piece(self, at: int) -> tuple[bytearray, int]:
         number, within = divmod(at, _PIECE)
@@ -103,7 +110,7 @@ class VhdTable:
         there = min(wanted, max(self._storage.size() - self.offset - start, 0))
         piece = bytearray(pread(self._storage, self.offset + start, there)).ljust(wanted, b"\xff")
         for sector in range(start // SECTOR, (start + wanted) // SECTOR):
-            staged = self._staged.get(sector)
+            staged = self._staged.get(sector) or self._committing.get(sector)
             if staged is not None:
                 piece[sector * SECTOR - start : (sector + 1) * SECTOR - start] = staged
         self._pieces[number] = piece

@@ -1,129 +1,139 @@
 """Places for payload: which blocks get space, what else must be zeroed, and what the BAT says afterwards."""
 
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
 
-from vhdx.extents import Extent, Range, gaps
+from vhdx.extents import Range, gaps
 from vhdx.format import bat
-from vhdx.format.bat import PayloadState
+from vhdx.format.bat import PRESENT, PayloadState
 from vhdx.format.log import PAGE
-from vhdx.image.placing import allocating, by_block, places_of
+from vhdx.image.placing import Visit, by_block, places_of
+from vhdx.image.underway import UnderWay
 from vhdx.image.vhdx.file import VhdxFile
 from vhdx.storage import transfer
 
 
-@dataclass(slots=True)
-class _Block:
-    """One block that payload goes to. *new_state* is None where the table already says the right thing."""
-
-    number: int
-    place: int
-    new_state: PayloadState | None
-    taken: bool  # the place was handed out for this allocation
-    new_bitmap: bool  # its bits start out all clear
-    ranges: list[Range] = field(default_factory=list)
-
-
 class Allocation:
-    """Space for one call of `allocate`: prepared, then adopted when the payload is there, or given back."""
+    """Space for one call of `allocate`: prepared, adopted when the payload is there, and left.
+
+    A crash before the next commit leaves each sector old or new: what is written to a block that the table does not
+    name yet, or to a sector whose bit is not set, is not seen; and elsewhere it is the new content itself.
+
+    Several calls may put payload into one block. The first that is adopted makes the table name the block, with the
+    bits of its own sectors; each other one adds its bits.
+    """
 
     def __init__(self, file: VhdxFile, ranges: Sequence[Range]) -> None:
         self._file = file
-        self._blocks: dict[int, _Block] = {}
-        self._bitmaps: dict[int, int] = {}
-        try:
-            self.places = self._prepare(ranges)
-        except BaseException:
-            self.give_back()
-            raise
+        self._chunks: list[int] = []
+        size = file.layout.block_size
+        self._visit = Visit(file.latches, by_block(ranges, size))
+        with file.latches.looking():
+            try:
+                self._visit.join(self._begin)
+                self._join_bitmaps()
+            except BaseException:
+                self.leave()
+                raise
+        joined, parts = self._visit.joined, self._visit.parts
+        self.places = places_of(((number, joined[number].place, parts[number]) for number in joined), size)
 
-    def _prepare(self, ranges: Sequence[Range]) -> list[Extent]:
-        layout = self._file.layout
-        for number, parts in by_block(ranges, layout.block_size).items():
-            self._blocks[number] = self._open(number, parts)
-        found = ((block.number, block.place, block.ranges) for block in self._blocks.values())
-        return places_of(found, layout.block_size)
-
-    def _open(self, number: int, parts: list[Range]) -> _Block:
+    def _begin(self, number: int, parts: list[Range]) -> UnderWay:
+        """Nobody else is at the block."""
         file, layout = self._file, self._file.layout
         raw = file.table.payload(number)
         state, place = bat.state(raw), bat.place(raw)
-        if place is not None and state == PayloadState.FULLY_PRESENT:
-            return _Block(number, place, None, taken=False, new_bitmap=False, ranges=parts)
-        length = min(layout.block_size, layout.virtual_size - number * layout.block_size)
-        rest = list(gaps(parts, 0, length))
-        if place is not None and state == PayloadState.PARTIALLY_PRESENT:
-            new = PayloadState.PARTIALLY_PRESENT if rest else PayloadState.FULLY_PRESENT
-            return _Block(number, place, new, taken=False, new_bitmap=False, ranges=parts)
+        if place is not None and state in PRESENT:
+            return UnderWay(place, is_taken=False, is_open=True)
         # A block that was unmapped may have kept its place; what it held there must not come back.
         anchored = place is not None
         fresh = False
         if place is None:
             place, fresh = file.take(layout.block_size)
-        block = _Block(number, place, PayloadState.FULLY_PRESENT, taken=not anchored, new_bitmap=True, ranges=parts)
-        self._blocks[number] = block
-        if rest and layout.has_parent and state == PayloadState.NOT_PRESENT:
-            block.new_state = PayloadState.PARTIALLY_PRESENT
-            self._ensure_bitmap(layout.chunk_of(number))
-        elif rest and not fresh:
+        masked = layout.has_parent and state == PayloadState.NOT_PRESENT
+        if masked or fresh:
+            return UnderWay(place, is_taken=not anchored, is_open=True)
+        rest = list(gaps(parts, 0, self._length(number)))
+        try:
             transfer.zero(file.storage, [(place + part.offset, part.length) for part in rest])
-        return block
+        except BaseException:
+            if not anchored:
+                self._give_back(place)
+            raise
+        # Stale bytes lie where the payload goes: until it is there, nobody else may make the table name the block.
+        return UnderWay(place, is_taken=not anchored, is_open=False)
 
-    def _ensure_bitmap(self, chunk: int) -> None:
-        if chunk in self._bitmaps or self._file.table.bitmap_block(chunk) is not None:
+    def _length(self, number: int) -> int:
+        layout = self._file.layout
+        return min(layout.block_size, layout.virtual_size - number * layout.block_size)
+
+    def _join_bitmaps(self) -> None:
+        """A sector-bitmap block for each chunk in which bits will be set."""
+        layout, table = self._file.layout, self._file.table
+        if not layout.has_parent:
             return
-        place, _ = self._file.take(bat.BITMAP_BLOCK_SIZE)
-        self._bitmaps[chunk] = place
-        # Real zeros, not a hole: putting bits in place after the commit must not run out of space.
-        self._file.storage.write([(place, bytes(bat.BITMAP_BLOCK_SIZE))])
-        self._file.pages.forget(place, bat.BITMAP_BLOCK_SIZE)
+        for number, parts in self._visit.parts.items():
+            is_masked = bat.state(table.payload(number)) == PayloadState.NOT_PRESENT
+            if not is_masked or not any(True for _ in gaps(parts, 0, self._length(number))):
+                continue
+            chunk = layout.chunk_of(number)
+            if chunk not in self._chunks and table.bitmap_block(chunk) is None:
+                self._file.bitmaps.join(chunk, self._new_bitmap)
+                self._chunks.append(chunk)
+
+    def _new_bitmap(self) -> UnderWay:
+        file = self._file
+        place, _ = file.take(bat.BITMAP_BLOCK_SIZE)
+        try:
+            # Real zeros, not a hole: putting bits in place after the commit must not run out of space.
+            file.storage.write([(place, bytes(bat.BITMAP_BLOCK_SIZE))])
+        except BaseException:
+            self._give_back_bitmap(place)
+            raise
+        file.pages.forget(place, bat.BITMAP_BLOCK_SIZE)
+        return UnderWay(place, is_taken=True, is_open=True)
 
     def adopt(self) -> None:
-        """Stage what the table has to say about the blocks, now that their payload is written."""
-        table, sector = self._file.table, self._file.layout.logical_sector_size
-        for block in self._blocks.values():
-            if block.new_state is None:
-                continue
-            self._file.make_room(pages_per_block(self._file))
-            chunk = self._file.layout.chunk_of(block.number)
-            if chunk in self._bitmaps:
-                table.set_bitmap_block(chunk, self._bitmaps.pop(chunk))
-            state = block.new_state
-            if state is PayloadState.PARTIALLY_PRESENT:
-                sectors = [Range(part.offset // sector, part.length // sector) for part in block.ranges]
-                if table.put_bits(block.number, sectors, only=block.new_bitmap):
-                    state = PayloadState.FULLY_PRESENT
-            table.set_payload(block.number, state, block.place)
-        self._blocks.clear()
+        """Stage what the table has to say about the blocks, now that their payload is written: each in one step."""
+        for number, parts in self._visit.parts.items():
+            with self._file.staging(pages_per_block(self._file)):
+                self._adopt(number, parts)
 
-    def give_back(self) -> None:
-        """The payload did not get there: nothing refers to the space that was taken."""
-        space = self._file.space
-        assert space is not None
-        for block in self._blocks.values():
-            if block.taken:
-                space.give_back(block.place, self._file.layout.block_size)
-        for place in self._bitmaps.values():
-            space.give_back(place, bat.BITMAP_BLOCK_SIZE)
-        self._blocks.clear()
-        self._bitmaps.clear()
+    def _adopt(self, number: int, parts: list[Range]) -> None:
+        table, layout = self._file.table, self._file.layout
+        before = bat.state(table.payload(number))
+        if before == PayloadState.FULLY_PRESENT:
+            return
+        is_whole = not any(True for _ in gaps(parts, 0, self._length(number)))
+        state = PayloadState.FULLY_PRESENT
+        if not is_whole and layout.has_parent and before in (PayloadState.NOT_PRESENT, PayloadState.PARTIALLY_PRESENT):
+            chunk, sector = layout.chunk_of(number), layout.logical_sector_size
+            if table.bitmap_block(chunk) is None:
+                table.set_bitmap_block(chunk, self._file.bitmaps.place(chunk))
+                self._file.bitmaps.adopted(chunk)
+            sectors = [Range(part.offset // sector, part.length // sector) for part in parts]
+            if not table.put_bits(number, sectors, only=before == PayloadState.NOT_PRESENT):
+                state = PayloadState.PARTIALLY_PRESENT
+        table.set_payload(number, state, self._visit.joined[number].place)
+        self._visit.adopted(number)
+
+    def leave(self) -> None:
+        """Payload goes there no more; nothing refers to the space that was taken and not adopted."""
+        with self._file.latches.looking():
+            self._visit.leave(self._give_back)
+            while self._chunks:
+                place = self._file.bitmaps.leave(self._chunks.pop())
+                if place is not None:
+                    self._give_back_bitmap(place)
+
+    def _give_back(self, place: int) -> None:
+        assert self._file.space is not None
+        self._file.space.give_back(place, self._file.layout.block_size)
+
+    def _give_back_bitmap(self, place: int) -> None:
+        assert self._file.space is not None
+        self._file.space.give_back(place, bat.BITMAP_BLOCK_SIZE)
 
 
 def pages_per_block(file: VhdxFile) -> int:
     """The most pages that staging one block touches: its entry, its bitmap's entry, its bits."""
     return 3 + -(-file.layout.bitmap_bytes // PAGE)
-
-
-def allocate(file: VhdxFile, ranges: Sequence[Range]) -> AbstractContextManager[Sequence[Extent]]:
-    """Places for *ranges*; a clean exit stages them, an exception gives the space back.
-
-    A crash before the next commit leaves each sector old or new: what is written to a block that the table does not
-    name yet is not seen, and what is written to one that it names is the new content itself.
-    """
-
-    def prepare() -> Allocation:
-        file.begin()
-        return Allocation(file, ranges)
-
-    return allocating(file, prepare)

@@ -1,185 +1,164 @@
-"""The block table of an open file: payload entries and sector bitmaps, read and staged through `Pages`."""
+"""The blocks of one VHDX: dynamic, differencing or fixed (MS-VHDX)."""
 
-import re
-import sys
-from array import array
-from collections.abc import Iterator
-from typing import NamedTuple
+from collections.abc import Iterator, Sequence
+from uuid import UUID
 
 from vhdx.errors import FormatError
-from vhdx.extents import Presence, Range, put_bits
-from vhdx.format import bat
-from vhdx.format.bat import ENTRY_SIZE, BatLayout, BitmapState, PayloadState
-from vhdx.image.vhdx.pages import Pages
+from vhdx.extents import NOT_PRESENT, Extent, Presence, Range, all_equal, bit_runs
+from vhdx.image.base import DiskType, ImageFormat, ImageInfo, LogState, ParentLink, Progress
+from vhdx.image.blocks import BlockImage
+from vhdx.image.latches import Latches
+from vhdx.image.vhdx import clearing, detaching, packing, resizing
+from vhdx.image.vhdx import parent as vhdx_parent
+from vhdx.image.vhdx import sharing as vhdx_sharing
+from vhdx.image.vhdx.allocation import Allocation
+from vhdx.image.vhdx.file import VhdxFile
+from vhdx.image.vhdx.journal import LogJournal
 from vhdx.storage.base import Storage
-from vhdx.storage.transfer import allocated, pread
-
-_ZEROS = re.compile(b"\0*")
-_SCAN = 1 << 20
 
 
-class Known(NamedTuple):
-    """A decoded entry: the place in the file or what is there instead; the sector bitmap of a partial block."""
+class VhdxBlocks:
+    """Implements `vhdx.image.blocks.Blocks`."""
 
-    place: int | Presence
-    bits: bytes | None
+    def __init__(self, file: VhdxFile, *, log_entries: int = 0) -> None:
+        """*log_entries*: how many are shown by a view of the file, and not in place yet."""
+        self._file = file
+        self._log_entries = log_entries
+        self.storage: Storage = file.storage
+        self.latches: Latches = file.latches
 
+    @property
+    def virtual_size(self) -> int:
+        return self._file.metadata.virtual_size
 
-_ABSENT, _ZERO = Known(Presence.NOT_PRESENT, None), Known(Presence.ZERO, None)
-_KNOWN_BITMAPS = 8 << 20
-"""Bytes of sector bitmaps that the decoded entries may hold."""
+    @property
+    def logical_sector_size(self) -> int:
+        return self._file.metadata.logical_sector_size
 
+    @property
+    def info(self) -> ImageInfo:
+        disk = self._file.metadata
+        kind = DiskType.FIXED if disk.leave_block_allocated else DiskType.DYNAMIC
+        return ImageInfo(
+            format=ImageFormat.VHDX,
+            type=DiskType.DIFFERENCING if disk.has_parent else kind,
+            virtual_size=disk.virtual_size,
+            block_size=disk.block_size,
+            logical_sector_size=disk.logical_sector_size,
+            physical_sector_size=disk.physical_sector_size,
+            disk_id=disk.disk_id,
+            linkage=self._file.headers.header.data_write_guid,
+            creator=self._file.creator,
+            log=LogState.DIRTY if self._log_entries else LogState.CLEAN,
+            log_entries=self._log_entries,
+            parent=self._file.link,
+        )
 
-class BlockTable:
-    """Entries are verified when they are used, so one bad entry does not hide the rest of a disk from readers."""
+    def pieces(self, offset: int, length: int) -> Iterator[Extent]:
+        size = self._file.layout.block_size
+        at, end = offset, offset + length
+        while at < end:
+            block, within = divmod(at, size)
+            stop = min(end, (block + 1) * size)
+            with self.latches.looking():
+                table = self._file.table
+                place, bits = table.known.get(block) or table.learn(block)
+                if place is NOT_PRESENT and stop < end:
+                    run = table.absent_run(block, -(-end // size))
+                    stop = min(end, (block + max(run, 1)) * size)
+            if bits is not None:
+                yield from self._partial(block, place, bits, Range(within, stop - at))
+            elif isinstance(place, int):
+                yield self._data(block, at, place + within, stop - at)
+            else:
+                yield Extent(at, stop - at, place)
+            at = stop
 
-    def __init__(self, pages: Pages, layout: BatLayout, region: Range) -> None:
-        bat.verify_region(layout, region)
-        self._pages = pages
-        self.layout = layout
-        self.region = region
-        self.block_size, self.sector_size = layout.block_size, layout.logical_sector_size
-        self.virtual_size = layout.virtual_size
-        self.known: dict[int, Known] = {}
-        self.file_size = 0  # as it was last looked up
-        self._most_known = max(_KNOWN_BITMAPS // layout.bitmap_bytes, 64)
+    def _data(self, block: int, offset: int, place: int, length: int) -> Extent:
+        """A part of *block* that is in the file. Raises FormatError when the file ends before it does."""
+        table = self._file.table
+        if place + length > table.file_size:
+            with self.latches.looking():
+                table.verify_inside(block, place, length)
+        return Extent(offset, length, Presence.DATA, place)
 
-    def learn(self, block: int) -> Known:
-        """What the table says of a block; kept in `known` until that changes. Raises FormatError."""
-        raw = self.payload(block)
-        state, place = bat.state(raw), bat.file_offset(raw)
-        known: Known
-        if state == PayloadState.FULLY_PRESENT:
-            known = Known(place, None)
-        elif state == PayloadState.PARTIALLY_PRESENT:
-            known = Known(place, self.bits(block))
+    def _partial(self, block: int, place: int | Presence, bits: bytes, part: Range) -> Iterator[Extent]:
+        assert isinstance(place, int)
+        sector, start = self._file.layout.logical_sector_size, block * self._file.layout.block_size
+        for first, count, here in bit_runs(bits, part.offset // sector, part.length // sector):
+            at = first * sector
+            if here:
+                yield self._data(block, start + at, place + at, count * sector)
+            else:
+                yield Extent(start + at, count * sector, Presence.NOT_PRESENT)
+
+    def locate(self, offset: int, length: int) -> int | Presence | None:
+        table = self._file.table
+        block, within = divmod(offset, table.block_size)
+        if not 0 < length <= table.block_size - within or offset < 0 or offset + length > table.virtual_size:
+            return None
+        # Without the lock: what is known of a block is one value, exchanged in one step.
+        known = table.known.get(block)
+        if known is None:
+            with self.latches.looking():
+                known = self._file.table.learn(block)
+        place, bits = known
+        if not isinstance(place, int):
+            return place
+        if bits is not None:
+            here = all_equal(bits, within // table.sector_size, -(-(within + length) // table.sector_size))
+            if not here:
+                return None if here is None else NOT_PRESENT
+        return place + within
+
+    settled_place = locate
+
+    def shared(self) -> FormatError | None:
+        return None if self._file.is_apart() else vhdx_sharing.shared(self._file)
+
+    def surveyed(self) -> object:
+        return self._file.surveyed()
+
+    def prepare(self, ranges: Sequence[Range]) -> Allocation:
+        return Allocation(self._file, ranges)
+
+    def zero(self, offset: int, length: int) -> None:
+        clearing.zero(self._file, offset, length)
+
+    def discard(self, offset: int, length: int) -> None:
+        clearing.discard(self._file, offset, length)
+
+    def commit(self) -> None:
+        self._file.commit()
+
+    def begin(self, data_write_guid: UUID | None) -> None:
+        self._file.begin(data_write_guid)
+
+    def drop_zeros(self, ranges: Sequence[Range], *, masked: bool) -> None:  # noqa: ARG002  zeros mask by themselves
+        clearing.drop_zeros(self._file, ranges)
+
+    def pack(self, on_progress: Progress) -> None:
+        packing.pack(self._file, on_progress)
+
+    def resize(self, size: int, *, below: int) -> None:
+        resizing.resize(self._file, size, below=below)
+
+    def set_parent(self, parent: ParentLink | None) -> None:
+        if parent is None:
+            detaching.detach(self._file)
         else:
-            known = _ABSENT if state == PayloadState.NOT_PRESENT else _ZERO
-        if len(self.known) >= self._most_known:
-            self.known.clear()
-        self.known[block] = known
-        return known
+            vhdx_parent.set_parent(self._file, parent)
 
-    def payload(self, block: int) -> int:
-        """The raw entry of a payload block. Raises FormatError when it breaks a rule."""
-        raw = self._raw(self.layout.payload_index(block))
-        if raw:
-            reason = bat.payload_fault(raw, has_parent=self.layout.has_parent)
-            if reason:
-                raise bat.fault(self.layout.payload_index(block), self.region, reason)
-        return raw
+    def checkpoint(self) -> None:
+        self._file.checkpoint()
 
-    def _raw(self, index: int) -> int:
-        piece, within = self._pages.piece(self.region.offset + index * ENTRY_SIZE)
-        if within + ENTRY_SIZE > len(piece):  # cut off while it is open: an entry that is gone says nothing
-            raise bat.fault(index, self.region, "the file ends before it")
-        return int.from_bytes(piece[within : within + ENTRY_SIZE], "little")
+    def settle(self) -> None:
+        self._file.settle()
 
-    def verify_inside(self, block: int, offset: int, length: int) -> None:
-        """Raises FormatError when a part of *block* that lies at *offset* of the file reaches past its end."""
-        self.file_size = self._pages.file_size
-        if offset + length > self.file_size:
-            reason = f"the file ends at {self.file_size}, before the {length} bytes of the block at {offset}"
-            raise bat.fault(self.layout.payload_index(block), self.region, reason)
+    def close(self) -> None:
+        self._file.close()
 
-    def absent_run(self, block: int, end: int) -> int:
-        """How many blocks from *block* on, before *end*, have an entry of all zeros; found without a loop over them.
 
-        Holes of the file are not read.
-        """
-        index = self.layout.payload_index(block)
-        last = self.layout.payload_index(end - 1) + 1
-        while index < last:
-            piece, within = self._pages.piece(self.region.offset + index * ENTRY_SIZE)
-            stop = min(within + (last - index) * ENTRY_SIZE, len(piece))
-            match = _ZEROS.match(piece, within, stop)
-            zeros = (match.end() - within) // ENTRY_SIZE if match else 0
-            index += zeros
-            if within + zeros * ENTRY_SIZE < stop:
-                break
-            if index < last:
-                start, behind = (self.region.offset + number * ENTRY_SIZE for number in (index, last))
-                index = (self._pages.next_data(start, behind) - self.region.offset) // ENTRY_SIZE
-        return min(index - index // (self.layout.chunk_ratio + 1), end) - block
-
-    def bits(self, block: int) -> bytes:
-        """The sector bitmap of a partially present block. Raises FormatError when the chunk has none."""
-        place = self.bitmap_block(self.layout.chunk_of(block))
-        if place is None:
-            index = self.layout.payload_index(block)
-            raise bat.fault(index, self.region, "the block is partially present, yet its chunk has no sector bitmap")
-        return self._pages.read(place + self.layout.bitmap_place(block), self.layout.bitmap_bytes)
-
-    def bitmap_block(self, chunk: int) -> int | None:
-        """Where the sector-bitmap block of *chunk* lies, or None."""
-        index = self.layout.bitmap_index(chunk)
-        raw = self._raw(index)
-        reason = bat.bitmap_fault(raw)
-        if reason:
-            raise bat.fault(index, self.region, reason)
-        return bat.file_offset(raw) if bat.state(raw) == BitmapState.PRESENT else None
-
-    def set_payload(self, block: int, state: PayloadState, file_offset: int = 0) -> None:
-        """Stage a payload entry."""
-        self.known.pop(block, None)
-        self._stage(self.layout.payload_index(block), bat.entry(state, file_offset))
-
-    def set_bitmap_block(self, chunk: int, file_offset: int) -> None:
-        """Stage the entry of a new sector-bitmap block; its MiB must read as zeros."""
-        self.known.clear()
-        self._stage(self.layout.bitmap_index(chunk), bat.entry(BitmapState.PRESENT, file_offset))
-
-    def clear_bitmap_block(self, chunk: int) -> None:
-        """Stage that a chunk has no sector-bitmap block, whatever its entry holds."""
-        self.known.clear()
-        if self._raw(self.layout.bitmap_index(chunk)):
-            self._stage(self.layout.bitmap_index(chunk), 0)
-
-    def _stage(self, index: int, raw: int) -> None:
-        self._pages.stage(self.region.offset + index * ENTRY_SIZE, raw.to_bytes(ENTRY_SIZE, "little"))
-
-    def put_bits(self, block: int, sectors: list[Range], *, only: bool) -> bool:
-        """Stage set bits for *sectors* of a block; with *only*, all others are cleared. True when all are set then."""
-        place = self.bitmap_block(self.layout.chunk_of(block))
-        if place is None:
-            raise FormatError("BAT", self.region.offset, f"chunk {self.layout.chunk_of(block)} has no sector bitmap")
-        bits = bytearray(self.layout.bitmap_bytes) if only else bytearray(self.bits(block))
-        for run in sectors:
-            put_bits(bits, run.offset, run.length, value=True)
-        self.known.pop(block, None)
-        self._pages.stage(place + self.layout.bitmap_place(block), bytes(bits))
-        size = min(self.layout.block_size, self.layout.virtual_size - block * self.layout.block_size)
-        count = size // self.layout.logical_sector_size
-        return int.from_bytes(bits, "little") & ((1 << count) - 1) == (1 << count) - 1
-
-    def clear_bits(self, block: int, first: int) -> None:
-        """Stage that the bits of *block* from *first* on are clear; its chunk has a sector-bitmap block."""
-        place = self.bitmap_block(self.layout.chunk_of(block))
-        assert place is not None
-        place += self.layout.bitmap_place(block)
-        old = self._pages.read(place, self.layout.bitmap_bytes)
-        bits = bytearray(old)
-        put_bits(bits, first, len(bits) * 8 - first, value=False)
-        if bits != old:
-            self.known.pop(block, None)
-            self._pages.stage(place, bytes(bits))
-
-    def scan(self, storage: Storage) -> Iterator[tuple[int, int]]:
-        """Every entry in place that is not all zeros: (index, raw). Holes of the file are not read.
-
-        Reads around the cache, so nothing may be staged.
-        """
-        blank = bytes(_SCAN)
-        length = self.layout.entries * ENTRY_SIZE
-        for found in allocated(storage, self.region.offset, length):
-            start = found.offset // ENTRY_SIZE * ENTRY_SIZE
-            end = min(-(-found.end // ENTRY_SIZE) * ENTRY_SIZE, self.region.offset + length)
-            for at in range(start, end, _SCAN):
-                piece = pread(storage, at, min(_SCAN, end - at))
-                if piece == blank[: len(piece)]:
-                    continue
-                entries = array("Q", piece)
-                if sys.byteorder == "big":
-                    entries.byteswap()
-                first = (at - self.region.offset) // ENTRY_SIZE
-                yield from ((first + number, raw) for number, raw in enumerate(entries) if raw)
+def vhdx_image(file: VhdxFile, *, log_entries: int = 0) -> BlockImage:
+    """The image in *file*. One under construction has no log, and goes with its storage when it is dropped."""
+    return BlockImage(VhdxBlocks(file, log_entries=log_entries), is_kept=isinstance(file.journal, LogJournal))

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from vhdx.extents import Range
 from vhdx.format import bat
 from vhdx.format.bat import PRESENT, PayloadState
-from vhdx.image.vhdx.allocation import allocate, pages_per_block
+from vhdx.image.placing import filled
+from vhdx.image.vhdx.allocation import Allocation, pages_per_block
 from vhdx.image.vhdx.file import VhdxFile
 from vhdx.storage import transfer
 
@@ -34,14 +35,14 @@ def drop_zeros(file: VhdxFile, ranges: Sequence[Range]) -> None:
 
 
 def _clear(file: VhdxFile, offset: int, length: int, new: PayloadState) -> None:
-    file.begin()
     layout = file.layout
     at, end = offset, offset + length
     while at < end:
         block, within = divmod(at, layout.block_size)
         start = block * layout.block_size
         if not layout.has_parent:
-            absent = file.table.absent_run(block, -(-end // layout.block_size))
+            with file.latches.looking():
+                absent = file.table.absent_run(block, -(-end // layout.block_size))
             if absent:
                 at = (block + absent) * layout.block_size
                 continue
@@ -55,20 +56,29 @@ def _clear(file: VhdxFile, offset: int, length: int, new: PayloadState) -> None:
 
 
 def _clear_block(file: VhdxFile, block: int, new: PayloadState) -> None:
+    """In one step, when nobody puts payload there. Who writes over what is there keeps its place from other payload."""
+    while True:
+        with file.staging(pages_per_block(file)):
+            if file.latches.blocks.is_idle(block):
+                _stage_clear(file, block, new)
+                return
+            file.latches.blocks.wait()
+
+
+def _stage_clear(file: VhdxFile, block: int, new: PayloadState) -> None:
     raw = file.table.payload(block)
     state = bat.state(raw)
     if state in PRESENT:
         assert file.space is not None
-        file.make_room(pages_per_block(file))
         file.space.release(bat.file_offset(raw), file.layout.block_size)
         file.table.set_payload(block, new)
     elif state == PayloadState.NOT_PRESENT and file.layout.has_parent:
-        file.make_room(pages_per_block(file))
         file.table.set_payload(block, new)
 
 
 def _zero_part(file: VhdxFile, part: Range) -> None:
-    state = bat.state(file.table.payload(part.offset // file.layout.block_size))
+    with file.latches.looking():
+        state = bat.state(file.table.payload(part.offset // file.layout.block_size))
     if state in PRESENT or (state == PayloadState.NOT_PRESENT and file.layout.has_parent):
-        with allocate(file, [part]) as places:
+        with filled(file.life, Allocation(file, [part])) as places:
             transfer.zero(file.storage, [(place.file_offset, place.length) for place in places if place.file_offset])

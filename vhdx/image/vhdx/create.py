@@ -17,14 +17,16 @@ from vhdx.format.metadata import DiskMetadata
 from vhdx.format.record import NO_GUID
 from vhdx.format.region import RegionEntry
 from vhdx.image.base import CreateOptions, NewId, ParentLink
+from vhdx.image.blocks import BlockImage
+from vhdx.image.latches import Latches
 from vhdx.image.lifecycle import LifeCycle
-from vhdx.image.vhdx.blocks import BlockTable
+from vhdx.image.vhdx.blocks import vhdx_image
 from vhdx.image.vhdx.file import VhdxFile, survey, survey_structures
 from vhdx.image.vhdx.headers import Headers
-from vhdx.image.vhdx.image import VhdxImage
 from vhdx.image.vhdx.journal import UnloggedJournal
 from vhdx.image.vhdx.pages import Pages
 from vhdx.image.vhdx.parent import build_item
+from vhdx.image.vhdx.table import BlockTable
 from vhdx.storage import transfer
 from vhdx.storage.base import Storage
 
@@ -42,7 +44,7 @@ def create_vhdx(
     new_id: NewId,
     options: CreateOptions | None = None,
     parent: ParentLink | None = None,
-) -> VhdxImage:
+) -> BlockImage:
     """An image in an empty *storage*, ready to be filled; closing it makes it complete and durable.
 
     Raises Error for a shape that the format does not allow, OutOfSpace.
@@ -68,7 +70,7 @@ def create_vhdx(
     pages = Pages(storage)
     file = VhdxFile(
         storage=storage,
-        life=LifeCycle(storage, under_construction=True),
+        latches=Latches(LifeCycle(storage, under_construction=True), storage.name),
         creator=options.creator,
         headers=Headers(storage, current, new_id),
         regions=regions,
@@ -78,10 +80,10 @@ def create_vhdx(
         table=BlockTable(pages, layout, regions[0].range),
         new_id=new_id,
         link=parent,
-        journal=UnloggedJournal(storage, pages),
+        journal=UnloggedJournal(storage),
     )
     file.space = survey(file) if disk.leave_block_allocated else survey_structures(file)
-    return VhdxImage(file)
+    return vhdx_image(file)
 
 
 def _allocate_all(storage: Storage, layout: BatLayout, region_place: Range) -> None:

@@ -14,8 +14,8 @@ from vhdx.format import bat, metadata
 from vhdx.format.bat import BITMAP_BLOCK_SIZE, PayloadState
 from vhdx.format.metadata import PARENT_LOCATOR, TABLE_ENTRY, TABLE_HEADER, FileParameters, MetadataTableHeader
 from vhdx.image.vhdx.allocation import pages_per_block
-from vhdx.image.vhdx.blocks import BlockTable
 from vhdx.image.vhdx.file import VhdxFile
+from vhdx.image.vhdx.table import BlockTable
 
 
 def detach(file: VhdxFile) -> None:

@@ -1,9 +1,9 @@
 """The parts of one open VHDX that its operations share: tables, space, headers and the commit of all of them."""
 
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from uuid import UUID
 
 from vhdx.errors import FormatError, OutOfSpace, UnsupportedFeature
@@ -14,13 +14,14 @@ from vhdx.format.header import AREA
 from vhdx.format.metadata import DiskMetadata, TableEntry
 from vhdx.format.region import RegionEntry
 from vhdx.image.base import NewId, ParentLink
+from vhdx.image.latches import Latches
 from vhdx.image.lifecycle import LifeCycle, State
-from vhdx.image.naming import naming
-from vhdx.image.vhdx.blocks import BlockTable
+from vhdx.image.underway import BlocksUnderWay
 from vhdx.image.vhdx.headers import Headers
 from vhdx.image.vhdx.journal import Journal
 from vhdx.image.vhdx.pages import Pages
 from vhdx.image.vhdx.space import FreshPlace, SpaceMap
+from vhdx.image.vhdx.table import BlockTable
 from vhdx.storage.base import Storage
 
 
@@ -28,14 +29,12 @@ from vhdx.storage.base import Storage
 class VhdxFile:
     """One open file. *space* is known at the latest when the first change begins.
 
-    *journal* is None in a file that was opened to read.
-
-    Whoever changes the disk holds the writer lock of *life* from the first step to the last, and *lock* whenever tables
-    or space are looked at or changed; payload moves without *lock*. The writer lock is taken before *lock*.
+    *journal* is None in a file that was opened to read. Everything but payload is looked at and changed under the lock
+    of *latches*. *bitmaps* are the places taken for sector-bitmap blocks that the table does not name yet, by chunk.
     """
 
     storage: Storage
-    life: LifeCycle
+    latches: Latches
     creator: str
     headers: Headers
     regions: list[RegionEntry]
@@ -47,8 +46,14 @@ class VhdxFile:
     link: ParentLink | None = None
     journal: Journal | None = None
     space: SpaceMap | None = None
-    pins: int = 0
-    lock: threading.RLock = field(default_factory=threading.RLock)
+    bitmaps: BlocksUnderWay = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.bitmaps = BlocksUnderWay(self.latches.lock)
+
+    @property
+    def life(self) -> LifeCycle:
+        return self.latches.life
 
     @property
     def layout(self) -> BatLayout:
@@ -104,41 +109,46 @@ class VhdxFile:
         return space
 
     def commit(self) -> None:
-        """Everything so far durable, in one consistent step."""
-        self.life.check_usable()
+        """Everything so far durable, in one consistent step; what is staged meanwhile is for the next."""
+        with self.latches.commits.turn:
+            with self.latches.lock:
+                self.life.check_usable()
+                staged, size = self.pages.freeze(), self.storage.size()
+                if self.space is not None:
+                    self.space.freeze()
+            assert self.journal is not None
+            with self.life.poisoning():
+                self.journal.commit(staged, size)
+            with self.latches.lock:
+                self.pages.settle()
+                if self.space is not None:
+                    freed = self.space.settle()
+                    if freed:
+                        self.life.gate.retire(partial(self._free, self.space, freed))
+
+    def _free(self, space: SpaceMap, freed: list[Range]) -> None:
+        with self.latches.lock:
+            space.free(freed)
+
+    @contextmanager
+    def staging(self, pages: int) -> Iterator[None]:
+        """Tables to be changed in one step, which stages *pages* at most: there is room for them in a commit."""
+        while True:
+            with self.latches.looking():
+                if self._has_room(pages):
+                    yield
+                    return
+            self.make_room(pages)
+
+    def _has_room(self, pages: int) -> bool:
         assert self.journal is not None
-        with self.life.poisoning():
-            self.journal.commit(self.space)
-        self._reclaim()
-
-    def pin(self, count: int) -> None:
-        """One reader more, or one less; see `Pin`."""
-        with self.lock:
-            self.pins += count
-            if not self.pins:
-                self._reclaim()
-
-    @contextmanager
-    def changing(self) -> Iterator[None]:
-        """One change of tables at a time, none while a reader looks at them."""
-        with self.life.writer, self.lock, naming(self.storage.name):
-            yield
-
-    @contextmanager
-    def looking(self) -> Iterator[None]:
-        """Tables as they are between two changes."""
-        with self.lock, naming(self.storage.name):
-            yield
-
-    def _reclaim(self) -> None:
-        if self.space is not None and not self.pins:
-            self.space.reclaim()
+        return self.pages.staged_count + pages <= self.journal.most_pages
 
     def make_room(self, pages: int) -> None:
         """Commit early when *pages* more might not fit into one log entry."""
-        assert self.journal is not None
-        if self.pages.staged_count + pages > self.journal.most_pages:
-            self.commit()
+        with self.latches.commits.turn:
+            if not self._has_room(pages):
+                self.commit()
 
     def take(self, length: int) -> FreshPlace:
         """Space for *length* bytes (whole MiB), the file grown to hold it. Raises OutOfSpace."""
@@ -156,7 +166,7 @@ class VhdxFile:
     def close(self) -> None:
         """Flush, take the log out of use, cut free space off the end, close the storage; after a failure only that.
 
-        Whoever waits for his turn to change the file finds it closed.
+        Waits for changes that are under way; whoever comes later finds it closed.
         """
         try:
             self.settle()
@@ -180,7 +190,7 @@ class VhdxFile:
         self.life.end(self._finish)
 
     def _finish(self) -> None:
-        with self.changing():
+        with self.latches.changing():
             self.checkpoint()
             with self.life.poisoning():
                 if self.space is not None and self.least_size < self.space.file_size:

@@ -7,6 +7,7 @@ two neighbours fit into the ring: whatever is torn, the log holds one whole entr
 A file that nobody takes for an image yet (it is being created under a temporary name) is committed without a log.
 """
 
+from collections.abc import Sequence
 from enum import Enum
 from typing import Protocol
 
@@ -16,8 +17,6 @@ from vhdx.format.log import EntryHeader, PageWrite
 from vhdx.format.record import NO_GUID
 from vhdx.image.base import NewId
 from vhdx.image.vhdx.headers import Headers
-from vhdx.image.vhdx.pages import Pages
-from vhdx.image.vhdx.space import SpaceMap
 from vhdx.logs import debug
 from vhdx.storage.base import Storage
 
@@ -39,8 +38,11 @@ class Journal(Protocol):
     def most_pages(self) -> int:
         """Pages that one commit may hold."""
 
-    def commit(self, space: SpaceMap | None) -> None:
-        """Make payload and staged pages durable, together."""
+    def commit(self, pages: Sequence[PageWrite], file_size: int) -> None:
+        """Make payload and *pages* durable, together. *file_size* is not less than what they refer to needs.
+
+        It was the length of the file before this call: only of that the first flush makes sure.
+        """
 
     def close(self) -> None:
         """Settle the log; everything is committed already."""
@@ -50,11 +52,10 @@ class LogJournal:
     """Commits through the log of the file."""
 
     def __init__(
-        self, storage: Storage, headers: Headers, pages: Pages, new_id: NewId, order: CommitOrder
+        self, storage: Storage, headers: Headers, new_id: NewId, order: CommitOrder
     ) -> None:
         self._storage = storage
         self._headers = headers
-        self._pages = pages
         self._order = order
         self._ring = headers.header.log
         self._guid = new_id()
@@ -62,27 +63,23 @@ class LogJournal:
         self._sequence_number = 1
         self.most_pages = log.most_pages(self._ring.length)
 
-    def commit(self, space: SpaceMap | None) -> None:
-        """Flush; then, when pages are staged, log them and put them in place."""
-        if self._order is not CommitOrder.LOG_BEFORE_PAYLOAD or not self._pages.staged_count:
+    def commit(self, pages: Sequence[PageWrite], file_size: int) -> None:
+        """Flush; then, when there are pages, log them and put them in place."""
+        if self._order is not CommitOrder.LOG_BEFORE_PAYLOAD or not pages:
             self._storage.flush()
-        if not self._pages.staged_count:
+        if not pages:
             return
-        pages = [PageWrite(offset, data) for offset, data in self._pages.staged()]
         if self._order is CommitOrder.PAGES_BEFORE_LOG:
             self._storage.write(pages)
         debug(__name__, "%s: committing %d pages", self._storage.name, len(pages))
-        self._append(pages, self._storage.size() // MIB * MIB)
+        self._append(pages, file_size // MIB * MIB)
         self._storage.flush()
         if not self._headers.header.has_log:
             # The log counts from here on, and it already holds its first whole entry.
             self._headers.update(log_guid=self._guid)
-        if space is not None:
-            space.settle()
         self._storage.write(pages)
-        self._pages.settle()
 
-    def _append(self, pages: list[PageWrite], file_size: int) -> None:
+    def _append(self, pages: Sequence[PageWrite], file_size: int) -> None:
         header = EntryHeader(
             entry_length=0,
             tail=self._position,
@@ -115,16 +112,12 @@ class UnloggedJournal:
 
     most_pages = 1 << 12
 
-    def __init__(self, storage: Storage, pages: Pages) -> None:
+    def __init__(self, storage: Storage) -> None:
         self._storage = storage
-        self._pages = pages
 
-    def commit(self, space: SpaceMap | None) -> None:
+    def commit(self, pages: Sequence[PageWrite], file_size: int) -> None:  # noqa: ARG002
         """Everything in place, durable, in no order."""
-        self._storage.write(list(self._pages.staged()))
-        self._pages.settle()
-        if space is not None:
-            space.settle()
+        self._storage.write(pages)
         self._storage.flush()
 
     def close(self) -> None:

@@ -14,18 +14,20 @@ from vhdx.format.log import Entry
 from vhdx.format.record import NO_GUID
 from vhdx.format.region import RegionEntry
 from vhdx.image.base import Admit, NewId
+from vhdx.image.blocks import BlockImage
+from vhdx.image.latches import Latches
 from vhdx.image.lifecycle import LifeCycle, State
 from vhdx.image.marks import Ends
 from vhdx.image.naming import naming
-from vhdx.image.vhdx.blocks import BlockTable
+from vhdx.image.vhdx.blocks import VhdxBlocks, vhdx_image
 from vhdx.image.vhdx.file import VhdxFile, survey
 from vhdx.image.vhdx.headers import Headers
-from vhdx.image.vhdx.image import VhdxImage
 from vhdx.image.vhdx.items import read_items
 from vhdx.image.vhdx.journal import CommitOrder, LogJournal
 from vhdx.image.vhdx.pages import Pages
 from vhdx.image.vhdx.parent import read_link
 from vhdx.image.vhdx.space import SpaceMap
+from vhdx.image.vhdx.table import BlockTable
 from vhdx.logs import debug
 from vhdx.storage import transfer
 from vhdx.storage.base import Storage
@@ -45,7 +47,7 @@ def open_vhdx(
     order: CommitOrder = CommitOrder.PAYLOAD_LOG_PAGES,
     admit: Admit | None = None,
     found: Ends | None = None,
-) -> VhdxImage:
+) -> BlockImage:
     """The image in *storage*; writable exactly when the storage is. The image owns the storage from here on.
 
     A storage opened for writing has its log replayed; *admit* is told what the image says of itself before, and what
@@ -62,7 +64,7 @@ def open_vhdx(
 
 def _open(
     storage: Storage, new_id: NewId, order: CommitOrder, admit: Admit | None, found: Ends | None
-) -> VhdxImage:
+) -> BlockImage:
     size = storage.size() if found is None else found.size
     if size < header.AREA:
         raise FormatError("file", None, f"{size} bytes are too few for a VHDX, it was cut off or is something else")
@@ -77,7 +79,7 @@ def _open(
     else:
         file = _assemble(storage, size, _regions(storage, table), headers, creator=creator, new_id=new_id)
     if admit is not None:
-        admit(VhdxImage(file, log_entries=len(entries)).info)
+        admit(VhdxBlocks(file, log_entries=len(entries)).info)
     if storage.writable:
         if entries:
             debug(__name__, "%s: replaying %d log entries", storage.name, len(entries))
@@ -87,10 +89,10 @@ def _open(
             file.life.enter(State.TOUCHED)
             file.space = space
             entries = []
-        file.journal = LogJournal(storage, file.headers, file.pages, new_id, order)
+        file.journal = LogJournal(storage, file.headers, new_id, order)
         if file.journal.most_pages < 1:
             raise UnsupportedFeature("the file has no log to write through")
-    return VhdxImage(file, log_entries=len(entries))
+    return vhdx_image(file, log_entries=len(entries))
 
 
 def _front(storage: Storage, found: Ends | None) -> tuple[bytes, list[bytes], bytes]:
@@ -148,7 +150,7 @@ def _assemble(
     table = BlockTable(pages, _layout(disk), region.find(regions, region.BAT))
     return VhdxFile(
         storage=view,
-        life=LifeCycle(view),
+        latches=Latches(LifeCycle(view), view.name),
         creator=creator,
         headers=headers,
         regions=regions,

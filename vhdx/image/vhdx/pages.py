@@ -4,10 +4,9 @@ Pages are read in larger pieces, of which a bounded number is kept, so a table o
 """
 
 from collections import OrderedDict
-from collections.abc import Iterator
 
 from vhdx.extents import spans
-from vhdx.format.log import PAGE
+from vhdx.format.log import PAGE, PageWrite
 from vhdx.storage.base import Storage
 from vhdx.storage.transfer import allocated, pread
 
@@ -23,6 +22,7 @@ class Pages:
         self._storage = storage
         self._pieces: OrderedDict[int, bytearray] = OrderedDict()
         self._staged: dict[int, bytearray] = {}
+        self._committing: dict[int, bytearray] = {}
         self._data_until = 0
 
     @property
@@ -45,13 +45,18 @@ class Pages:
         length = min(PIECE, max(self._storage.size() - start, 0))
         piece = bytearray(pread(self._storage, start, length))
         for page in range(start, start + len(piece), PAGE):
-            staged = self._staged.get(page)
+            staged = self._pending(page)
             if staged is not None:
                 piece[page - start : page - start + PAGE] = staged
         self._pieces[number] = piece
         if len(self._pieces) > _KEPT:
             self._pieces.popitem(last=False)
         return piece
+
+    def _pending(self, page: int) -> bytearray | None:
+        """What a page is to become, where that is not in place yet."""
+        staged = self._staged.get(page)
+        return self._committing.get(page) if staged is None else staged
 
     def read(self, offset: int, length: int) -> bytes:
         """Bytes as the next commit will leave them. Raises FormatError beyond end of file."""
@@ -70,7 +75,7 @@ class Pages:
         """What is too long to be kept, in one piece."""
         data = bytearray(pread(self._storage, offset, length))
         for page in range(offset // PAGE * PAGE, offset + length, PAGE):
-            staged = self._staged.get(page)
+            staged = self._pending(page)
             if staged is not None:
                 start, end = max(page, offset), min(page + PAGE, offset + length)
                 data[start - offset : end - offset] = staged[start - page : end - page]
@@ -100,20 +105,26 @@ class Pages:
         if first is not None:
             self._data_until = first.end
         start = end if first is None else max(first.offset, offset)
-        return min((page for page in self._staged if offset <= page < start), default=start)
+        pending = (page for pages in (self._staged, self._committing) for page in pages if offset <= page < start)
+        return min(pending, default=start)
 
-    def staged(self) -> Iterator[tuple[int, bytes]]:
-        """The pages of the next commit by ascending offset."""
-        for offset in sorted(self._staged):
-            yield offset, bytes(self._staged[offset])
+    def freeze(self) -> list[PageWrite]:
+        """The pages of the commit that begins, by ascending offset; what is staged from here on is for the next one.
+
+        They are shown until `settle`. Those of a commit that was broken off come along.
+        """
+        self._committing = {**self._committing, **self._staged}
+        self._staged = {}
+        return [PageWrite(offset, bytes(self._committing[offset])) for offset in sorted(self._committing)]
 
     @property
     def staged_count(self) -> int:
-        return len(self._staged)
+        """Pages that are not in place yet."""
+        return len(self._staged) + len(self._committing)
 
     def settle(self) -> None:
-        """The staged pages are in place now."""
-        self._staged.clear()
+        """The pages of the commit are in place now."""
+        self._committing.clear()
 
     def forget(self, offset: int, length: int) -> None:
         """Drop what is cached of a range that was written behind this cache's back."""

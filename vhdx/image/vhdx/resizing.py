@@ -13,9 +13,9 @@ from vhdx.extents import Range
 from vhdx.format import bat, metadata, region
 from vhdx.format.bat import ENTRY_SIZE, BatLayout, PayloadState
 from vhdx.image.vhdx.allocation import pages_per_block
-from vhdx.image.vhdx.blocks import BlockTable
 from vhdx.image.vhdx.clearing import zero
 from vhdx.image.vhdx.file import VhdxFile
+from vhdx.image.vhdx.table import BlockTable
 from vhdx.storage import transfer
 from vhdx.storage.base import Move
 

@@ -34,7 +34,7 @@ class SpaceMap:
         self._full_until: dict[int, int] = {}
         self._used = 0
         self._leaving: list[Range] = []
-        self._left: list[Range] = []
+        self._committing: list[Range] = []
 
     def take(self, owner: str, offset: int, length: int, *, within: int) -> None:
         """Note that *owner* lies at a place found in the file; *within* is the file's size.
@@ -80,16 +80,20 @@ class SpaceMap:
         self._mark(freed, _LEAVING)
         self._leaving.append(freed)
 
-    def settle(self) -> None:
-        """The commit is durable: nothing refers to what was released, in the file."""
-        self._left += self._leaving
+    def freeze(self) -> None:
+        """The commit begins: it is the one that stops referring to what was released up to here."""
+        self._committing += self._leaving
         self._leaving.clear()
 
-    def reclaim(self) -> None:
-        """No reader holds a place that was released and settled: all of those are free."""
-        for freed in self._left:
-            self._mark(freed, _FREE)
-        self._left.clear()
+    def settle(self) -> list[Range]:
+        """The commit is durable. Returns what nothing in the file refers to any more, for `free`."""
+        settled, self._committing = self._committing, []
+        return settled
+
+    def free(self, places: list[Range]) -> None:
+        """Nobody reads or writes there any more."""
+        for place in places:
+            self._mark(place, _FREE)
 
     def _gap(self, count: int, end: int) -> int:
         """Where the lowest gap of *count* MiB before *end* begins; negative where there is none."""

@@ -120,11 +120,15 @@ class LocalStorage:
         try:
             if self._solid:
                 self._write_solid(pieces)
-                return
-            for offset, buffers in _runs(pieces):
-                self._write_run(offset, buffers)
+            elif len(pieces) != 1 or not self._write_whole(*pieces[0]):
+                for offset, buffers in _runs(pieces):
+                    self._write_run(offset, buffers)
         except OSError as error:
             raise self._failed(error) from error
+
+    def _write_whole(self, offset: int, buffer: Buffer) -> bool:
+        """Whether one system call wrote the buffer, as it nearly always does."""
+        return os.pwritev(self._fd, [buffer], offset) == memoryview(buffer).nbytes
 
     def _write_solid(self, pieces: Sequence[tuple[int, Buffer]]) -> None:
         with self._growing:
