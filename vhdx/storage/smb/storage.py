@@ -29,6 +29,7 @@ class SmbStorage:
         # Nobody else can change the length of a file that is held against writers. None: only the server knows it.
         self._size = handle.size_at_opening if access is not Access.INSPECT else None
         self._resizing = threading.Lock()
+        self._flushing = threading.Lock()
         # Also what others wrote before and never flushed.
         self._changed = True
 
@@ -121,15 +122,17 @@ class SmbStorage:
     def flush(self) -> None:
         """The barrier: an SMB2 FLUSH. Where nothing was changed since the last one there is nothing to order."""
         self.handle.check_open()
-        # What is lost says so all the same.
-        if self.writable and (self._changed or not self.handle.connection.alive):
-            # What is begun from here on is for the next one.
-            self._changed = False
-            try:
-                self.handle.flush()
-            except BaseException:
-                self._changed = True
-                raise
+        # One that is on its way may be what makes earlier changes durable: it has to be waited for.
+        with self._flushing:
+            # What is lost says so all the same.
+            if self.writable and (self._changed or not self.handle.connection.alive):
+                # What is begun from here on is for the next one.
+                self._changed = False
+                try:
+                    self.handle.flush()
+                except BaseException:
+                    self._changed = True
+                    raise
 
     def size(self) -> int:
         self.handle.check_open()
