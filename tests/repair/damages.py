@@ -289,7 +289,10 @@ DAMAGES = {
         _vhd(lambda: vhd(fixed=True), _checksums), ("vhd-footer-checksum",), "it is recomputed"
     ),
     "fixed vhd, growing stopped": Damage(
-        _vhd(lambda: vhd(fixed=True), _grown), ("vhd-footer-none",), "growing the fixed disk was interrupted", ImageFormat.VHD
+        _vhd(lambda: vhd(fixed=True), _grown),
+        ("vhd-footer-none",),
+        "growing the fixed disk was interrupted",
+        ImageFormat.VHD,
     ),
 }
 
