@@ -148,7 +148,7 @@ def test_the_caller_may_say_what_a_file_is() -> None:
     Forge(files).write(0, b"PK\3\4")
     findings = checked(files.open("disk.vhdx", Access.READ), format=ImageFormat.VHDX)
     assert [(found.code, found.offset) for found in findings] == [("file-identifier", 0)]
-    assert "a VHDX header exists" in str(check(files)[0])
+    assert "there is a VHDX header" in str(check(files)[0])
     assert checked(files.open("disk.vhdx", Access.READ), format=ImageFormat.RAW) == []
 
 
@@ -329,7 +329,7 @@ def test_a_good_chain() -> None:
 def test_a_good_chain_of_vhds() -> None:
     findings = checked_chain(good(vhd_images.chained))
     assert codes(findings) == ["chain-link"], "a fixed disk has no blocks that could be of another size"
-    assert findings[0].message.endswith("by its recorded id, found by relative_path")
+    assert findings[0].message.endswith("verified by the recorded id, found by relative_path")
 
 
 def test_a_parent_that_only_its_name_leads_to() -> None:
@@ -364,8 +364,8 @@ def test_what_a_finding_looks_like() -> None:
     files = good(plain)
     Forge(files).set_entry(5, DATA | 5)
     assert str(check(files)[0]) == (
-        "memory:/disk.vhdx: error: BAT entry at offset 3145768: block 5 (entry 5, 0x0000000000400005): state 5 does "
-        "not exist, though drafts of the format called it unmapped (MS-VHDX 2.5.1.1) [bat-state]"
+        "memory:/disk.vhdx: error: BAT entry at offset 3145768: block 5 (entry 5, 0x0000000000400005): state 5 is "
+        "undefined (unmapped in drafts of the format) (MS-VHDX 2.5.1.1) [bat-state]"
     )
 
 
@@ -374,4 +374,4 @@ def test_a_child_that_records_no_path_is_said_to() -> None:
     vhd_images.change_header(Forge(files, "disk.vhdx"), 64, bytes(512 + 192))
     findings = check_chain(files, "disk.vhdx", new_id=counting_ids())
     (message,) = (one.message for one in findings if one.code == "chain-parent-missing")
-    assert message.startswith("no path to it is recorded;")
+    assert message.startswith("no path to the parent is recorded;")

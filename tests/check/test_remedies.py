@@ -26,7 +26,7 @@ COMMANDS = {
     "vhdx-inspect": {"info", "chain", "map", "check", "dump", "hash", "compare", "read", "report"},
 }
 NEW, FOUND = "new.vhdx", "found.vhdx"
-ELSEWHERE = ("Open it with the program that wrote it", "Run vhd-util again", "Let vhd-update")
+ELSEWHERE = ("Open it with the program that wrote it", "Run vhd-util again", "Convert it with vhd-update")
 """Remedies that other programs carry out: what is not known here is not guessed at."""
 
 
@@ -132,7 +132,7 @@ WAYS: dict[str, Callable[[Patient], None]] = {
     "convert --salvage": Patient.salvage,
     "vhdx-img convert": Patient.convert,
     "vhdx-img relink": Patient.relink,
-    "Say which it is with -f": Patient.told,
+    "Specify the format with -f": Patient.told,
 }
 
 
@@ -183,9 +183,9 @@ def test_damage_never_leads_to_a_dead_end(defect: Defect) -> None:
     if any(cured_by(defect, code) for code in said):
         return
     texts = [REMEDIES[code] for code in said]
-    if any(text.startswith("Check that file by itself") for text in texts):
+    if any(text.startswith("Check that file on its own") for text in texts):
         return
-    honest = [text for text in texts if text.startswith(ELSEWHERE) or "nly a backup helps" in text]
+    honest = [text for text in texts if text.startswith(ELSEWHERE) or "nly a backup can help" in text]
     assert honest, texts
     for without in (False, True):
         tried = patient(defect, defect.code)
@@ -194,7 +194,7 @@ def test_damage_never_leads_to_a_dead_end(defect: Defect) -> None:
 
 
 @pytest.mark.parametrize(
-    "code", [code for code in CODES if REMEDIES[code].startswith("Only a backup helps")]
+    "code", [code for code in CODES if REMEDIES[code].startswith("Only a backup can help")]
 )
 def test_only_a_backup_is_said_where_nothing_else_helps(code: str) -> None:
     tried = [patient(defect, code) for defect in CATALOGUE if defect.code == code]

@@ -32,7 +32,7 @@ SOUND = [
 """Images that open, with all of their parents."""
 BROKEN = {
     "orphan.vhdx": "the parent was not found",
-    "stale.vhdx": "the file in the parent's place is not, or is no longer, the recorded one",
+    "stale.vhdx": "the file at the recorded path is not, or is no longer, the parent",
 }
 """Images that open, but not their disks."""
 RAW = "plain.raw"

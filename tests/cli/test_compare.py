@@ -31,7 +31,7 @@ def disks(programs: Programs) -> Programs:
 
 
 def test_the_same(disks: Programs) -> None:
-    assert disks.inspect("compare", "a.vhdx", "a.vhd").out == "the disks are the same\n"
+    assert disks.inspect("compare", "a.vhdx", "a.vhd").out == "the disks are identical\n"
     disks.inspect("compare", "a.raw", "a.vhd", "-f", "raw")
     disks.inspect("compare", "a.vhdx", "a.raw", "-F", "raw", "--quiet")
     disks.inspect("compare", "a.vhdx", "./a.vhdx")

@@ -121,7 +121,7 @@ def test_a_child(extension: str, programs: Programs) -> None:
     programs.bench.create(base)
     programs.bench.write(base, 0, b"below")
     shown = programs.img("create", child, "-b", base).out
-    assert shown == f"{programs.here / child}: {extension}, differencing over {programs.here / base}\n"
+    assert shown == f"{programs.here / child}: {extension}, differencing, parent {programs.here / base}\n"
     found = info(programs, child)
     assert (found["type"], found["virtual_size"], found["parent"]["linkage_ok"]) == ("differencing", 8 * MIB, True)
     assert programs.bench.content(child) == programs.bench.content(base)

@@ -32,7 +32,7 @@ def planted(programs: Programs) -> Programs:
 def test_a_chain_over_an_image_with_two_marks(planted: Programs) -> None:
     failed = planted.img("create", "-b", "base.vhd", "child.vhd", code=2)
     assert AMBIGUOUS in failed.err
-    assert "-F vhd or -F vhdx says what" in failed.err
+    assert "specify the format with -F vhd or -F vhdx" in failed.err
     planted.img("create", "-b", "base.vhd", "-F", "vhd", "child.vhd")
     (planted.here / "bytes").write_bytes(b"and more")
     planted.img("write", "child.vhd", "1M", "--from", "bytes")
@@ -57,4 +57,4 @@ def test_what_is_replaced_is_looked_at_as_all_that_it_may_be(planted: Programs) 
 
 
 def test_a_format_of_no_parent(programs: Programs) -> None:
-    assert "-F gives the format of the parent" in programs.img("create", "-F", "vhd", "a.vhd", "1M", code=64).err
+    assert "-F requires -b" in programs.img("create", "-F", "vhd", "a.vhd", "1M", code=64).err

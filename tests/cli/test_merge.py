@@ -201,6 +201,6 @@ def test_other_names_of_a_file_are_not_changed_unsaid(programs: Programs) -> Non
         assert "2 names" in said
         assert "--orphan" in said
     ended = programs.run("vhdx-img", "merge", "1.vhdx", "--dry-run", code=4)
-    assert "2 names" in ended.err
+    assert "2 hard links" in ended.err
     programs.img("merge", "1.vhdx", "--orphan")
     assert programs.bench.digest("0.vhdx") == wanted

@@ -13,7 +13,7 @@ def test_a_log_to_replay(looking: Programs, programs: Programs) -> None:
     wanted = programs.bench.digest("dirty.vhdx")
     assert info(programs, "dirty.vhdx")["log"]["state"] == "dirty"
     path = programs.here / "dirty.vhdx"
-    assert programs.img("replay", "dirty.vhdx").out == f"{path}: the log was replayed\n"
+    assert programs.img("replay", "dirty.vhdx").out == f"{path}: log replayed\n"
     assert info(programs, "dirty.vhdx")["log"] == {"state": "clean", "entries": 0}
     assert programs.bench.digest("dirty.vhdx") == wanted
     assert not programs.inspect("check", "dirty.vhdx", "--json").json["findings"]

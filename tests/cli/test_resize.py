@@ -16,7 +16,7 @@ def test_larger_and_smaller(extension: str, programs: Programs) -> None:
     programs.bench.create(name)
     programs.bench.write(name, 8 * MIB - 4, b"last")
     shown = programs.img("resize", name, "16M").out
-    assert shown == f"{programs.here / name}: 8 MiB (8388608 bytes) became 16 MiB (16777216 bytes)\n"
+    assert shown == f"{programs.here / name}: resized from 8 MiB (8388608 bytes) to 16 MiB (16777216 bytes)\n"
     programs.img("resize", name, "+512")
     assert size(programs, name) == 16 * MIB + 512
     assert programs.bench.content(name)[8 * MIB - 4 :] == b"last".ljust(8 * MIB + 516, b"\0")

@@ -32,10 +32,10 @@ def test_what_is_lost_is_listed(cut: Programs) -> None:
     ended = cut.img("convert", "--salvage", "a.vhdx", "b.raw", code=8)
     assert ended.lines == [
         f"{cut.here}/b.raw: raw, fixed, 8 MiB (8388608 bytes)",
-        f"{cut.here}/a.vhdx: lost: 1.005 MiB (1053696 bytes) at {3 * MIB - 5120}: it is beyond end of file",
-        f"{cut.here}/a.vhdx: 1.005 MiB of 8 MiB lost, zeros in the new image",
+        f"{cut.here}/a.vhdx: lost: 1.005 MiB (1053696 bytes) at {3 * MIB - 5120}: beyond end of file",
+        f"{cut.here}/a.vhdx: 1.005 MiB of 8 MiB lost; they read as zeros in the new image",
     ]
-    assert ended.err == f"vhdx-img: {cut.here}/a.vhdx: 1.005 MiB of 8 MiB lost, zeros in the new image\n"
+    assert ended.err == f"vhdx-img: {cut.here}/a.vhdx: 1.005 MiB of 8 MiB lost; they read as zeros in the new image\n"
     assert (cut.here / "b.raw").read_bytes() == expected(cut)
     assert not [path for path in cut.here.iterdir() if path.suffix == ".tmp"]
 
@@ -45,7 +45,7 @@ def test_as_json(cut: Programs) -> None:
     assert told["target"] == f"{cut.here}/b.raw"
     assert told["salvage"]["lost_bytes"] == 1053696
     assert told["salvage"]["lost"] == [
-        {"offset": 3 * MIB - 5120, "length": 1053696, "reason": "it is beyond end of file"}
+        {"offset": 3 * MIB - 5120, "length": 1053696, "reason": "beyond end of file"}
     ]
     assert told["salvage"]["notes"] == []
 
@@ -77,7 +77,7 @@ def test_structures_on_trust_are_told(looking: Programs, programs: Programs) -> 
             file.seek(offset + 4)
             file.write(b"\xff\xfe\xfd\xfc")
     said = programs.refused("convert", "a.vhdx", "b.vhdx", code=2)
-    assert "vhdx-img convert --salvage takes what can be read" in said
+    assert "vhdx-img convert --salvage copies readable data" in said
     ended = programs.img("convert", "--salvage", "a.vhdx", "b.vhdx", code=8)
     assert [line for line in ended.lines if line.endswith("[taken on trust]")]
     assert "taken on trust" in ended.err
@@ -94,7 +94,7 @@ def test_a_long_list_is_cut_and_said_to_be(programs: Programs) -> None:
             file.write(b"\5")
     lines = programs.img("convert", "--salvage", "b.vhdx", "c.vhdx", code=8).lines
     assert len([line for line in lines if ": lost: " in line]) == 100
-    assert f"{programs.here}/b.vhdx: 50 more ranges are lost; --json lists them" in lines
+    assert f"{programs.here}/b.vhdx: 50 more lost ranges; --json lists them" in lines
     told = programs.img("convert", "--salvage", "b.vhdx", "d.vhdx", "--json", code=8).json
     assert len(told["salvage"]["lost"]) == 150
 
@@ -112,7 +112,7 @@ def test_without_a_parent(looking: Programs, programs: Programs) -> None:
     orphan = looking.here / "orphan.vhdx"
     assert "--without-parent" in programs.refused("convert", "--salvage", orphan, "b.vhdx", code=2)
     lines = programs.img("convert", "--salvage", "--without-parent", orphan, "b.vhdx", code=8).lines
-    assert [line for line in lines if line.endswith("only its parent has it")]
+    assert [line for line in lines if line.endswith("the data is in the missing parent")]
     programs.refused("convert", "--without-parent", orphan, "c.vhdx", code=64)
 
 

@@ -320,7 +320,7 @@ class Terminal:
 def test_the_question_has_no_empty_default(stocked: Share, programs: Programs) -> None:
     """Brackets in it would read as if there were a password already."""
     terminal = Terminal(programs, "vhdx-inspect", "info", stocked.url("base.vhdx", user="somebody"))
-    terminal.until("Password of somebody on 127.0.0.1")
+    terminal.until("Password for somebody on 127.0.0.1")
     terminal.interrupt()
     assert "[" not in terminal.shown
 
@@ -329,7 +329,7 @@ def test_a_password_is_asked_for_and_not_shown(stocked: Share, programs: Program
     terminal = Terminal(programs, "vhdx-inspect", "info", stocked.url("base.vhdx"))
     terminal.until("User for 127.0.0.1")
     terminal.type(f"{stocked.server.user}\n")
-    terminal.until("Password of")
+    terminal.until("Password for")
     terminal.type(f"{stocked.server.password}\n")
     assert terminal.end() == 0
     assert "virtual size" in terminal.shown
@@ -338,7 +338,7 @@ def test_a_password_is_asked_for_and_not_shown(stocked: Share, programs: Program
 
 def test_a_user_in_the_url_is_not_asked_for(stocked: Share, programs: Programs) -> None:
     terminal = Terminal(programs, "vhdx-inspect", "info", stocked.url("base.vhdx", user=stocked.server.user))
-    terminal.until(f"Password of {stocked.server.user} on 127.0.0.1")
+    terminal.until(f"Password for {stocked.server.user} on 127.0.0.1")
     terminal.type("wrong-password\n")
     assert terminal.end() == 7
     assert "User for" not in terminal.shown
@@ -350,16 +350,16 @@ def test_one_question_for_one_command(stocked: Share, programs: Programs) -> Non
     user = stocked.server.user
     place = stocked.url("leaf.vhdx", user=user)
     terminal = Terminal(programs, "vhdx-inspect", "compare", place, place)
-    terminal.until("Password of")
+    terminal.until("Password for")
     terminal.type(f"{stocked.server.password}\n")
-    terminal.until("the disks are the same")
+    terminal.until("the disks are identical")
     assert terminal.end() == 0
-    assert terminal.shown.count("Password of") == 1
+    assert terminal.shown.count("Password for") == 1
 
 
 def test_ctrl_c_instead_of_a_password(stocked: Share, programs: Programs) -> None:
     terminal = Terminal(programs, "vhdx-inspect", "info", stocked.url("base.vhdx", user="somebody"))
-    terminal.until("Password of")
+    terminal.until("Password for")
     assert terminal.interrupt() == 130
     assert "Traceback" not in terminal.shown
 
@@ -368,7 +368,7 @@ def test_a_user_with_control_characters(stocked: Share, programs: Programs) -> N
     """Refused, or asked for the password of in harmless letters."""
     terminal = Terminal(programs, "vhdx-inspect", "info", stocked.url("base.vhdx", user="a%1b[31m"))
     with contextlib.suppress(AssertionError):
-        terminal.until("Password of")
+        terminal.until("Password for")
         terminal.type("\n")
     assert terminal.end() in (4, 7)
     assert "\x1b[31m" not in terminal.shown

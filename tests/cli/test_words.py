@@ -69,7 +69,7 @@ def test_offsets_that_are_printed_are_read(programs: Programs) -> None:
     programs.bench.create("a.vhdx", block=MIB)
     programs.bench.create("b.vhdx", block=MIB)
     programs.bench.write("a.vhdx", 3 * MIB, pattern(1, 512))
-    mapped = next(line for line in programs.inspect("map", "a.vhdx").lines if " at 0x" in line).split()
+    mapped = next(line for line in programs.inspect("map", "a.vhdx").lines if "file offset 0x" in line).split()
     compared = programs.inspect("compare", "a.vhdx", "b.vhdx", code=1).lines[-1]
     decimal, hexadecimal = re.findall(r"at (\d+) \((0x\w+)\)", compared)[0]
     read = programs.inspect("read", "a.vhdx", "3M", "512").lines[0].split()[0]

@@ -173,7 +173,7 @@ def test_a_vhdx_in_words() -> None:
         chain.write(6 * MIB + 4096, b"y" * 512)
     structures = dumped(files)
     assert texts(structures, "file parameters")["block_size"] == (2 * MIB, "2 MiB")
-    assert texts(structures, "file parameters")["flags"] == (2, "differencing: it has a parent")
+    assert texts(structures, "file parameters")["flags"] == (2, "differencing: HasParent")
     assert texts(structures, "virtual disk size")["virtual_size"] == (64 * MIB, "64 MiB")
     locator = texts(structures, "parent locator")
     assert locator["pair 2 key"][0] == "relative_path"
@@ -184,9 +184,9 @@ def test_a_vhdx_in_words() -> None:
     assert table["block 2"] == ("not present", "2 MiB, read from the parent")
     assert table["block 3"][0] == "partially present"
     assert table["sector bitmap of chunk 0"][0] == "present"
-    assert texts(structures, "sector bitmap of chunk 0") == {"block 3": (1, "of 4096 sectors here: 8")}
+    assert texts(structures, "sector bitmap of chunk 0") == {"block 3": (1, "of 4096 sectors, present: 8")}
     notes = [structure.note for structure in structures if structure.name.startswith("header")]
-    assert sorted(notes) == ["current: this header is used", "older: the other header is used"]
+    assert sorted(notes) == ["current header", "older header"]
     assert texts(structures, "region table 1")["entry 1 guid"][1].endswith(" region")
 
 
@@ -196,8 +196,8 @@ def test_checksums_are_stored_and_computed() -> None:
     structures = dumped(files, DumpPart.HEADERS)
     value, meaning = texts(structures, "header 1")["checksum"]
     assert value == 1
-    assert meaning.startswith("wrong: should be 0x")
-    assert texts(structures, "header 2")["checksum"][1] == "right"
+    assert meaning.startswith("wrong: must be 0x")
+    assert texts(structures, "header 2")["checksum"][1] == "correct"
     assert note(structures, "header 1") == "not valid: ignored"
 
 
@@ -210,7 +210,7 @@ def test_tables_are_followed_though_no_copy_is_valid() -> None:
     assert "although its checksum is wrong" in note(structures, "region table 1")
     assert texts(structures, "virtual disk size")["virtual_size"][0] == 8 * MIB
     assert fields(structures, "BAT")["blocks 0..2"].value == "fully present"
-    assert "may be elsewhere" in note(structures, "BAT")
+    assert "the location may be wrong" in note(structures, "BAT")
 
 
 def test_a_log_that_is_to_be_replayed() -> None:
@@ -220,8 +220,8 @@ def test_a_log_that_is_to_be_replayed() -> None:
     assert entry["descriptor 1 (data)"] == (BAT, f"a page for file offset {BAT}, in the BAT")
     assert entry["descriptor 2 (data)"][1].endswith("in the sector bitmap of chunk 0")
     assert note(structures, "log entry 3") == "number 1 of 1 to be replayed"
-    assert note(structures, "log entry 1") == "valid, but older than what is to be replayed"
-    assert "will change 1 page of this" in note(structures, "BAT")
+    assert note(structures, "log entry 1") == "valid, but older than the active sequence"
+    assert "will change 1 page" in note(structures, "BAT")
     assert [finding.code for one in structures if one.name == "log" for finding in one.findings] == ["log-dirty"]
 
 
@@ -244,7 +244,7 @@ def test_a_vhd_in_words() -> None:
         footer = texts(structures, name)
         assert footer["disk_type"] == (3, "dynamic")
         assert footer["current_size"] == (20 * MIB, "20 MiB")
-        assert footer["checksum"][1] == "right"
+        assert footer["checksum"][1] == "correct"
         assert datetime.fromisoformat(str(footer["timestamp"][0])).utcoffset() is not None
     table = texts(structures, "block table")
     assert table["blocks 0..1"] == ("not present", "read as zeros")
@@ -270,7 +270,7 @@ def test_a_footer_without_its_cookie_is_recognised() -> None:
     image = Forge(files)
     image.write(image.size - 512, b"CONECTIX")
     footer = texts(dumped(files, DumpPart.FOOTER), "footer")
-    assert footer["cookie"] == ("CONECTIX", "wrong: should be conectix")
+    assert footer["cookie"] == ("CONECTIX", "wrong: must be conectix")
     assert footer["current_size"][0] == vhd_images.SIZE
 
 
@@ -289,7 +289,7 @@ def test_a_vhdx_whose_identifier_is_gone() -> None:
     files = good(plain)
     Forge(files).write(0, b"PK\3\4")
     structures = dumped(files)
-    assert texts(structures, "file identifier")["signature"][1] == "wrong: should be vhdxfile"
+    assert texts(structures, "file identifier")["signature"][1] == "wrong: must be vhdxfile"
     assert "blocks 0..2" in fields(structures, "BAT")
     assert structures[0].findings[0].code == "file-unrecognised"
 

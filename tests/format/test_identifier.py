@@ -28,10 +28,10 @@ def test_a_creator_that_is_no_text_is_shown_all_the_same() -> None:
 
 def test_other_signatures_and_short_files_are_refused() -> None:
     for data, reason in (
-        (b"", "it needs 520 bytes, but has 0"),
-        (b"vhdxfile", "it needs 520 bytes, but has 8"),
-        (b"VHDXFILE" + bytes(512), "it begins with b'VHDXFILE' and not with b'vhdxfile'"),
-        (b"vhdxfile" + bytes(511), "it needs 520 bytes, but has 519"),
+        (b"", "truncated: 0 of 520 bytes"),
+        (b"vhdxfile", "truncated: 8 of 520 bytes"),
+        (b"VHDXFILE" + bytes(512), "the signature is b'VHDXFILE' instead of b'vhdxfile'"),
+        (b"vhdxfile" + bytes(511), "truncated: 519 of 520 bytes"),
     ):
         with pytest.raises(FormatError, match=f"file identifier at offset 0: {reason}") as caught:
             identifier.IDENTIFIER.parse(data, 0)

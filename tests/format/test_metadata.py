@@ -144,10 +144,10 @@ def test_what_lies_behind_the_counted_entries_does_not_matter() -> None:
         (altered(PAGE_83, offset=MIB - 15), "beyond the region"),
         (altered(PAGE_83, offset=0xFFFFFFFF), "beyond the region"),
         (altered(PAGE_83, offset=0x10017), "overlap"),
-        (altered(PAGE_83, length=15), "16 must be"),
-        (altered(FILE_PARAMETERS, length=9), "8 must be"),
-        (altered(VIRTUAL_DISK_SIZE, length=4), "8 must be"),
-        (altered(LOGICAL, length=2), "4 must be"),
+        (altered(PAGE_83, length=15), "instead of 16"),
+        (altered(FILE_PARAMETERS, length=9), "instead of 8"),
+        (altered(VIRTUAL_DISK_SIZE, length=4), "instead of 8"),
+        (altered(LOGICAL, length=2), "instead of 4"),
         (altered(PHYSICAL, length=0), "."),
         (altered(FILE_PARAMETERS, flags=6), "flags"),
         (altered(FILE_PARAMETERS, flags=0), "flags"),
@@ -157,8 +157,8 @@ def test_what_lies_behind_the_counted_entries_does_not_matter() -> None:
         (altered(PAGE_83, reserved=1), "reserved"),
         ([*SOUND, (UUID(int=0), 0x11000, 8, 0, 0)], "id is zero"),
         ([*SOUND, (STRANGE, 0x11000, 8, 5, 0)], "user item"),
-        ([*SOUND, (STRANGE, 0x11000, 0, 0, 0)], "no bytes"),
-        ([*SOUND, (STRANGE, 0x11000, MIB + 1, 0, 0)], "more than an item"),
+        ([*SOUND, (STRANGE, 0x11000, 0, 0, 0)], "length is zero"),
+        ([*SOUND, (STRANGE, 0x11000, MIB + 1, 0, 0)], "exceed the maximum item length"),
         ([*SOUND, (FILE_PARAMETERS, 0x11000, 8, 4, 0)], "two entries"),
         ([*SOUND, (STRANGE, 0x11000, 8, 1, 0), (STRANGE, 0x12000, 8, 1, 0)], "two entries"),
         ([*SOUND, (INCOMPLETE, 0, 0, 4, 0)], "not completed"),
@@ -208,7 +208,7 @@ def test_counts_and_sizes_have_limits() -> None:
         parsed(*SOUND, *user, (UUID(int=9999), 0, 0, 1, 0))
     large = [(UUID(int=number + 1), MIB * (number + 1), MIB, 0, 0) for number in range(40)]
     assert parsed(*SOUND, *large[:39], region=Range(2 * MIB, 64 * MIB))
-    with pytest.raises(FormatError, match="more than a file may have"):
+    with pytest.raises(FormatError, match="exceed the limits for a file"):
         parsed(*SOUND, *large, region=Range(2 * MIB, 64 * MIB))
 
 

@@ -111,7 +111,7 @@ def test_impossible_tables(rows: list[tuple[UUID, int, int, int]], reason: str) 
 def test_regions_have_a_longest_length(guid: UUID, most: int) -> None:
     other = METADATA if guid == BAT_REGION else (BAT_REGION, 2 * MIB, MIB, 1)
     verified((guid, 3 * MIB, most, 1), other, file_size=600 * MIB)
-    with pytest.raises(FormatError, match="longer"):
+    with pytest.raises(FormatError, match="larger than the maximum"):
         verified((guid, 3 * MIB, most + MIB, 1), other, file_size=600 * MIB)
 
 

@@ -244,23 +244,23 @@ DAMAGES = {
     "header 1, checksum": Damage(_header(0, 16), ("header-checksum",), "copy 1 is not valid"),
     "header 2, checksum": Damage(_header(1, 2000), ("header-checksum",), "rewritten from copy 1"),
     "header 2, signature": Damage(_header(1, 0), ("header-signature",), "copy 2 is not valid"),
-    "log": Damage(dirty, ("log-dirty",), "are put in place"),
+    "log": Damage(dirty, ("log-dirty",), "are replayed"),
     "log and header 1": Damage(_dirty_header(0), ("header-checksum", "log-dirty"), "from copy 2"),
     "log and header 2": Damage(_dirty_header(1), ("header-checksum", "log-dirty"), "from copy 1"),
     "region table 1": Damage(_region_table(0, 40), ("region-table-checksum",), "rewritten from copy 2"),
     "region table 2": Damage(_region_table(1, 0), ("region-table-signature",), "rewritten from copy 1"),
-    "zero block with place": Damage(_entry(3, 4 * MIB | 2), ("bat-zero-with-place",), "1 entry, the first is 3"),
-    "absent block with place": Damage(_entry(4, 900 * MIB), ("bat-absent-with-place",), "the first is 4"),
+    "zero block with place": Damage(_entry(3, 4 * MIB | 2), ("bat-zero-with-place",), "1 entry, first entry 3"),
+    "absent block with place": Damage(_entry(4, 900 * MIB), ("bat-absent-with-place",), "first entry 4"),
     "absent bitmap with place": Damage(
-        _entry(4097, 8 * MIB, two_chunks), ("bat-absent-with-place",), "the first is 4097"
+        _entry(4097, 8 * MIB, two_chunks), ("bat-absent-with-place",), "first entry 4097"
     ),
-    "padding": Damage(_entry(6, 3), ("bat-padding",), "nothing on the disk has them"),
-    "padding far away": Damage(_entry(100_000, 999 * MIB | 6), ("bat-padding",), "the first is 100000"),
+    "padding": Damage(_entry(6, 3), ("bat-padding",), "they belong to no block of the disk"),
+    "padding far away": Damage(_entry(100_000, 999 * MIB | 6), ("bat-padding",), "first entry 100000"),
     "bitmap without parent": Damage(
         bitmap_without_parent, ("bat-bitmap-without-parent", "space-unused"), "of a disk without a parent"
     ),
     "gap": Damage(zeroed, ("space-unused",), "punched out as holes"),
-    "tail": Damage(tail, ("space-unused",), "at the end that nothing refers to are cut off"),
+    "tail": Damage(tail, ("space-unused",), "unreferenced bytes at the end are truncated"),
     "moved parent": Damage(moved_parent, ("chain-stale-path",), "does not lead to the parent"),
     "everything": Damage(
         everything, ("header-checksum", "log-dirty", "region-table-checksum", "space-unused"), "copy 1"
@@ -289,7 +289,10 @@ DAMAGES = {
         _vhd(lambda: vhd(fixed=True), _checksums), ("vhd-footer-checksum",), "it is recomputed"
     ),
     "fixed vhd, growing stopped": Damage(
-        _vhd(lambda: vhd(fixed=True), _grown), ("vhd-footer-none",), "growing it was interrupted", ImageFormat.VHD
+        _vhd(lambda: vhd(fixed=True), _grown),
+        ("vhd-footer-none",),
+        "growing the fixed disk was interrupted",
+        ImageFormat.VHD,
     ),
 }
 

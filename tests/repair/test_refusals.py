@@ -81,10 +81,10 @@ def _last_sequence(made: Forge) -> None:
 VHDX: dict[str, tuple[Callable[[], Disk], Callable[[Forge], None]]] = {
     "same sequence number and different contents": (dynamic, _same_sequence),
     "no copy is valid": (dynamic, _no_header),
-    "both copies are valid and differ": (dynamic, _tables_differ),
+    "both copies are valid but differ": (dynamic, _tables_differ),
     "region table at offset 196608: no copy is valid": (dynamic, _no_table),
-    "belongs to block 0": (dynamic, _overlap),
-    "state 5 does not exist": (dynamic, _bad_state),
+    "overlaps block 0": (dynamic, _overlap),
+    "state 5 is undefined": (dynamic, _bad_state),
     "reserved bits are set": (dynamic, _reserved_bits),
     "extends beyond end of file": (dynamic, _cut_off),
     "metadata table": (differencing, _no_metadata),
@@ -107,7 +107,7 @@ def test_nothing_is_repaired_where_something_cannot_be() -> None:
     made = leaf(disk)
     made.write(64 << 10, b"\xee")
     made.set_entry(1, made.entry(0))
-    refused(files_of(disk), disk.paths[0], "that cannot be repaired without guessing, so nothing is repaired")
+    refused(files_of(disk), disk.paths[0], "cannot be repaired without guessing, so nothing is repaired")
 
 
 def _footers(place: int, data: bytes) -> Callable[[Forge], None]:
@@ -144,14 +144,14 @@ def _header_nonsense(made: Forge) -> None:
 
 
 VHD: dict[str, tuple[Callable[[], Disk], Callable[[Forge], None]]] = {
-    "a machine was suspended": (vhd, _footers(84, b"\1")),
-    "marked it unsafe": (vhd, _poison),
-    "differ in more than that": (vhd, _both_wrong),
-    "both valid and of different disks": (vhd, _two_disks),
+    "a virtual machine was suspended": (vhd, _footers(84, b"\1")),
+    "marked the file unsafe": (vhd, _poison),
+    "other fields differ too": (vhd, _both_wrong),
+    "both valid, but of different disks": (vhd, _two_disks),
     "neither a VHDX nor a VHD": (vhd, _no_footers),
     "extends beyond end of file": (vhd, _block_behind_end),
     "the checksum is wrong and the version is": (vhd_child, _header_nonsense),
-    "a machine was suspended with": (lambda: vhd(fixed=True), _footers(84, b"\1")),
+    "a virtual machine was suspended with": (lambda: vhd(fixed=True), _footers(84, b"\1")),
 }
 
 
@@ -167,9 +167,9 @@ def test_a_footer_in_a_disk_is_believed_only_when_the_caller_says_so() -> None:
     disk = vhd(fixed=True)
     made = leaf(disk)
     made.truncate(made.size + MIB)
-    refused(files_of(disk), disk.paths[0], "if it is that, give the format: vhd")
+    refused(files_of(disk), disk.paths[0], "if so, give the format: vhd")
     made.write(0, b"conectix")
-    refused(files_of(disk), disk.paths[0], "if it is that, give the format: vhd")
+    refused(files_of(disk), disk.paths[0], "if so, give the format: vhd")
     assert [fix.code for fix in plan(files_of(disk), disk.paths[0], ImageFormat.VHD)] == ["vhd-footer-none"]
 
 
@@ -180,20 +180,20 @@ def test_a_disk_inside_a_fixed_disk_does_not_count() -> None:
     made.write(0, leaf(inner).read(0, 2 * MIB))
     made.write(made.size - 512 + 24, b"time")
     made.write(made.size - 512 + 90, b"\xee")
-    refused(files_of(disk), disk.paths[0], "of a fixed disk, whose start is the guest's; at 0 there is")
+    refused(files_of(disk), disk.paths[0], "of a fixed disk, .*; the footer at 0 belongs to")
 
 
 def test_what_lies_behind_a_lost_footer_is_kept() -> None:
     disk = vhd(fixed=True)
     made = leaf(disk)
     made.write(made.size + MIB, b"something")
-    refused(files_of(disk), disk.paths[0], "no footer is there|none where the disk", ImageFormat.VHD)
+    refused(files_of(disk), disk.paths[0], "no footer is there|no footer at the end of a smaller", ImageFormat.VHD)
 
 
 def test_raw_bytes() -> None:
     files = MemoryFileSystem({"disk": Pages(pattern(1, MIB))})
     refused(files, "disk", "neither a VHDX nor a VHD")
-    refused(files, "disk", "every byte of a raw file is the guest's", ImageFormat.RAW)
+    refused(files, "disk", "every byte of a raw file is guest data", ImageFormat.RAW)
 
 
 def test_two_files_that_may_be_the_parent() -> None:
@@ -204,7 +204,7 @@ def test_two_files_that_may_be_the_parent() -> None:
         assert parent is not None
         paths = {"relative_path": ".\\x\\a.vhdx", "absolute_win32_path": "\\\\?\\C:\\b.vhdx"}
         image.set_parent(ParentLink(parent.linkage, None, paths))
-    refused(twins, "1.vhdx", "each of memory:/a.vhdx, memory:/b.vhdx may be its parent")
+    refused(twins, "1.vhdx", "memory:/a.vhdx, memory:/b.vhdx all match as its parent")
 
 
 def test_a_parent_that_is_not_there_is_nothing_to_repair() -> None:
@@ -252,7 +252,7 @@ def test_an_image_that_was_used_after_the_repair_is_not_taken_back() -> None:
     disk.write(100, b"new")
     disk.close()
     used = files.fingerprint(disk.paths[0])
-    with pytest.raises(Error, match="was changed since"):
+    with pytest.raises(Error, match="was modified since"):
         back(files, disk.paths[0])
     assert files.fingerprint(disk.paths[0]) == used
     disk.check()

@@ -131,7 +131,7 @@ def hold(files: MemoryFileSystem, report: Salvaged, content: bytes) -> None:
 
 def without_log(report: Salvaged) -> bool:
     """Whether the salvage says that it had to do without a log that may have been in use."""
-    return any(note.on_trust and "what it held is missing" in note.message for note in report.notes)
+    return any(note.on_trust and "its changes are missing" in note.message for note in report.notes)
 
 
 def forges(files: MemoryFileSystem) -> list[Forge]:

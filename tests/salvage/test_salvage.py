@@ -66,7 +66,7 @@ def test_of_a_block_that_is_cut_the_part_in_the_file_is_read() -> None:
     case, files = hurt(plain, lambda image: image.truncate(6 * MIB + 1000))
     report = taken(case, files)
     assert ranges(report) == [(2 * MIB + 512, MIB - 512)]
-    assert report.lost[0].reason == "it is beyond end of file"
+    assert report.lost[0].reason == "beyond end of file"
     assert report.notes == ()
 
 
@@ -74,7 +74,7 @@ def test_of_blocks_on_one_place_none_is_believed() -> None:
     case, files = hurt(plain, lambda image: image.set_entry(5, image.entry(1)))
     report = taken(case, files)
     assert ranges(report) == [(MIB, MIB), (5 * MIB, MIB)]
-    assert all("another block" in lost.reason for lost in report.lost)
+    assert all("overlaps another one" in lost.reason for lost in report.lost)
 
 
 def test_without_its_bitmap_a_block_is_lost_and_the_parent_does_not_show() -> None:
@@ -95,7 +95,7 @@ def test_a_cut_block_table_loses_what_its_entries_named() -> None:
     assert not report.read
     # Entries 1 and 2 still name a place, all others may have.
     assert {lost.reason for lost in report.lost} <= {
-        "it is beyond end of file",
+        "beyond end of file",
         "its entry in the block table cannot be read",
     }
     assert report.lost_bytes == 5 * MIB - MIB // 2
@@ -232,7 +232,7 @@ def test_without_its_parent_a_child_is_refused_unless_that_is_said(
     with pytest.raises(error):
         engine().salvage(files, PATH, files, TARGET)
     report = taken(case, files, without_parent=True)
-    assert {lost.reason for lost in report.lost} == {"only its parent has it"}
+    assert {lost.reason for lost in report.lost} == {"the data is in the missing parent"}
     # The child has the few sectors that were written to it, a block, and one of zeros.
     assert report.lost_bytes == 4 * MIB - 3072
     assert report.read == 2 * MIB + 3072
@@ -270,7 +270,7 @@ def test_damage_to_the_parent_is_lost_and_named() -> None:
     files = case.files()
     Forge(files, "base.vhdx").truncate(4 * MIB)
     report = taken(case, files)
-    wanted = "in base.vhdx, which is under it: it is beyond end of file"
+    wanted = "in the parent base.vhdx: beyond end of file"
     assert {lost.reason for lost in report.lost} == {wanted}
     assert not report.complete
 

@@ -191,14 +191,14 @@ class TestRefusals:
         files = self.make()
         files.remove("file")
         put(files, b"\x08" * 5000)
-        self.refused(files, "its content is not")
+        self.refused(files, "belongs to a different file")
 
     def test_a_file_changed_since(self) -> None:
         files = self.make()
         file = files.open("file", Access.WRITE)
         file.write([(3000, b"new")])
         file.close()
-        self.refused(files, "was changed since")
+        self.refused(files, "was modified since")
 
     @pytest.mark.parametrize("size", [4000, 7000])
     def test_a_file_of_another_length(self, size: int) -> None:
@@ -206,7 +206,7 @@ class TestRefusals:
         file = files.open("file", Access.WRITE)
         file.truncate(size)
         file.close()
-        self.refused(files, f"it has {size} bytes")
+        self.refused(files, f"the file has {size} bytes")
 
     @pytest.mark.parametrize("data", [b"x", b"vhdxundo" + bytes(600), bytes(600)])
     def test_no_undo_file(self, data: bytes) -> None:

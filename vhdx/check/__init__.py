@@ -1,6 +1,6 @@
-"""Whether a file, or a chain of files, keeps the rules of its format: all violations, not only the first.
+"""Checks a file, or a chain of files, against the rules of its format and reports all violations, not only the first.
 
-Nothing here writes, and bad bytes are findings, never exceptions; a failing transport raises OSError.
+Checks never write. Invalid bytes are findings, never exceptions; a failing transport raises OSError.
 """
 
 from vhdx.check.chain import check_chain, check_forced

@@ -1,7 +1,6 @@
-"""The block allocation table and what it refers to (MS-VHDX 2.5).
+"""Checks of the BAT, sector bitmaps and payload blocks of a VHDX (MS-VHDX 2.5).
 
-The parts of the table that are holes, or all zeros, cost next to nothing, so the size of the disk does not count, only
-what is allocated.
+Holes and zeros in the table cost almost nothing, so the cost depends on the allocated space, not on the disk size.
 """
 
 import sys
@@ -32,10 +31,10 @@ _FEW_BLOCKS = 16
 
 
 def scan(view: Storage, region: Range) -> Iterator[tuple[int, int]]:
-    """Every entry in the region that is not zero: (index, raw). Holes of the file are not read."""
+    """Every nonzero entry in the region: (index, raw). Holes of the file are not read."""
     blank = bytes(PIECE)
     for piece in allocated(view, region.offset, region.length):
-        # A damaged region may begin anywhere, and its entries with it.
+        # A damaged region table may give a misaligned region.
         start = piece.offset - (piece.offset - region.offset) % ENTRY_SIZE
         end = min(piece.end + (region.offset - piece.end) % ENTRY_SIZE, region.end)
         for at, data in pieces(view, Range(start, end - start)):
@@ -50,7 +49,7 @@ def scan(view: Storage, region: Range) -> Iterator[tuple[int, int]]:
 
 @dataclass(slots=True)
 class Table:
-    """One pass over the block table of a file, and what it adds up to."""
+    """One pass over the BAT of a file, and its totals."""
 
     view: Storage
     region: Range
@@ -78,13 +77,13 @@ class Table:
         return self.region.offset + index * ENTRY_SIZE
 
     def findings(self) -> Iterator[Finding]:
-        """The entries one by one, then what they add up to."""
+        """Findings of each entry, then of the totals."""
         layout = self.layout
         needed = layout.entries * ENTRY_SIZE
         if needed > self.region.length:
             message = (
-                f"{layout.entries} entries need {needed} bytes and the region has {self.region.length}; "
-                "the size of the disk or of its blocks is wrong"
+                f"{layout.entries} entries need {needed} bytes, but the region has {self.region.length}; "
+                "the disk size or block size is wrong"
             )
             yield found("bat-too-small", self.region.offset, message)
             return
@@ -97,7 +96,7 @@ class Table:
             if within == ratio:
                 yield from self._bitmap(index, raw)
                 continue
-            # Nearly all entries of a large disk are like this, and right.
+            # Nearly all entries of a large disk are of this kind, and valid.
             usual = raw & _NOT_PLACE == _FULLY_PRESENT and index - chunk < blocks
             if not usual or not self._present(index, raw - _FULLY_PRESENT):
                 yield from self._payload(index, raw)
@@ -108,12 +107,12 @@ class Table:
         rest = scan(self.view, Range(self.region.offset + needed, self.region.length - needed))
         for index, raw in islice(rest, 1):
             last = layout.entries - 1
-            message = f"entry {last + 1 + index} is {raw:#018x}, though the table ends with entry {last}"
+            message = f"entry {last + 1 + index} is {raw:#018x}, but the table ends with entry {last}"
             yield found("bat-padding", self.at(last + 1 + index), message)
         yield from self._sums()
 
     def _present(self, index: int, offset: int) -> bool:
-        """Count a fully present block, when its place may be right; else nothing is done."""
+        """Count a fully present block if its file range may be valid; otherwise return False."""
         length = self.disk.layout.block_size
         end = offset + length
         if offset < AREA or end > self.size:
@@ -133,7 +132,7 @@ class Table:
         layout, state, offset, at = self.layout, state_of(raw), place_of(raw), self.at(index)
         block = index - index // (layout.chunk_ratio + 1)
         if block >= layout.payload_blocks:
-            message = f"entry {index} is {raw:#018x}, though the disk ends with block {layout.payload_blocks - 1}"
+            message = f"entry {index} is {raw:#018x}, but the disk ends with block {layout.payload_blocks - 1}"
             yield found("bat-beyond-disk", at, message)
             return
         what = f"block {block} (entry {index}, {raw:#018x})"
@@ -160,8 +159,8 @@ class Table:
                 else:
                     yield found("bat-no-place", at, f"{what}: present, but has no file offset")
             case _:
-                hint = ", though drafts of the format called it unmapped" if state == _DRAFT_UNMAPPED else ""
-                yield found("bat-state", at, f"{what}: state {state} does not exist{hint}")
+                hint = " (unmapped in drafts of the format)" if state == _DRAFT_UNMAPPED else ""
+                yield found("bat-state", at, f"{what}: state {state} is undefined{hint}")
 
     def _partially(self, block: int, what: str, at: int) -> Iterator[Finding]:
         if self.layout.has_parent:
@@ -192,25 +191,25 @@ class Table:
                 problems = list(self._take(what, index, usable, PlaceOwner.BITMAP))
                 yield from problems
                 if problems or self._overlaps > overlaps:
-                    # Its bits would be those of something else.
+                    # Its bits would belong to another structure.
                     self._partial = array("Q")
             else:
                 yield found("bat-no-place", at, f"{what}: present, but has no file offset")
         elif state != BitmapState.NOT_PRESENT:
-            yield found("bat-bitmap-state", at, f"{what}: state {state} does not exist for a sector bitmap")
+            yield found("bat-bitmap-state", at, f"{what}: state {state} is undefined for a sector bitmap")
         elif offset:
             yield found("bat-absent-with-place", at, f"{what}: not present, but has a file offset")
         yield from self._settle(usable)
 
     def _settle(self, bitmap: Range | None) -> Iterator[Finding]:
-        """The chunk is through: its partially present blocks, by their bits."""
+        """At the end of a chunk: check its partially present blocks against their bits."""
         partial, self._partial = self._partial, array("Q")
         if not partial:
             return
         if bitmap is None:
             index = self.layout.bitmap_index(self._chunk)
             message = (
-                f"{counted(len(partial), 'partially present block')} in chunk {self._chunk}, the first is "
+                f"{counted(len(partial), 'partially present block')} in chunk {self._chunk}, first block "
                 f"{partial[0]}, but entry {index} has no sector bitmap"
             )
             yield found("bat-bitmap-missing", self.at(index), message)
@@ -226,19 +225,19 @@ class Table:
         size = min(layout.block_size, layout.virtual_size - block * layout.block_size)
         inside = (1 << size // layout.logical_sector_size) - 1
         if value & ~inside:
-            message = f"bits of block {block} are set for sectors beyond end of disk"
+            message = f"block {block}: bits are set for sectors beyond end of disk"
             yield found("bitmap-beyond-disk", at + start, message)
         self.empty += not value & inside
         self.full += value & inside == inside
 
     def _take(self, what: str, index: int, place: Range, owner: PlaceOwner) -> Iterator[Finding]:
-        at, where = self.at(index), f"{what}: its range at {place.offset} of {place.length} bytes"
+        at, where = self.at(index), f"{what}: range of {place.length} bytes at {place.offset}"
         if place.end > self.size:
             if owner is not PlaceOwner.BLOCK or place.offset + bat.covered(self.layout, index) > self.size:
-                message = f"{where} extends beyond end of file at {self.size}; the file was cut off"
+                message = f"{where} extends beyond end of file at {self.size}; the file is truncated"
                 yield found("bat-beyond-end", at, message)
                 return
-            message = f"{where} extends beyond end of file at {self.size}, but what it has of the disk does not"
+            message = f"{where} extends beyond end of file at {self.size}, but its part of the disk does not"
             yield found("bat-last-block-short", at, message)
         before = self.places.take(place.offset, place.length, owner)
         if before is PlaceOwner.STRUCTURE or place.offset < AREA:
@@ -252,9 +251,9 @@ class Table:
             self._overlapping[index] = place
 
     def _shared(self, needed: int) -> Iterator[Finding]:
-        """Every block or bitmap that lies where one before it does, with the name of that one for as many as are told.
+        """Blocks and bitmaps that overlap an earlier one, each with the name of that one.
 
-        Which that is takes another pass over the table, so all of them are looked for together.
+        Finding the names takes another pass over the table, so one pass serves all.
         """
         if not self._overlapping:
             return
@@ -263,21 +262,21 @@ class Table:
         for index, place in self._overlapping.items():
             what, other = bat.owner(self.layout, index), others[index]
             message = (
-                f"{what} (entry {index}): its range at {place.offset} of {place.length} bytes also belongs to "
+                f"{what} (entry {index}): range of {place.length} bytes at {place.offset} overlaps "
                 f"{bat.owner(self.layout, other)} (entry {other}); do not write to this image"
             )
             yield found("bat-overlap", self.at(index), message)
         for _ in range(self._overlaps - len(self._overlapping)):
-            yield found("bat-overlap", None, "one more block overlaps another")
+            yield found("bat-overlap", None, "another block overlaps an earlier one")
 
     def _sums(self) -> Iterator[Finding]:
         layout, at = self.layout, self.region.offset
         if self.undefined:
-            yield found("bat-undefined", at, f"{counted(self.undefined, 'undefined block')}: they read as zeros")
+            yield found("bat-undefined", at, f"{counted(self.undefined, 'undefined block')}, read as zeros")
         if self.empty:
-            yield found("bitmap-empty", at, f"{counted(self.empty, 'partially present block')} without any sector")
+            yield found("bitmap-empty", at, f"{counted(self.empty, 'partially present block')} with no sector present")
         if self.full:
-            yield found("bitmap-full", at, f"{counted(self.full, 'partially present block')} with every sector")
+            yield found("bitmap-full", at, f"{counted(self.full, 'partially present block')} with all sectors present")
         if self.disk.fixed and self.present < layout.payload_blocks:
             missing = counted(layout.payload_blocks - self.present, "block")
             yield found("bat-fixed-unallocated", at, f"{missing} of {layout.payload_blocks} not allocated")
@@ -287,7 +286,7 @@ class Table:
 
 
 def check_blocks(view: Storage, regions: Regions, disk: CheckedDisk, places: Places) -> Iterator[Finding]:
-    """The table and the places that it gives; *places* is filled."""
+    """Check the BAT and the file ranges that it allocates; *places* is filled."""
     assert regions.bat is not None
     size = view.size()
     places.take(0, AREA, PlaceOwner.STRUCTURE)
@@ -297,12 +296,12 @@ def check_blocks(view: Storage, regions: Regions, disk: CheckedDisk, places: Pla
     layout = disk.layout
     least = AREA + sum(place.length for _, place in regions.places) + layout.payload_blocks * layout.block_size
     if disk.fixed and size < least:
-        message = f"the file has {size} bytes; all blocks of the fixed disk and its structures need {least}"
+        message = f"the file has {size} bytes; the structures and all blocks of the fixed disk need {least}"
         yield found("fixed-file-short", None, message)
 
 
 def check_space(view: Storage, disk: CheckedDisk, places: Places) -> Iterator[Finding]:
-    """What of the file belongs to nothing; *places* are those that `check_blocks` has found taken."""
+    """Unreferenced space in the file; *places* are those that `check_blocks` found in use."""
     unused = view.size() // MIB * MIB - places.taken
     if unused > 0:
         remedy = "" if disk.fixed else "; compacting frees them"

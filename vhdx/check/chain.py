@@ -1,4 +1,4 @@
-"""A chain of files: each by itself, then each link between two (MS-VHDX 2.6.2.6)."""
+"""Checks of a chain of files: each file, then each link between two (MS-VHDX 2.6.2.6)."""
 
 import posixpath
 import time
@@ -26,7 +26,7 @@ from vhdx.image.marks import carries
 from vhdx.image.open import open_image
 from vhdx.storage.base import Access, FileSystem, Storage
 
-_UNSEEN = "the end of the parent is hidden; a merge would cut it off, and refuses to unless told to shrink"
+_UNSEEN = "the end of the parent is hidden; a merge would truncate it, and requires --shrink"
 
 
 def check_chain(
@@ -40,12 +40,12 @@ def check_chain(
     format: ImageFormat | None = None,
     now: float | None = None,
 ) -> Iterator[Finding]:
-    """What is wrong with *path* and everything under it, or worth knowing: file by file, after each its link down.
+    """Findings for *path* and its parents: file by file, each followed by the link to its parent.
 
-    Goes on to a parent that does not match, and stops at one that cannot be found or opened. *format* says what *path*
-    is instead of its content; parents are always of the child's format. *now* is the time in seconds since 1970-01-01
-    UTC, without it that of this machine. Raises InUse when somebody writes to one of the files, FileNotFoundError when
-    *path* does not exist, and whatever else the transport raises.
+    Continues with a parent that does not match, and stops at one that cannot be found or opened. *format* overrides
+    detection for *path*; parents always have the child's format. *now* is in seconds since 1970-01-01 UTC (default:
+    the system clock). Raises InUse when a file is open for writing, FileNotFoundError when *path* does not exist, and
+    other errors of the transport.
     """
     path = files.resolve(path)
     moment = time.time() if now is None else now
@@ -60,7 +60,7 @@ def check_chain(
         except Error as error:
             if child is None or isinstance(error, InUse):
                 raise
-            yield walk.found(child.path, "chain-unreadable", f"its parent cannot be opened ({error})")
+            yield walk.found(child.path, "chain-unreadable", f"the parent cannot be opened ({error})")
             return
         with closing(opened) as storage:
             fault = walk.admit(following.path, storage.identity(), child, seen)
@@ -79,7 +79,7 @@ def check_chain(
 def check_forced(
     files: FileSystem, path: str, *, new_id: NewId, format: ImageFormat | None = None
 ) -> Iterator[Finding]:
-    """Whether the parent of *path* was forced on it; no parent is looked for. Raises OSError."""
+    """Whether the parent of *path* was recorded with force; no parent is opened. Raises OSError."""
     path = files.resolve(path)
     if not has_note(files, path):
         return
@@ -100,7 +100,7 @@ class _Layer:
 
 @dataclass(frozen=True, slots=True)
 class _Walk:
-    """The way down a chain; findings about a link carry the name of its child."""
+    """Walks a chain from the leaf to the base; findings about a link carry the name of its child."""
 
     files: FileSystem
     policy: ParentPolicy
@@ -119,13 +119,13 @@ class _Walk:
         return finding
 
     def admit(self, path: str, identity: Hashable, child: _Layer | None, seen: set[Hashable]) -> Finding | None:
-        """Why the walk ends before *path*, or None; *seen* takes it."""
+        """Why the walk ends before *path*, or None; adds it to *seen*."""
         if identity in seen:
             child_path = path if child is None else child.path
-            message = f"its parent {self.files.describe(path)} stands above it in the chain: the parents form a circle"
+            message = f"the parent {self.files.describe(path)} is also a child in this chain: the chain is circular"
             return self.found(child_path, "chain-circle", message)
         if len(seen) == self.policy.most_layers:
-            message = f"more than {self.policy.most_layers} layers; those under this one were not checked"
+            message = f"more than {self.policy.most_layers} layers; the layers below this one were not checked"
             return self.found(path, "chain-too-long", message)
         seen.add(identity)
         return None
@@ -133,7 +133,7 @@ class _Walk:
     def look(
         self, path: str, storage: Storage, *, deep: bool, format: ImageFormat | None, now: float
     ) -> Generator[Finding, None, _Layer | None]:
-        """The findings of one file; what it says of itself, when it can be opened."""
+        """Findings of one file; returns its info if it can be opened."""
         yield from check_storage(storage, deep=deep, format=format, now=now)
         try:
             with closing(open_image(storage, new_id=self.new_id, format=format)) as image:
@@ -143,18 +143,18 @@ class _Walk:
             return None
 
     def parent(self, child: _Layer, link: ParentLink) -> Generator[Finding, None, Candidate | None]:
-        """The file to go on with: the parent, else one in its place."""
+        """The file to continue with: the parent, or else the file at its path."""
         home = posixpath.dirname(child.path)
         recorded = link.paths.get("relative_path")
         direct = None
         if recorded is not None:
             direct = posixpath.normpath(posixpath.join(home, recorded.replace("\\", "/")))
             if direct == posixpath.normpath(child.path):
-                yield self.of(child, "chain-circle", f"it records itself, {recorded!r}, as its parent")
+                yield self.of(child, "chain-circle", f"the image records itself, {recorded!r}, as its parent")
                 return None
             leads = followed(self.files, child.path, link, self.policy)
             if leads is None:
-                message = f"the recorded relative path {recorded!r} leads out of the directory and was not followed"
+                message = f"the recorded relative path {recorded!r} leads outside the directory and was not followed"
                 yield self.of(child, "chain-path-escapes", message)
             else:
                 direct = leads.path
@@ -189,19 +189,19 @@ class _Walk:
             else:
                 if link.accepts(linkage):
                     return candidate
-                mismatched.append((candidate, f"{name} has another id"))
+                mismatched.append((candidate, f"{name} has a different id"))
         if denied:
             raise may_not_be_read(self.files, child.path, denied[0])
         if mismatched:
             ids = ", ".join(str(guid) for guid in (link.linkage, link.linkage2) if guid is not None)
             message = (
-                f"{'; '.join(text for _, text in mismatched)}, recorded is {ids}: it was changed after the child was "
-                "made, or is another; if it is known to be right, relink the child to it"
+                f"{'; '.join(text for _, text in mismatched)}; the recorded id is {ids}: the file was modified after "
+                "the child was created, or is not the parent; if its content is known to be correct, relink the child"
             )
             yield self.of(child, "chain-parent-mismatch", message)
             return mismatched[0][0]
         if other_format:
-            message = f"{'; '.join(other_format)}: not of the format of the child, {child.info.format.value}"
+            message = f"{'; '.join(other_format)}: the format differs from that of the child, {child.info.format.value}"
             yield self.of(child, "chain-format", message)
             return None
         if unreadable:
@@ -212,23 +212,23 @@ class _Walk:
     def _missing(self, child: _Layer, link: ParentLink, tried: Sequence[str]) -> Finding:
         paths = "; ".join(f"{key} {path!r}" for key, path in link.paths.items())
         reasons = [*tried, *unusable(self.files, child.path, link, self.policy)]
-        message = f"recorded are {paths}; {'; '.join(reasons)}" if paths else "no path to it is recorded"
-        return self.of(child, "chain-parent-missing", f"{message}; bring the parent there or relink the child")
+        message = f"recorded: {paths}; {'; '.join(reasons)}" if paths else "no path to the parent is recorded"
+        return self.of(child, "chain-parent-missing", f"{message}; restore the parent or relink the child")
 
     def link(self, child: _Layer, parent: _Layer, found_by: Candidate) -> Iterator[Finding]:
-        """How two files that were found to belong together fit."""
+        """Findings about a child and its parent."""
         above, below = child.info, parent.info
         assert above.parent is not None
         if above.parent.accepts(below.linkage):
             yield from self._identity(child, parent, above.parent, found_by)
         yield from self._shape(child, parent)
         if below.log is LogState.DIRTY:
-            message = f"the log of {self.files.describe(parent.path)} must be replayed, which opening for writing does"
+            message = f"the log of {self.files.describe(parent.path)} must be replayed; opening for writing does that"
             yield self.of(child, "chain-parent-log", message)
         if above.format is ImageFormat.VHDX and above.disk_id != below.disk_id:
-            message = "it has another disk id than its parent"
+            message = "its disk id differs from the parent's"
             if above.parent.accepts(below.linkage):
-                message = f"the disk ids {above.disk_id} and, of the parent, {below.disk_id} are not the same"
+                message = f"the disk id {above.disk_id} differs from the parent's, {below.disk_id}"
             yield self.of(child, "chain-disk-id", message)
 
     def _identity(
@@ -238,9 +238,9 @@ class _Walk:
         assert below.linkage is not None
         which = "id" if link.linkage == below.linkage else "second id"
         how = f"the file name in {found_by.key}" if found_by.by_name else found_by.key
-        yield self.of(child, "chain-link", f"the parent is {name} by its recorded {which}, found by {how}")
+        yield self.of(child, "chain-link", f"the parent is {name}, verified by the recorded {which}, found by {how}")
         if link.linkage != below.linkage:
-            message = f"only the second recorded id is that of {name}: a merge may have been stopped; run it again"
+            message = f"only the second recorded id matches {name}: a merge may have been interrupted; run it again"
             yield self.of(child, "chain-linkage2", message)
         yield from self.forced(child, link)
         kin = self.relatives.of(parent.path, below.format)
@@ -251,31 +251,31 @@ class _Walk:
             yield self.of(child, "chain-siblings", message)
 
     def forced(self, child: _Layer, link: ParentLink) -> Iterator[Finding]:
-        """Whether the parent was forced on *child*."""
+        """Whether the parent of *child* was recorded with force."""
         try:
             forced = standing(self.files, child.path, link)
         except (Error, PermissionError) as error:
-            yield self.of(child, "chain-forced", f"whether its parent was forced on it is not known ({error})")
+            yield self.of(child, "chain-forced", f"unknown whether the parent was recorded with --force ({error})")
             return
         if forced is not None:
-            message = f"its parent was forced on it although {'; '.join(forced.differs)}"
+            message = f"its parent was recorded with --force although {'; '.join(forced.differs)}"
             yield self.of(child, "chain-forced", message)
 
     def _shape(self, child: _Layer, parent: _Layer) -> Iterator[Finding]:
         above, below = child.info, parent.info
         if above.logical_sector_size != below.logical_sector_size:
-            message = f"sectors have {above.logical_sector_size} bytes and, in the parent, {below.logical_sector_size}"
+            message = f"the sector size is {above.logical_sector_size}, the parent's is {below.logical_sector_size}"
             yield self.of(child, "chain-sector-size", message)
-        sizes = f"the disk has {above.virtual_size} bytes and, in the parent, {below.virtual_size}"
+        sizes = f"the disk size is {above.virtual_size}, the parent's is {below.virtual_size}"
         unseen = f"; {_UNSEEN}" if above.virtual_size < below.virtual_size else ""
         larger_by_blktap = above.virtual_size > below.virtual_size and above.creator.startswith("tap ")
         if above.format is ImageFormat.VHD and above.virtual_size != below.virtual_size and not larger_by_blktap:
-            message = f"{sizes}: Windows reports 0xC03A0017 for such a VHD{unseen}"
+            message = f"{sizes}: Windows rejects such a VHD with 0xC03A0017{unseen}"
             yield self.of(child, "chain-vhd-size", message)
         elif unseen:
             yield self.of(child, "chain-child-smaller", f"{sizes}: {_UNSEEN}")
         elif above.virtual_size > below.virtual_size:
-            yield self.of(child, "chain-child-larger", f"{sizes}: what the parent lacks reads as zeros")
+            yield self.of(child, "chain-child-larger", f"{sizes}: the range beyond the parent reads as zeros")
         if below.block_size is not None and above.block_size != below.block_size:
-            message = f"blocks have {above.block_size} bytes and, in the parent, {below.block_size}"
+            message = f"the block size is {above.block_size}, the parent's is {below.block_size}"
             yield self.of(child, "chain-block-size", message)

@@ -1,4 +1,4 @@
-"""The content of every block that is present: whether it can be read, and whether it is worth its place."""
+"""Checks of the content of present blocks: unreadable blocks, and blocks of zeros."""
 
 from collections.abc import Iterator
 
@@ -17,9 +17,9 @@ from vhdx.storage.base import Storage
 
 
 def check_content(view: Storage, regions: Regions, disk: CheckedDisk) -> Iterator[Finding]:
-    """Reads every block that is present, each place of the file once.
+    """Read every present block; each file range is read once.
 
-    What cannot be read is a finding here, not an exception.
+    A read error is a finding, not an exception.
     """
     assert regions.bat is not None
     size, layout = view.size(), disk.layout
@@ -47,5 +47,5 @@ def check_content(view: Storage, regions: Regions, disk: CheckedDisk) -> Iterato
             zeros += blank and state == PayloadState.FULLY_PRESENT
     if zeros:
         remedy = "" if disk.fixed else f"; compacting frees {zeros * layout.block_size} bytes"
-        message = f"{counted(zeros, 'block')} of nothing but zeros{remedy}"
+        message = f"{counted(zeros, 'block')} of zeros{remedy}"
         yield found("blocks-all-zero", regions.bat.offset, message)

@@ -1,4 +1,4 @@
-"""One file: which format it is of, and all of its structures in the order in which a reader needs them."""
+"""The check of one file: its format, then its structures in the order in which a reader needs them."""
 
 import time
 from collections.abc import Iterable, Iterator
@@ -33,19 +33,18 @@ _ADVICE = frozenset(
 def check_storage(
     storage: Storage, *, deep: bool = False, format: ImageFormat | None = None, now: float | None = None
 ) -> Iterator[Finding]:
-    """Everything that is wrong with the file, or worth knowing, in the order of its structures.
+    """All findings for one file, in the order of its structures.
 
-    *format* says what it is instead of its content; *deep* reads every allocated block; *now* is the time in seconds
-    since 1970-01-01 UTC, without it that of this machine. The file is only read, and only what is allocated; it may
-    be of any size, and of any content: bytes never raise. The transport's OSError does, except for blocks that *deep*
-    reads.
+    *format* overrides detection; *deep* reads every allocated block; *now* is in seconds since 1970-01-01 UTC
+    (default: the system clock). The file is read only, and only its allocated parts. Any size and any content are
+    accepted: invalid bytes never raise. Raises the transport's OSError, except for blocks that *deep* reads.
     """
     moment = time.time() if now is None else now
     return limited(_sensible(_check(storage, deep, format, moment)), storage.name)
 
 
 def _sensible(findings: Iterable[Finding]) -> Iterator[Finding]:
-    """*findings* without advice once the file is known to be broken: on its space or its making it is worth nothing."""
+    """*findings* without advice on space or creation if there are errors: it is of no use for a damaged file."""
     broken = False
     for finding in findings:
         broken = broken or finding.severity is Severity.ERROR
@@ -65,10 +64,10 @@ def _check(storage: Storage, deep: bool, format: ImageFormat | None, now: float)
             case ImageFormat.VHD:
                 yield from check_vhd(storage, deep=deep, now=now)
             case ImageFormat.RAW:
-                return  # every byte is the guest's
+                return  # every byte is guest data
     except FormatError as error:
-        # Every place is held against the file's size before it is read, so only another's truncation leads here.
-        yield found("file-changing", error.offset, f"{error.reason}; check it again when nobody changes it")
+        # Every range is compared with the file size before it is read, so only a concurrent truncation leads here.
+        yield found("file-changing", error.offset, f"{error.reason}; check it again when no process modifies it")
 
 
 def _recognise(storage: Storage) -> ImageFormat | Finding:
@@ -82,7 +81,7 @@ def _recognise(storage: Storage) -> ImageFormat | Finding:
         reason = error.reason
     hint = ""
     if storage.size() >= AREA and pread(storage, header.OFFSETS[0], 4) == b"head":
-        hint = "; a VHDX header exists, so the identifier at its start was overwritten"
+        hint = "; there is a VHDX header, so the file type identifier was overwritten"
     return found("file-unrecognised", 0, reason + hint)
 
 
@@ -102,7 +101,7 @@ def _check_vhdx(storage: Storage, deep: bool) -> Iterator[Finding]:  # noqa: FBT
     area = pread(view, 0, AREA)
     yield from check_gaps(area)
     if size > LARGEST_FILE:
-        yield found("file-too-large", None, f"{size} bytes are more than any image needs; its blocks were not checked")
+        yield found("file-too-large", None, f"{size} bytes are more than any image needs; blocks were not checked")
         return
     regions = yield from check_regions(area, log, size)
     if regions is None or regions.metadata is None:

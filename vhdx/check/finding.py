@@ -13,10 +13,10 @@ MOST_OF_ALL = 100_000
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What breaks a rule, or is worth knowing.
+    """A rule violation, or a note.
 
-    *offset* is the place in the file in bytes, or None; *section* is the chapter of MS-VHDX, or another specification
-    and its chapter; *file* is the full path or URL.
+    *offset* is the file offset in bytes, or None; *section* is a section of MS-VHDX, or another specification and its
+    section; *file* is the full path or URL.
     """
 
     code: str
@@ -35,26 +35,26 @@ class Finding:
 
 
 def found(code: str, offset: int | None, message: str) -> Finding:
-    """The finding of *code*; the table of rules knows the rest."""
+    """The finding of *code*; severity, structure and section come from the table of rules."""
     rule = CODES[code]
     return Finding(code, rule.severity, rule.structure, offset, message, rule.section)
 
 
 def counted(number: int, noun: str) -> str:
-    """*number* of something."""
+    """*number* and *noun*, in the plural unless *number* is 1."""
     return f"{number} {noun}{'s' * (number != 1)}"
 
 
 def limited(findings: Iterable[Finding], file: str) -> Iterator[Finding]:
-    """*findings* with the name of their file, at most a hundred of each code; then how many were left out.
+    """*findings* with the name of their file, at most a hundred of each code; then the number omitted.
 
-    The search itself ends when there are very many, so that no table of rubbish makes it long.
+    The check itself stops after very many findings, so that a table of garbage does not make it long.
     """
     seen: Counter[str] = Counter()
     last: list[Finding] = []
     for number, finding in enumerate(findings):
         if number == MOST_OF_ALL:
-            message = f"more than {MOST_OF_ALL} findings; the file was not looked through to its end"
+            message = f"more than {MOST_OF_ALL} findings; the check was not completed"
             last.append(found("check-given-up", None, message))
             break
         seen[finding.code] += 1

@@ -1,4 +1,4 @@
-"""Both headers, and the one in force (MS-VHDX 2.2.2)."""
+"""Checks of both headers; selects the current one (MS-VHDX 2.2.2)."""
 
 from collections.abc import Generator, Iterator
 
@@ -15,7 +15,7 @@ _LAST_SEQUENCE_NUMBER = (1 << 64) - 1
 
 
 def check_headers(area: bytes, size: int) -> Generator[Finding, None, Header | None]:
-    """The header in force, or None; *area* is the first MiB of a file of *size* bytes."""
+    """The current header, or None; *area* is the first MiB of a file of *size* bytes."""
     valid: list[Current] = []
     for slot, offset in enumerate(header.OFFSETS):
         copy = area[offset : offset + header.HEADER.size]
@@ -28,7 +28,7 @@ def check_headers(area: bytes, size: int) -> Generator[Finding, None, Header | N
         if at is not None:
             yield found("header-reserved", offset + at, f"reserved bytes of copy {slot + 1} are not zero")
     if not valid:
-        reason = "no copy is valid; whether a log must be replayed is unknown; restore the file from a copy"
+        reason = "no copy is valid, so it is unknown whether a log must be replayed; restore the file from a backup"
         yield found("header-none-valid", header.OFFSETS[0], reason)
         return None
     if len(valid) == 2:
@@ -40,17 +40,17 @@ def check_headers(area: bytes, size: int) -> Generator[Finding, None, Header | N
 
 
 def log_place(head: Header, size: int) -> Range | None:
-    """Where the log lies, when that place can be used."""
+    """The file range of the log if it is valid."""
     return head.log if head.log_length and not any(_log_place(head, 0, size)) else None
 
 
 def _invalid(copy: bytes, slot: int) -> Finding | None:
     offset = header.OFFSETS[slot]
     if copy[:4] != b"head":
-        return found("header-signature", offset, f"copy {slot + 1} begins with {copy[:4]!r} and not with b'head'")
+        return found("header-signature", offset, f"the signature of copy {slot + 1} is {copy[:4]!r} instead of b'head'")
     if not checksum.is_sealed(copy, field=_CHECKSUM):
         stored, right = int.from_bytes(copy[4:8], "little"), checksum.crc32c(copy, field=_CHECKSUM)
-        message = f"the checksum of copy {slot + 1} is {stored:#010x} and should be {right:#010x}; it is ignored"
+        message = f"the checksum of copy {slot + 1} is {stored:#010x} instead of {right:#010x}; the copy is ignored"
         return found("header-checksum", offset, message)
     return None
 
@@ -58,28 +58,28 @@ def _invalid(copy: bytes, slot: int) -> Finding | None:
 def _pair(first: Header, second: Header) -> Iterator[Finding]:
     numbers = first.sequence_number, second.sequence_number
     if first == second:
-        message = f"both copies are the same, with sequence number {numbers[0]}"
+        message = f"both copies are identical, with sequence number {numbers[0]}"
         yield found("header-identical", header.OFFSETS[0], message)
     elif numbers[0] == numbers[1]:
-        message = f"both copies have sequence number {numbers[0]} and different contents, so neither can be trusted"
+        message = f"both copies have sequence number {numbers[0]} but different contents, so neither can be trusted"
         yield found("header-same-sequence", header.OFFSETS[0], message)
     elif abs(numbers[0] - numbers[1]) > 1:
         older = header.OFFSETS[int(numbers[1] < numbers[0])]
-        message = f"the sequence numbers {numbers[0]} and {numbers[1]} do not follow each other"
+        message = f"the sequence numbers {numbers[0]} and {numbers[1]} are not consecutive"
         yield found("header-sequence-gap", older, message)
 
 
 def _values(head: Header, offset: int) -> Iterator[Finding]:
     if head.sequence_number == _LAST_SEQUENCE_NUMBER:
-        message = f"sequence number {head.sequence_number} is the last, so the file cannot be changed; convert it"
+        message = f"sequence number {head.sequence_number} is the maximum, so the file cannot be modified; convert it"
         yield found("header-sequence-last", offset, message)
     for name, guid in (("FileWriteGuid", head.file_write_guid), ("DataWriteGuid", head.data_write_guid)):
         if guid == NO_GUID:
             yield found("header-guid-zero", offset, f"the {name} is zero")
     if head.version != 1:
-        yield found("header-version", offset, f"version {head.version} of the format is not supported, only 1 is")
+        yield found("header-version", offset, f"version {head.version} of the format is not supported; must be 1")
     if head.log_version != 0:
-        yield found("header-log-version", offset, f"version {head.log_version} of the log is not supported, only 0 is")
+        yield found("header-log-version", offset, f"version {head.log_version} of the log is not supported; must be 0")
 
 
 def _log_place(head: Header, offset: int, size: int) -> Iterator[Finding]:
@@ -90,7 +90,7 @@ def _log_place(head: Header, offset: int, size: int) -> Iterator[Finding]:
         yield found("header-log-alignment", offset, f"{place} is not 1 MiB aligned")
     if not head.log_length:
         if not head.has_log:
-            yield found("header-no-log", offset, "the file has no room for a log, so it cannot be changed safely")
+            yield found("header-no-log", offset, "the file has no space for a log, so it cannot be modified safely")
         return
     if head.log_offset < AREA:
         yield found("header-log-in-headers", offset, f"{place} overlaps the header section")

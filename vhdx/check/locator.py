@@ -1,4 +1,4 @@
-"""The parent locator item (MS-VHDX 2.6.2.6)."""
+"""Checks of the parent locator item (MS-VHDX 2.6.2.6)."""
 
 from collections.abc import Generator, Iterator, Mapping
 
@@ -7,20 +7,20 @@ from vhdx.format.locator import ENTRY, HEADER, LINKAGE, LINKAGE2, MOST_PAIRS, PA
 
 
 def check_locator(item: bytes, at: int) -> Iterator[Finding]:
-    """Everything in *item*, which lies at *at* in the file."""
+    """Findings for *item*, at file offset *at*."""
     if len(item) < HEADER.size:
         yield found("locator-count", at, f"{len(item)} bytes are too few for a locator")
         return
     header = HEADER.parse(item, at)
     if header.locator_type != VHDX_PARENT:
-        message = f"the type {header.locator_type} is not that of a VHDX parent; the parent cannot be found by it"
+        message = f"the locator type {header.locator_type} is not the VHDX type, so the parent cannot be found"
         yield found("locator-type", at, message)
         return
     if header.reserved:
-        yield found("locator-reserved", at + 16, f"the reserved field is {header.reserved:#x} and not zero")
+        yield found("locator-reserved", at + 16, f"the reserved field is {header.reserved:#x} instead of zero")
     count = header.key_value_count
     if not 1 <= count <= MOST_PAIRS or HEADER.size + count * ENTRY.size > len(item):
-        yield found("locator-count", at + 18, f"{count} pairs are not between 1 and {MOST_PAIRS} or do not fit")
+        yield found("locator-count", at + 18, f"{count} key-value pairs: must be 1 to {MOST_PAIRS} and fit the item")
         return
     pairs = yield from _pairs(item, count, at)
     yield from _meaning(pairs, at)
@@ -34,7 +34,7 @@ def _pairs(item: bytes, count: int, at: int) -> Generator[Finding, None, dict[st
         key, value = pair(item, entry)
         if key is None or value is None:
             which = "the key" if key is None else f"the value of {key!r}"
-            message = f"{which} of pair {number + 1} is not UTF-16 text inside the item"
+            message = f"{which} of pair {number + 1} is not UTF-16 text or extends beyond the item"
             yield found("locator-text", at + place, message)
         elif key in pairs:
             yield found("locator-duplicate", at + place, f"key {key!r} occurs twice")
@@ -48,7 +48,7 @@ def _meaning(pairs: Mapping[str, str], at: int) -> Iterator[Finding]:
         value = repr(pairs[LINKAGE]) + " is not a GUID" if LINKAGE in pairs else "is missing"
         yield found("locator-linkage", at, f"{LINKAGE} {value}; relink the image to its parent")
     if LINKAGE2 in pairs and guid(pairs[LINKAGE2]) is None:
-        yield found("locator-linkage2", at, f"{LINKAGE2} {pairs[LINKAGE2]!r} is not a GUID; it is not used")
+        yield found("locator-linkage2", at, f"{LINKAGE2} {pairs[LINKAGE2]!r} is not a GUID; ignored")
     if not any(key in pairs for key in PATH_KEYS):
         yield found("locator-no-path", at, "no path to the parent is recorded; relink the image to its parent")
     for key in pairs:

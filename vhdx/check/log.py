@@ -1,4 +1,4 @@
-"""A log that is in use: which of its entries count, and what replaying them asks for (MS-VHDX 2.3)."""
+"""Checks of a log in use: the active sequence, and the changes that its replay makes (MS-VHDX 2.3)."""
 
 from collections.abc import Generator, Iterator, Sequence
 
@@ -17,14 +17,14 @@ from vhdx.storage.stored import StoredBytes
 
 _LONGEST_LOG = 128 << 20
 _MOST_CHANGES = 1 << 16
-"""More pages than the longest log has; only ranges of zeros can be more, and no writer leaves as many."""
+"""More than the pages of the longest log; only ranges of zeros can exceed it, and no writer creates that many."""
 
 _SLACK = 1 << 30
-"""How far behind the last thing it needs a log may place the end of the file."""
+"""How far beyond the last used byte a log may place the end of file."""
 
 
 def check_log(storage: Storage, head: Header) -> Generator[Finding, None, Storage]:
-    """The file as it is once its log is replayed; the file itself where nothing is, or can be, replayed."""
+    """A view of the file with its log replayed; the file itself if there is nothing to replay or the log is invalid."""
     size = storage.size()
     place = log_place(head, size)
     if not head.has_log or place is None or head.log_version != 0:
@@ -40,24 +40,24 @@ def check_log(storage: Storage, head: Header) -> Generator[Finding, None, Storag
     ranges = sum(entry.header.descriptor_count for entry in entries) - pages
     message = (
         f"changes to be replayed ({counted(pages, 'page')} and {counted(ranges, 'range')} of zeros in "
-        f"{len(entries)} log entries), "
-        "which opening for writing does; what follows is about the file as it will be then"
+        f"{len(entries)} log entries); "
+        "opening for writing does that; the findings below are for the file after the replay"
     )
     yield found("log-dirty", place.offset + entries[0].position, message)
     return OverlayStorage(storage, log.places(entries), size=log.file_size_after(entries, size))
 
 
 def check_growth(storage: Storage, view: Storage, used_end: int, place: Range | None) -> Iterator[Finding]:
-    """The length that the log gives the file is one that its content, which ends at *used_end*, needs."""
+    """Check that the file size after the replay is justified by the content, which ends at *used_end*."""
     size, after = storage.size(), view.size()
     if place is not None and after > max(size, used_end) + _SLACK:
-        message = f"replaying it would grow the file from {size} to {after} bytes; its content ends at {used_end}"
+        message = f"a replay would extend the file from {size} to {after} bytes, but its content ends at {used_end}"
         yield found("log-file-growth-unfounded", place.offset, message)
 
 
 def _entries(storage: Storage, head: Header, place: Range) -> Generator[Finding, None, list[Entry]]:
     if place.length > _LONGEST_LOG:
-        message = f"a log of {place.length} bytes in use is longer than the {_LONGEST_LOG} that are replayed"
+        message = f"a log in use of {place.length} bytes exceeds the maximum of {_LONGEST_LOG} that can be replayed"
         yield found("log-too-large", place.offset, message)
         return []
     try:
@@ -69,8 +69,8 @@ def _entries(storage: Storage, head: Header, place: Range) -> Generator[Finding,
         return []
     if not entries:
         message = (
-            "it is in use but holds no valid sequence of entries, so changes are lost and the file cannot be trusted; "
-            "restore it from a copy"
+            "the log is in use but holds no valid sequence of entries, so changes are lost and the file cannot be "
+            "trusted; restore it from a backup"
         )
         yield found("log-no-sequence", place.offset, message)
     return entries
@@ -81,17 +81,17 @@ def _faults(entries: Sequence[Entry], place: Range, size: int) -> Iterator[Findi
     at = place.offset + entries[-1].position
     flushed, last = newest.flushed_file_offset, newest.last_file_offset
     if size < flushed:
-        message = f"the file had {flushed} bytes when this was logged and was cut to {size}; restore it from a copy"
+        message = f"file truncated: {flushed} bytes when this was logged, {size} now; restore it from a backup"
         yield found("log-file-truncated", at, message)
     if flushed % MIB or last % MIB:
         yield found("log-offset-alignment", at, f"the file sizes {flushed} and {last} are not multiples of 1 MiB")
     if last > size:
-        yield found("log-file-growth", at, f"replaying it makes the file grow from {size} to {last} bytes")
+        yield found("log-file-growth", at, f"a replay extends the file from {size} to {last} bytes")
     if last > LARGEST_FILE:
-        yield found("log-file-growth-unfounded", place.offset, f"replaying it would grow the file to {last} bytes")
+        yield found("log-file-growth-unfounded", place.offset, f"a replay would extend the file to {last} bytes")
     count = sum(entry.header.descriptor_count for entry in entries)
     if count > _MOST_CHANGES:
-        message = f"{count} changes are more than the {_MOST_CHANGES} that are replayed"
+        message = f"{count} changes exceed the maximum of {_MOST_CHANGES} that can be replayed"
         yield found("log-too-large", place.offset, message)
         return
     end = max(last, flushed, size)
@@ -106,8 +106,8 @@ def _target(change: Range, place: Range, at: int, file_end: int) -> Iterator[Fin
     if change.offset % log.PAGE or change.length % log.PAGE or not change.length:
         yield found("log-target-alignment", at, f"{what} is not a multiple of 4 KiB")
     elif change.offset < log.LOWEST_TARGET:
-        yield found("log-target-headers", at, f"{what} would overwrite identifier or headers")
+        yield found("log-target-headers", at, f"{what} would overwrite the identifier or a header")
     elif change.offset < place.end and change.end > place.offset:
         yield found("log-target-log", at, f"{what} would overwrite the log at {place.offset}")
     elif change.end > file_end:
-        yield found("log-target-beyond-end", at, f"{what} lies beyond the file size recorded in the log, {file_end}")
+        yield found("log-target-beyond-end", at, f"{what} is beyond the file size recorded in the log, {file_end}")

@@ -1,4 +1,4 @@
-"""The metadata region: its table, the items, and what they say of the disk (MS-VHDX 2.6)."""
+"""Checks of the metadata region: table, items and their values (MS-VHDX 2.6)."""
 
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from typing import NamedTuple
@@ -55,34 +55,34 @@ _ITEMS = {
     PARENT_LOCATOR: _Item("parent locator", None, 0),
 }
 _NOT_NEEDED = {CHS_PARAMETERS, PMEM_LABEL_AREA}
-# Early writers left it unset for the values of the disk; without it for these two, older software would misread.
+# Early writers left the flag unset for disk values; without it on these two, older software would misread the file.
 _REQUIRED_INDEED = {FILE_PARAMETERS, PARENT_LOCATOR}
 
 
 class CheckedDisk(NamedTuple):
-    """What the block table is to be understood by."""
+    """The values needed to interpret the BAT."""
 
     layout: BatLayout
     fixed: bool
 
 
 def check_metadata(view: Storage, region: Range) -> Generator[Finding, None, CheckedDisk | None]:
-    """The disk that the region describes; None where what is needed to read the block table is wrong or missing."""
+    """The disk that the region describes; None if a value needed to interpret the BAT is invalid or missing."""
     table = pread(view, region.offset, TABLE_SIZE)
     if table[:8] != b"metadata":
-        message = f"the table begins with {table[:8]!r} and not with b'metadata'; restore the file from a copy"
+        message = f"the signature of the table is {table[:8]!r} instead of b'metadata'; restore the file from a backup"
         yield found("metadata-signature", region.offset, message)
         return None
     header = TABLE_HEADER.parse(table, region.offset)
     if header.reserved or any(header.padding):
         yield found("metadata-reserved", region.offset + 8, "reserved bytes of the table are not zero")
     if header.entry_count > _MOST_ENTRIES:
-        message = f"{header.entry_count} entries are recorded, at most {_MOST_ENTRIES} fit"
+        message = f"{header.entry_count} entries exceed the maximum of {_MOST_ENTRIES}"
         yield found("metadata-count", region.offset + 10, message)
         return None
     at = first_set(table, entry_offset(header.entry_count), TABLE_SIZE)
     if at is not None:
-        yield found("metadata-stale-entries", region.offset + at, "old bytes lie behind the last entry")
+        yield found("metadata-stale-entries", region.offset + at, "stale bytes follow the last entry")
     places = [entry_offset(number) for number in range(header.entry_count)]
     entries = [TABLE_ENTRY.parse(table[at : at + TABLE_ENTRY.size], region.offset + at) for at in places]
     usable = yield from _entries(entries, region)
@@ -98,7 +98,7 @@ def _name(entry: TableEntry) -> str:
 
 
 def _entries(entries: Sequence[TableEntry], region: Range) -> Generator[Finding, None, list[TableEntry]]:
-    """Rules of single entries and of their set; the entries whose content can be read and understood."""
+    """Check each entry and the set of entries; returns the entries whose content can be read and interpreted."""
     usable: list[tuple[TableEntry, int]] = []
     seen: set[tuple[int, UUID]] = set()
     for number, entry in enumerate(entries):
@@ -121,14 +121,14 @@ def _entries(entries: Sequence[TableEntry], region: Range) -> Generator[Finding,
 
 
 def _place(entry: TableEntry, at: int, region_length: int) -> Iterator[Finding]:
-    """What keeps the content of an item from being read or understood."""
+    """Findings that prevent the content of an item from being read or interpreted."""
     name, known = _name(entry), None if entry.flags & IS_USER else _ITEMS.get(entry.item_id)
     if entry.length > MIB:
-        yield found("metadata-item-too-long", at, f"{name} has {entry.length} bytes, more than 1 MiB")
+        yield found("metadata-item-too-long", at, f"{name} has {entry.length} bytes; the maximum is 1 MiB")
     if entry.length and entry.offset < TABLE_SIZE:
-        yield found("metadata-item-offset", at, f"offset {entry.offset} of {name} lies inside the table")
+        yield found("metadata-item-offset", at, f"offset {entry.offset} of {name} is inside the table")
     elif entry.offset and not entry.length:
-        yield found("metadata-item-offset", at, f"{name} has no bytes, but an offset of {entry.offset}")
+        yield found("metadata-item-offset", at, f"{name} has length zero, but offset {entry.offset}")
     if entry.range.end > region_length:
         message = f"{name}, bytes {entry.offset} to {entry.range.end}, extends beyond the region of {region_length}"
         yield found("metadata-item-beyond-region", at, message)
@@ -145,14 +145,14 @@ def _marks(entry: TableEntry, at: int) -> Iterator[Finding]:
         yield found("metadata-item-reserved", at, message)
     if user:
         if required:
-            yield found("metadata-item-user-required", at, f"{name} is a user's and must not be required")
+            yield found("metadata-item-user-required", at, f"{name} is a user item and must not be required")
     elif entry.item_id == INCOMPLETE_FILE:
         message = "creation of the file was not completed; create it again"
         yield found("metadata-incomplete-file", at, message)
     elif entry.item_id in _ITEMS:
         yield from _known_marks(entry, at)
     elif required and entry.item_id not in _NOT_NEEDED:
-        message = f"{name} is required and unknown, so the file must not be opened; use newer software"
+        message = f"{name} is required but unknown, so the file must not be opened; use newer software"
         yield found("metadata-item-unknown-required", at, message)
     elif entry.item_id not in _NOT_NEEDED and entry.item_id != NO_GUID:
         yield found("metadata-item-unknown", at, f"{name} is unknown; ignored")
@@ -181,7 +181,7 @@ def _totals(entries: Sequence[TableEntry], table: int) -> Iterator[Finding]:
         lengths = [entry.length for entry in entries if entry.flags & IS_USER == user]
         if len(lengths) > most or sum(lengths) > _LONGEST_CLASS:
             whose = "user" if user else "system"
-            message = f"{len(lengths)} {whose} items of {sum(lengths)} bytes are more than a file may have"
+            message = f"{len(lengths)} {whose} items of {sum(lengths)} bytes exceed the limits for a file"
             yield found("metadata-too-much", table, message)
 
 
@@ -196,12 +196,12 @@ def _values(
     if FILE_PARAMETERS in numbers:
         flags = numbers[FILE_PARAMETERS] >> 32
         if flags & 2 and item is None:
-            message = "the image has a parent but no parent locator; relink the image to its parent"
+            message = "HasParent is set, but there is no parent locator; relink the image to its parent"
             yield found("locator-missing", region.offset, message)
         elif not flags & 2 and item is not None:
-            yield found("locator-unused", at[PARENT_LOCATOR], "there is a parent locator but the image has no parent")
+            yield found("locator-unused", at[PARENT_LOCATOR], "there is a parent locator, but HasParent is not set")
         if flags & 3 == 3:
-            message = "LeaveBlockAllocated is set, which has no meaning in a differencing image"
+            message = "LeaveBlockAllocated is set; it has no meaning in a differencing image"
             yield found("leave-allocated-ignored", at[FILE_PARAMETERS] + 4, message)
         if flags & ~3:
             yield found("file-parameters-reserved", at[FILE_PARAMETERS] + 4, f"reserved flags are set ({flags:#x})")
@@ -215,22 +215,23 @@ def _values(
 
 
 def _numbers(numbers: Mapping[UUID, int], at: Mapping[UUID, int]) -> Generator[Finding, None, bool]:
-    """Whether block size, sector size and disk size are there and right."""
+    """Whether block size, sector size and disk size are present and valid."""
     sound = all(key in numbers for key in (FILE_PARAMETERS, VIRTUAL_DISK_SIZE, LOGICAL_SECTOR_SIZE))
     block = numbers.get(FILE_PARAMETERS, MIB) & 0xFFFFFFFF
     if block & (block - 1) or not MIB <= block <= 256 * MIB:
-        yield found("block-size", at[FILE_PARAMETERS], f"a block size of {block} is not 2^n of 1 to 256 MiB")
+        message = f"invalid block size {block}: must be a power of two from 1 to 256 MiB"
+        yield found("block-size", at[FILE_PARAMETERS], message)
         sound = False
     sector = numbers.get(LOGICAL_SECTOR_SIZE, 512)
     if sector not in (512, 4096):
-        yield found("logical-sector-size", at[LOGICAL_SECTOR_SIZE], f"{sector} is neither 512 nor 4096")
+        yield found("logical-sector-size", at[LOGICAL_SECTOR_SIZE], f"invalid size {sector}: must be 512 or 4096")
         sound, sector = False, 512
     physical = numbers.get(PHYSICAL_SECTOR_SIZE, 512)
     if physical not in (512, 4096):
-        yield found("physical-sector-size", at[PHYSICAL_SECTOR_SIZE], f"{physical} is neither 512 nor 4096")
+        yield found("physical-sector-size", at[PHYSICAL_SECTOR_SIZE], f"invalid size {physical}: must be 512 or 4096")
     size = numbers.get(VIRTUAL_DISK_SIZE, sector)
     if not 0 < size <= LARGEST_DISK or size % sector:
-        message = f"a size of {size} is not a multiple of the sector size up to 64 TiB"
+        message = f"invalid size {size}: must be a positive multiple of the sector size, at most 64 TiB"
         yield found("virtual-size", at[VIRTUAL_DISK_SIZE], message)
         sound = False
     return sound

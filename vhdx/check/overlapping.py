@@ -1,4 +1,4 @@
-"""Which of some places overlap."""
+"""Overlaps between file ranges."""
 
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
@@ -7,16 +7,16 @@ from vhdx.extents import Range
 
 
 class Named(NamedTuple):
-    """A structure, or whatever has a place."""
+    """A named file range."""
 
     name: str
     place: Range
 
 
 def overlapping(places: Iterable[tuple[str, Range]]) -> Iterator[tuple[Named, Named]]:
-    """Every pair of them that has a byte in common, the one that begins first in front; places of no length have none.
+    """Every pair of ranges that overlap, lower offset first; empty ranges overlap nothing.
 
-    In the order of the places, and as they are asked for: there may be as many as the square of their number.
+    In ascending order and on demand: the number of pairs may be quadratic.
     """
     before: list[Named] = []
     for one in sorted((Named(*item) for item in places if item[1].length), key=lambda item: item.place):

@@ -1,4 +1,4 @@
-"""Long ranges of a file, many requests in flight at once, a bounded part of them in memory."""
+"""Reads of long file ranges, with many requests in flight and bounded memory."""
 
 from collections.abc import Iterator
 
@@ -8,7 +8,7 @@ from vhdx.storage.transfer import BUFFER, PIECE, allocated, preads
 
 
 def pieces(storage: Storage, place: Range) -> Iterator[tuple[int, bytes]]:
-    """A range inside the file, in order, in pieces of at most 1 MiB: (offset, bytes)."""
+    """The content of a range, in order, in pieces of at most 1 MiB: (offset, bytes)."""
     for start in range(place.offset, place.end, BUFFER):
         end = min(start + BUFFER, place.end)
         wanted = [(at, min(PIECE, end - at)) for at in range(start, end, PIECE)]
@@ -16,7 +16,7 @@ def pieces(storage: Storage, place: Range) -> Iterator[tuple[int, bytes]]:
 
 
 def is_blank(storage: Storage, place: Range) -> bool:
-    """Whether all bytes of a range inside the file are zero; all of it is read but the holes."""
+    """Whether all bytes of a range are zero; holes are not read."""
     zeros, blank = bytes(PIECE), True
     for part in allocated(storage, place.offset, place.length):
         for _, data in pieces(storage, part):

@@ -1,19 +1,19 @@
-"""What a rule is, and how grave a breach of it."""
+"""A rule of a check and its severity."""
 
 from enum import Enum
 from typing import NamedTuple
 
 
 class Severity(Enum):
-    """How grave a finding is."""
+    """Severity of a finding."""
 
-    ERROR = "error"  # the format is broken: something refuses the file or reads it wrong
-    WARNING = "warning"  # readers cope, but no careful writer leaves this
-    INFO = "info"  # worth knowing, nothing is wrong
+    ERROR = "error"  # violates the format: some programs refuse the file or misread it
+    WARNING = "warning"  # readers tolerate it, but no correct writer creates it
+    INFO = "info"  # nothing is wrong
 
 
 class Rule(NamedTuple):
-    """One finding code; *section* is the chapter of MS-VHDX, or another specification and its chapter."""
+    """One finding code; *section* is a section of MS-VHDX, or another specification and its section."""
 
     severity: Severity
     structure: str

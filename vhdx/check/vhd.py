@@ -1,4 +1,4 @@
-"""A VHD: its footers, and of a disk with blocks the dynamic header and what it leads to (VHD 1.0)."""
+"""Checks of a VHD: footers, dynamic header, block table and blocks (VHD 1.0)."""
 
 from collections.abc import Generator, Iterator
 from typing import NamedTuple
@@ -29,7 +29,7 @@ class _Copy(NamedTuple):
 
 
 def check_vhd(storage: Storage, *, deep: bool, now: float) -> Iterator[Finding]:
-    """Everything in a VHD; *deep* reads every block, *now* is the time in seconds since 1970-01-01 UTC."""
+    """All findings for a VHD; *deep* reads every block, *now* is in seconds since 1970-01-01 UTC."""
     size = storage.size()
     chosen = yield from _footers(storage, size)
     if chosen is None:
@@ -50,7 +50,7 @@ def check_vhd(storage: Storage, *, deep: bool, now: float) -> Iterator[Finding]:
 class _Chosen(NamedTuple):
     footer: Footer
     offset: int
-    end: int  # where the footer at the end begins, or the file ends
+    end: int  # offset of the footer at the end, or the file size
 
 
 def _footers(storage: Storage, size: int) -> Generator[Finding, None, _Chosen | None]:
@@ -61,16 +61,16 @@ def _footers(storage: Storage, size: int) -> Generator[Finding, None, _Chosen | 
     copies = [copy for copy in (last, first) if copy is not None and copy.data.startswith((COOKIE, POISON))]
     poisoned = next((copy for copy in copies if copy.data.startswith(POISON)), None)
     if poisoned is not None:
-        message = "vhd-util was interrupted while changing the file and marked it unsafe; let vhd-util revert that"
+        message = "vhd-util marked the file unsafe during an interrupted change; use vhd-util to revert it"
         yield found("vhd-footer-poisoned", poisoned.offset, message)
         return None
     if not copies:
-        reason = guests or "there is no footer, neither at the end nor at the start of the file"
+        reason = guests or "there is no footer at the end or at the start of the file"
         yield found("vhd-footer-none", None, reason)
         return None
     best = next((copy for copy in copies if copy.sealed), copies[0])
     if not best.sealed:
-        message = "its checksum is wrong, so many programs refuse the file; it may have been edited by hand"
+        message = "its checksum is wrong, so many programs reject the file; it may have been edited by hand"
         yield found("vhd-footer-checksum", best.offset, message)
     footer = FOOTER.parse(best.data, best.offset)
     if last is None:
@@ -79,7 +79,7 @@ def _footers(storage: Storage, size: int) -> Generator[Finding, None, _Chosen | 
     elif best is not last and not last.sealed:
         yield found("vhd-footer-other-checksum", last.offset, "its checksum is wrong; the copy at the start is used")
     if last is not None and size - last.offset == OLD_SIZE:
-        message = "it has 511 bytes, as programs before 2004 wrote it, or the last byte of the file was cut off"
+        message = "it has 511 bytes: written by a program from before 2004, or the last byte of the file is missing"
         yield found("vhd-footer-old", last.offset, message)
     if footer.is_dynamic and last is not None:
         yield from _copy(first, last)
@@ -87,12 +87,12 @@ def _footers(storage: Storage, size: int) -> Generator[Finding, None, _Chosen | 
 
 
 def _start_is_guests(storage: Storage, last: _Copy | None, first: _Copy | None) -> str:
-    """Why what is at the start of the file does not count; empty where it does, or is nothing."""
+    """Why the copy at the start of the file is ignored, or ""."""
     if first is None or not first.data.startswith((COOKIE, POISON)):
         return ""
     if last is not None and last.data.startswith(COOKIE) and last.sealed:
         footer = FOOTER.parse(last.data, last.offset)
-        return "" if footer.is_dynamic else "the disk is a fixed one, whose start is the guest's"
+        return "" if footer.is_dynamic else "the disk is fixed, so the start of the file is guest data"
     return why_start_is_guests(storage)
 
 
@@ -102,7 +102,7 @@ def _copy(first: _Copy | None, last: _Copy) -> Iterator[Finding]:
     elif last.sealed and not first.sealed:
         yield found("vhd-footer-other-checksum", 0, "its checksum is wrong; the footer at the end is used")
     elif first.data != last.data:
-        yield found("vhd-footers-differ", 0, "the copy at the start is not the same as the footer at the end")
+        yield found("vhd-footers-differ", 0, "the copy at the start differs from the footer at the end")
 
 
 def _at_end(storage: Storage, size: int) -> _Copy | None:
@@ -122,7 +122,7 @@ def _read(storage: Storage, offset: int, length: int) -> _Copy | None:
 
 
 def _values(footer: Footer, at: int) -> Generator[Finding, None, bool]:
-    """Whether the rest can be understood by the footer."""
+    """Whether the footer is valid enough to interpret the rest."""
     usable = True
     if footer.version >> 16 != 1:
         yield found("vhd-footer-version", at + 12, f"version {footer.version:#x} of the format is not supported")
@@ -138,38 +138,38 @@ def _values(footer: Footer, at: int) -> Generator[Finding, None, bool]:
         yield found("vhd-disk-size", at + 48, message)
         usable = False
     elif footer.current_size > LARGEST_DISK:
-        message = f"a disk of {footer.current_size} bytes is larger than the {LARGEST_DISK} that Windows takes"
+        message = f"the disk size of {footer.current_size} bytes exceeds the {LARGEST_DISK} that Windows accepts"
         yield found("vhd-disk-too-large", at + 48, message)
     if not footer.original_size or footer.original_size % SECTOR:
-        message = f"a disk of {footer.original_size} bytes at its creation is not a multiple of the sector size"
+        message = f"the original size of {footer.original_size} bytes is 0 or not a multiple of the sector size"
         yield found("vhd-original-size", at + 40, message)
     if footer.features not in _FEATURES:
-        yield found("vhd-footer-features", at + 8, f"the features are {footer.features:#x}, neither 0x2 nor 0x3")
+        yield found("vhd-footer-features", at + 8, f"invalid features {footer.features:#x}: must be 0x2 or 0x3")
     if footer.reserved == _HIDDEN and footer.creator.startswith(MAKER):
-        yield found("vhd-hidden", at + 85, "vhd-util has hidden the image: only its children are to be used")
+        yield found("vhd-hidden", at + 85, "vhd-util marked the image as hidden: only its children should be used")
     elif any(footer.reserved):
         yield found("vhd-footer-reserved", at + 85, "reserved bytes are not zero")
     if footer.saved_state:
-        message = "a machine was suspended with the disk; resume it and shut it down before the disk is changed"
+        message = "a virtual machine was suspended with the disk; resume and shut it down before modifying the disk"
         yield found("vhd-saved-state", at + 84, message)
     if not footer.unique_id.int:
-        yield found("vhd-id-zero", at + 68, "the unique id is zero, so a child cannot tell this image from others")
+        yield found("vhd-id-zero", at + 68, "the unique id is zero, so a child cannot verify its parent")
     return usable
 
 
 def _fixed(footer: Footer, at: int, size: int, end: int) -> Iterator[Finding]:
     if footer.data_offset not in (NO_OFFSET, 0xFFFFFFFF):
-        message = f"a fixed disk has no dynamic header, but the footer names one at {footer.data_offset}"
+        message = f"the footer of a fixed disk gives an offset of a dynamic header, {footer.data_offset}"
         yield found("vhd-fixed-data-offset", at + 16, message)
     place = Range(0, footer.current_size)
     if place.end > end:
-        message = f"the disk has {place.end} bytes and the file only {end} before the footer; it was cut off"
+        message = f"the disk has {place.end} bytes, but the file only {end} before the footer; the file is truncated"
         yield found("vhd-fixed-file-short", None, message)
     elif place.end < end:
-        yield found("vhd-fixed-file-long", None, f"{end - place.end} bytes lie between the disk and the footer")
+        yield found("vhd-fixed-file-long", None, f"there are {end - place.end} bytes between the disk and the footer")
     if footer.current_size % _MIB:
-        message = f"a disk of {footer.current_size} bytes is not a multiple of 1 MiB, as Azure requires"
+        message = f"the disk size is {footer.current_size} bytes; Azure requires a multiple of 1 MiB"
         yield found("vhd-not-azure", None, message)
     elif size != footer.current_size + SIZE:
-        message = f"a file of {size} bytes is not {footer.current_size} + {SIZE}, disk and footer, as Azure requires"
+        message = f"the file has {size} bytes; Azure requires {footer.current_size} + {SIZE} (disk + footer)"
         yield found("vhd-not-azure", None, message)

@@ -1,7 +1,6 @@
-"""The map of full blocks that tapdisk and vhd-util keep behind the block table, and believe over the sector bitmaps.
+"""Checks of the batmap that tapdisk and vhd-util store after the block table and trust over the sector bitmaps.
 
-Other programs know nothing of it, and only in files of its makers does it count: elsewhere the same bytes may be a
-guest's.
+Other programs ignore it. It is checked only in files of these creators: in others the same bytes may be guest data.
 """
 
 import struct
@@ -22,14 +21,14 @@ _COOKIE = b"tdbatmap"
 _SIGNED, _LATEST = 0x00010001, 0x00010002
 MAKER = b"tap"
 _BEFORE_MAPS, _ALWAYS_MAPS, _OTHERS = 0x00000001, 0x00010002, 0x00020000
-"""The version of the maker that wrote none yet, that from which on it refuses files without, and one of no maker."""
+"""The last version without a batmap, the first that refuses files without one, and an invalid one."""
 _HIGH = bytes(range(128, 256))
 _AT_ONCE = 64
 """Bitmaps that are read in one call."""
 
 
 class CheckedBatmap(NamedTuple):
-    """A map that counts: the places of its header and of its bits."""
+    """A valid batmap: file ranges of its header and bits."""
 
     header: Range
     bits: Range
@@ -38,7 +37,7 @@ class CheckedBatmap(NamedTuple):
 def find_batmap(
     storage: Storage, footer: Footer, header: DynamicHeader, layout: VhdLayout, end: int
 ) -> Generator[Finding, None, CheckedBatmap | None]:
-    """The map, where there is a sound one; *end* is where everything but the footer has to end."""
+    """The batmap if there is a valid one; *end* is the offset of the footer."""
     at = header.table_offset + -(-header.max_entries * ENTRY_SIZE // SECTOR) * SECTOR
     if not footer.creator.startswith(MAKER) or footer.creator_version <= _BEFORE_MAPS:
         return None
@@ -49,18 +48,18 @@ def find_batmap(
     if cookie != _COOKIE or version not in (_SIGNED, _LATEST):
         if _ALWAYS_MAPS <= footer.creator_version < _OTHERS:
             made = f"{footer.creator_version >> 16}.{footer.creator_version & 0xFFFF}"
-            message = f"no known batmap exists, but tapdisk {made}, which created the file, writes one"
+            message = f"there is no batmap, but tapdisk {made}, which created the file, writes one"
             yield found("vhd-batmap-missing", at if inside else None, message)
         return None
     bits = Range(offset, sectors * SECTOR)
-    needed = max(layout.blocks // 8, 1)  # its maker rounds down to whole bytes
+    needed = max(layout.blocks // 8, 1)  # blktap rounds down to whole bytes
     if bits.end > end or bits.length < needed or bits.length > 2 * PIECE + needed:
-        message = f"{sectors} sectors at {offset} cannot hold the bits of {layout.blocks} blocks"
+        message = f"{sectors} sectors at {offset} are invalid or too few for {layout.blocks} blocks"
         yield found("vhd-batmap-place", at, message)
         return None
     right = _checksum(storage, bits, signed=version == _SIGNED)
     if right != checksum:
-        yield found("vhd-batmap-checksum", at, f"the checksum is {checksum:#010x} and should be {right:#010x}")
+        yield found("vhd-batmap-checksum", at, f"the checksum is {checksum:#010x} instead of {right:#010x}")
         return None
     return CheckedBatmap(Range(at, SECTOR), bits)
 
@@ -75,7 +74,7 @@ def _checksum(storage: Storage, bits: Range, *, signed: bool) -> int:
 
 
 class FullBlocks:
-    """The blocks that the map calls full, held against their own bitmaps; to be shown blocks in ascending order."""
+    """Compares blocks that the batmap marks full with their sector bitmaps; takes blocks in ascending order."""
 
     def __init__(self, storage: Storage, batmap: CheckedBatmap, layout: VhdLayout) -> None:
         self._storage = storage
@@ -86,27 +85,27 @@ class FullBlocks:
         self._placed = bytearray(-(-layout.blocks // 8))
 
     def note(self, block: int) -> None:
-        """The block has a place."""
+        """Note that the block is allocated."""
         self._placed[block // 8] |= 0x80 >> block % 8
 
     def look(self, block: int, place: int) -> Iterator[Finding]:
-        """Note a block that lies at byte *place*; what is found of those noted so far comes now and then."""
+        """Note a block at byte *place*; yields findings of noted blocks from time to time."""
         if self.calls_full(block):
             self._waiting.append((block, place))
             if len(self._waiting) == _AT_ONCE:
                 yield from self.findings()
 
     def findings(self) -> Iterator[Finding]:
-        """What is found of the blocks of which nothing was said yet."""
+        """Findings of the remaining noted blocks."""
         waiting, self._waiting = self._waiting, []
         bitmaps = preads(self._storage, [(place, self._layout.bitmap_size) for _, place in waiting])
         for (block, place), bitmap in zip(waiting, bitmaps, strict=True):
             if not self._is_full(block, bitmap):
-                message = f"block {block} is marked full, but its sector bitmap at {place} is not all ones"
+                message = f"block {block} is marked full, but its sector bitmap at {place} has clear bits"
                 yield found("vhd-batmap-full", self._map.offset + block // 8, message)
 
     def unplaced(self) -> Iterator[Finding]:
-        """What is called full of the blocks that were not noted: they have no place."""
+        """Findings of blocks that are marked full but not allocated."""
         for at, data in pieces(self._storage, Range(self._map.offset, min(self._map.length, len(self._placed)))):
             first = at - self._map.offset
             placed = self._placed[first : first + len(data)]
@@ -119,7 +118,7 @@ class FullBlocks:
                         yield found("vhd-batmap-full", self._map.offset + byte, message)
 
     def calls_full(self, block: int) -> bool:
-        """Whether the map does; to be asked for blocks in ascending order."""
+        """Whether the batmap marks the block full; call with ascending blocks."""
         if block // 8 >= self._map.length:
             return False
         number, within = divmod(block // 8, PIECE)
@@ -130,7 +129,7 @@ class FullBlocks:
         return bool(self._page[1][within] << block % 8 & 0x80)
 
     def _is_full(self, block: int, bitmap: bytes) -> bool:
-        """Whether all sectors of the disk that the block covers are there: behind the disk's end bits mean nothing."""
+        """Whether all sectors of the block are present; bits beyond end of disk are ignored."""
         layout = self._layout
         covered = min(layout.block_size, layout.virtual_size - block * layout.block_size)
         whole, rest = divmod(covered // SECTOR, 8)

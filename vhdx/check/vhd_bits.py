@@ -1,7 +1,7 @@
-"""The sector bitmaps of a VHD without a parent, held against what lies under the bits that are not set (VHD 1.0).
+"""Checks of clear sector bitmap bits in a VHD without a parent (VHD 1.0).
 
-Windows, qemu and this package read a block that has a place whole. VirtualBox, DiscUtils and XenServer's tools show
-zeros where a bit is not set, and clear bits over zeros are what they write: only data there is a fault.
+Windows, qemu and this package ignore the bitmap of an allocated block. VirtualBox, DiscUtils and XenServer's tools read
+zeros for a clear bit, and write clear bits for zeros: only data there is a fault.
 """
 
 from collections.abc import Iterator
@@ -17,11 +17,11 @@ from vhdx.storage.transfer import PIECE, allocated, preads
 _AT_ONCE = 64
 """Bitmaps that are read in one call."""
 _LOOKED_AT = 64 << 20
-"""Bytes under clear bits that are read unless all of the content is to be."""
+"""Limit on the bytes read under clear bits, unless the check is deep."""
 
 
 class ClearedBits:
-    """The blocks with data under bits that are not set; to be shown blocks."""
+    """Finds blocks with data under clear bits."""
 
     def __init__(self, storage: Storage, layout: VhdLayout, *, deep: bool) -> None:
         self._storage = storage
@@ -31,13 +31,13 @@ class ClearedBits:
         self._waiting: list[tuple[int, int]] = []
 
     def look(self, block: int, place: int) -> Iterator[Finding]:
-        """Note a block that lies at byte *place*; what is found of those noted so far comes now and then."""
+        """Note a block at byte *place*; yields findings of noted blocks from time to time."""
         self._waiting.append((block, place))
         if len(self._waiting) == _AT_ONCE:
             yield from self.findings()
 
     def findings(self) -> Iterator[Finding]:
-        """What is found of the blocks of which nothing was said yet."""
+        """Findings of the remaining noted blocks."""
         waiting, self._waiting = self._waiting, []
         bitmaps = preads(self._storage, [(place, self._layout.bitmap_size) for _, place in waiting])
         for (block, place), bitmap in zip(waiting, bitmaps, strict=True):
@@ -63,14 +63,14 @@ class ClearedBits:
             if at is not None:
                 offset = block * layout.block_size + at - data
                 message = (
-                    f"bits of block {block} are not set for sectors with data, the first at {offset} of the disk: "
-                    "programs that go by the bitmap read zeros there"
+                    f"block {block}: bits are clear for sectors with data, the first at {offset} of the disk: "
+                    "programs that use the bitmap read zeros there"
                 )
                 yield found("vhd-bitmap-cleared", place, message)
                 return
 
     def _data(self, place: Range) -> int | None:
-        """Where the first sector that is not zeros lies, as far as it is looked for."""
+        """Offset of the first nonzero sector, within the read limit."""
         for part in allocated(self._storage, place.offset, place.length):
             for start in range(part.offset, part.end, PIECE):
                 piece = Range(start, min(PIECE, part.end - start))

@@ -1,4 +1,4 @@
-"""The block table of a VHD, the places that it gives, and what they leave of the file (VHD 1.0)."""
+"""Checks of the block table of a VHD, its blocks and unreferenced space (VHD 1.0)."""
 
 from array import array
 from bisect import bisect_left
@@ -19,9 +19,10 @@ from vhdx.storage.transfer import PIECE, pread
 
 
 def check_table(storage: Storage, disk: VhdDisk, *, deep: bool) -> Iterator[Finding]:
-    """Every entry in use, and the bitmaps of the blocks; with *deep* also their content.
+    """Check every entry in use and the sector bitmaps; with *deep* also the content of blocks.
 
-    Of blocks that overlap neither bitmaps nor content are read: those may be of something else, again and again.
+    Bitmaps and content of overlapping blocks are not read: they may belong to another structure, and one range could be
+    read many times.
     """
     starts, shared = array("I"), array("I")
     clear = max(place.end for _, place in disk.structures)
@@ -66,7 +67,7 @@ def _place(disk: VhdDisk, block: int, start: int, clear: int) -> Finding | None:
 def _overlaps(
     storage: Storage, disk: VhdDisk, starts: "array[int]", shared: "array[int]"
 ) -> Iterator[Finding]:
-    """Every two blocks that follow each other in the file and overlap; *shared* takes where such blocks begin."""
+    """Neighbouring blocks in the file that overlap; *shared* collects the first sectors of such blocks."""
     pairs: list[tuple[int, int]] = []
     count, before = 0, -disk.layout.span
     for start in ascending(starts):
@@ -88,7 +89,7 @@ def _overlaps(
         at = disk.table_offset + max(number, other) * ENTRY_SIZE
         yield found("vhd-bat-overlap", at, f"{message}; do not write to this image")
     for _ in range(count - len(pairs)):
-        yield found("vhd-bat-overlap", None, "two more blocks overlap")
+        yield found("vhd-bat-overlap", None, "another two blocks overlap")
 
 
 def _content(
@@ -117,7 +118,7 @@ def _content(
                 reason = error.strerror or str(error)
                 yield found("block-unreadable", place, f"block {block} cannot be read ({reason})")
     if zeros:
-        message = f"{counted(zeros, 'block')} of nothing but zeros; compacting frees them"
+        message = f"{counted(zeros, 'block')} of zeros; compacting frees them"
         yield found("blocks-all-zero", disk.table_offset, message)
     if full is not None:
         yield from full.findings()
@@ -137,12 +138,12 @@ def _last_bits(storage: Storage, disk: VhdDisk, block: int, place: int) -> Itera
     bitmap = vhd_bat.reverse_bits(pread(storage, place, layout.bitmap_size))
     inside = int.from_bytes(bitmap, "little") & ((1 << layout.sectors_per_block) - 1)
     if inside >> count:
-        message = f"bits of block {block} are set for sectors beyond end of disk"
+        message = f"block {block}: bits are set for sectors beyond end of disk"
         yield found("vhd-bitmap-beyond-disk", place, message)
 
 
 def _unused(disk: VhdDisk, starts: "array[int]") -> Iterator[Finding]:
-    """What would hold whole blocks and belongs to nothing; less than that is what aligning them takes."""
+    """Unreferenced space for whole blocks; smaller gaps may result from alignment."""
     span = disk.layout.span
     blocks = (Range(start * SECTOR, span) for start in ascending(starts))
     others = sorted([*(place for _, place in disk.structures), *disk.rooms])
@@ -152,14 +153,14 @@ def _unused(disk: VhdDisk, starts: "array[int]") -> Iterator[Finding]:
         end = max(end, place.end)
     if room:
         blocks_of_room = counted(room, "block")
-        message = f"nothing refers to {room * span} bytes, room for {blocks_of_room}; compacting frees them"
+        message = f"{room * span} bytes, space for {blocks_of_room}, are not referenced; compacting frees them"
         yield found("space-unused", None, message)
 
 
 def _behind(storage: Storage, disk: VhdDisk) -> Iterator[Finding]:
-    """What the table has beyond the last block of the disk: entries, then padding to a whole sector.
+    """Check the table after the last block of the disk: extra entries, then padding to a whole sector.
 
-    Zeros there are what blktap and Disk2vhd write: no block can begin at the copy of the footer.
+    blktap and Disk2vhd write zeros there, which cannot be blocks: offset 0 is the copy of the footer.
     """
     layout, at = disk.layout, disk.table_offset
     used, claimed = layout.blocks * ENTRY_SIZE, disk.max_entries * ENTRY_SIZE
@@ -167,7 +168,7 @@ def _behind(storage: Storage, disk: VhdDisk) -> Iterator[Finding]:
     extra = pread(storage, at + used, min(max(end - used, 0), PIECE))
     inside = max(min(claimed - used, len(extra)), 0)
     if any(start not in (UNUSED, 0) for start in vhd_bat.decode_entries(extra[: inside // ENTRY_SIZE * ENTRY_SIZE])):
-        message = f"entries are in use beyond the last block of the disk, {layout.blocks - 1}"
+        message = f"entries after the last block of the disk, {layout.blocks - 1}, are in use"
         yield found("vhd-bat-beyond-disk", at + used, message)
     if extra[inside:].strip(b"\xff"):
         yield found("vhd-table-padding", at + used + inside, "the padding of the table is not 0xFF")

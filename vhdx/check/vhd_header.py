@@ -1,4 +1,4 @@
-"""The dynamic header of a VHD and the parent locators in it (VHD 1.0)."""
+"""Checks of the dynamic header of a VHD and its parent locators (VHD 1.0)."""
 
 from collections.abc import Generator, Iterator
 from typing import NamedTuple
@@ -22,9 +22,9 @@ _FOLLOWED = {code for code, platform in PLATFORMS.items() if platform.followed}
 
 
 class VhdDisk(NamedTuple):
-    """What the block table is to be understood by; *end* is where blocks have to end.
+    """The values needed to interpret the block table; *end* is the offset of the footer.
 
-    *rooms* are set aside for the table and for what is no block, and may reach past what they hold, or past *end*.
+    *rooms* are ranges reserved for the table and other structures; they may exceed the structure, or *end*.
     """
 
     layout: VhdLayout
@@ -37,22 +37,22 @@ class VhdDisk(NamedTuple):
 
     @property
     def table(self) -> Range:
-        """The entries of the blocks that the disk has."""
+        """The file range of the entries."""
         return Range(self.table_offset, self.layout.blocks * ENTRY_SIZE)
 
 
 def check_header(storage: Storage, footer: Footer, at: int, end: int) -> Generator[Finding, None, VhdDisk | None]:
-    """The disk by its dynamic header; *at* is the place of the footer in force, *end* that of the one at the end."""
+    """The disk that the dynamic header describes; *at* is the offset of the footer in use, *end* of the last one."""
     offset = footer.data_offset
     if offset % SECTOR or offset < SIZE or offset + HEADER.size > end:
-        yield found("vhd-footer-data-offset", at + 16, f"the dynamic header cannot lie at {offset}")
+        yield found("vhd-footer-data-offset", at + 16, f"invalid offset {offset} of the dynamic header")
         return None
     data = pread(storage, offset, HEADER.size)
     if data[:8] != b"cxsparse":
-        yield found("vhd-header-signature", offset, f"the dynamic header begins with {data[:8]!r} and not b'cxsparse'")
+        yield found("vhd-header-signature", offset, f"the cookie is {data[:8]!r} instead of b'cxsparse'")
         return None
     if not vhd_checksum.is_sealed(data, field=_CHECKSUM):
-        message = "its checksum is wrong, so many programs refuse the file; it may have been edited by hand"
+        message = "its checksum is wrong, so many programs reject the file; it may have been edited by hand"
         yield found("vhd-header-checksum", offset + _CHECKSUM, message)
     header = HEADER.parse(data, offset)
     for start, stop in ((_RESERVED, _NAME), (_RESERVED2, HEADER.size)):
@@ -61,13 +61,14 @@ def check_header(storage: Storage, footer: Footer, at: int, end: int) -> Generat
             yield found("vhd-header-reserved", offset + spot, "reserved bytes are not zero")
     differencing = footer.disk_type == VhdType.DIFFERENCING
     if vhd_footer.has_old_bitmaps(footer):
-        yield found("vhd-bitmap-order", at + 28, f"the sector bitmaps of {footer.creator_text} count otherwise")
+        message = f"the sector bitmaps of {footer.creator_text} use another bit order"
+        yield found("vhd-bitmap-order", at + 28, message)
     if differencing:
         yield from _parent(header, offset)
     elif header.parent_id != NO_PARENT or any(header.parent_name) or any(header.locators):
-        yield found("vhd-parent-unused", offset + 40, "a parent is recorded, though the disk has none")
+        yield found("vhd-parent-unused", offset + 40, "a parent id is recorded, but the disk has no parent")
     elif header.parent_timestamp:
-        yield found("vhd-parent-unused", offset + 56, "the time of a parent is recorded, though the disk has none")
+        yield found("vhd-parent-unused", offset + 56, "a parent timestamp is recorded, but the disk has no parent")
     places = yield from _locators(storage, header, offset, end)
     layout = VhdLayout(footer.current_size, max(header.block_size, 1), differencing)
     usable = yield from _values(header, offset, layout, end)
@@ -91,7 +92,7 @@ def _values(header: DynamicHeader, at: int, layout: VhdLayout, end: int) -> Gene
         message = f"the version is {header.version >> 16}.{header.version & 0xFFFF}, but only 1.0 is defined"
         yield found("vhd-header-minor-version", at + 24, message)
     if header.data_offset not in (NO_OFFSET, 0xFFFFFFFF):
-        yield found("vhd-header-next", at + 8, f"data offset is {header.data_offset}, but must be unused")
+        yield found("vhd-header-next", at + 8, f"the reserved data offset is {header.data_offset}")
     reason = vhd_header.block_size_fault(header.block_size)
     if reason:
         yield found("vhd-block-size", at + 32, reason)
@@ -108,17 +109,17 @@ def _values(header: DynamicHeader, at: int, layout: VhdLayout, end: int) -> Gene
         yield found("vhd-table-beyond-end", header.table_offset, message)
         return False
     if header.max_entries > layout.blocks:
-        message = f"{header.max_entries} entries for {layout.blocks} blocks, which Azure refuses"
+        message = f"{header.max_entries} entries for {layout.blocks} blocks; Azure rejects that"
         yield found("vhd-table-too-large", header.table_offset, message)
     return True
 
 
 def _parent(header: DynamicHeader, at: int) -> Iterator[Finding]:
     if header.parent_id == NO_PARENT:
-        yield found("vhd-parent-id-zero", at + 40, "the id of the parent is zero, so the parent cannot be verified")
+        yield found("vhd-parent-id-zero", at + 40, "the parent id is zero, so the parent cannot be verified")
     name = vhd_locator.decode_name(header.parent_name)
     if name is None:
-        yield found("vhd-parent-name", at + _NAME, "the name of the parent is missing or not text")
+        yield found("vhd-parent-name", at + _NAME, "the parent name is missing or not text")
     if name is None and not any(entry.code in vhd_locator.KEYS for entry in header.entries):
         yield found("vhd-locator-none", at + _LOCATORS, "no path to the parent is recorded; relink the image to it")
 
@@ -126,12 +127,12 @@ def _parent(header: DynamicHeader, at: int) -> Iterator[Finding]:
 def _locators(
     storage: Storage, header: DynamicHeader, at: int, end: int
 ) -> Generator[Finding, None, list[tuple[str, Range]]]:
-    """The places of the locators, whether the disk has a parent or not."""
+    """File ranges of the locators, whether the disk has a parent or not."""
     name = vhd_locator.decode_name(header.parent_name)
     places: list[tuple[str, Range]] = []
     codes: set[bytes] = set()
     if name is not None and header.parent_id != NO_PARENT and not _FOLLOWED & {entry.code for entry in header.entries}:
-        message = f"only the name in the header, {name!r}, tells where the parent lies, which other programs do not use"
+        message = f"the parent is recorded only as the name {name!r} in the header, which other programs do not use"
         yield found("vhd-locator-no-path", at + _LOCATORS, message)
     for number in range(vhd_locator.COUNT):
         start = number * vhd_locator.ENTRY.size
@@ -152,22 +153,22 @@ def _locators(
             yield found("vhd-locator-empty", spot, f"locator {entry.code!r} has no data")
             continue
         if entry.data_space * SECTOR < entry.data_length:
-            message = f"locator {entry.code!r} has {entry.data_length} bytes of data in a space of {entry.data_space}"
+            message = f"locator {entry.code!r}: {entry.data_length} bytes of data exceed its space, {entry.data_space}"
             yield found("vhd-locator-space", spot + 4, message)
         places.append((f"parent locator {entry.code!r}", Range(entry.data_offset, entry.data_length)))
         if entry.code in vhd_locator.KEYS:
             path = _path(storage, entry)
             if path is None:
-                yield found("vhd-locator-text", spot, f"locator {entry.code!r} holds no path of UTF-16 text")
+                yield found("vhd-locator-text", spot, f"locator {entry.code!r} is not UTF-16 text")
             elif name is not None and _base(path) != _base(name):
-                message = f"locator {entry.code!r} leads to {path!r}, though the parent's name is {name!r}"
+                message = f"locator {entry.code!r} is {path!r}, but the parent name is {name!r}"
                 yield found("vhd-locator-disagree", spot, message)
     return places
 
 
 def _marks(entry: LocatorPlace, raw: bytes, spot: int, codes: set[bytes]) -> Iterator[Finding]:
     if entry.code not in PLATFORMS:
-        yield found("vhd-locator-code", spot, f"the code {entry.code!r} of a locator is unknown")
+        yield found("vhd-locator-code", spot, f"unknown platform code {entry.code!r}")
     if entry.code in codes:
         yield found("vhd-locator-duplicate", spot, f"there is more than one locator {entry.code!r}")
     if any(raw[12:16]):

@@ -1,4 +1,4 @@
-"""Who made a VHD, when, and for a drive of what shape: what its footer says of that (VHD 1.0)."""
+"""Checks of creator, timestamp and geometry in the footer of a VHD (VHD 1.0)."""
 
 from collections.abc import Iterator
 from datetime import datetime, timedelta
@@ -15,32 +15,32 @@ _CREATORS = frozenset(
         *(b"qemu", b"qem2", b"vbox", b"dutl", b"*img", b"pcem"),  # and VirtualBox, DiscUtils, mkimg, PCem
     }
 )
-"""Without the spaces or zeros at the end, of which one program writes either."""
+"""Without trailing spaces or zeros; programs differ in the padding."""
 _EPOCH = datetime(2000, 1, 1)
 _SKEW = 86400
-"""blktap counts from midnight of its own time zone, and clocks are not all right."""
+"""blktap uses local time, and clocks may be wrong."""
 
 
 def check_origin(footer: Footer, at: int, now: float) -> Iterator[Finding]:
-    """What is odd of it; *at* is the place of the footer, *now* in seconds since 1970-01-01 UTC."""
+    """Check the fields; *at* is the offset of the footer, *now* is in seconds since 1970-01-01 UTC."""
     latest = vhd_footer.timestamp(now + _SKEW)
-    # A clock that stands before 2000 was never set: it tells nothing.
+    # A clock before 2000 was never set.
     if 0 < latest < footer.timestamp:
         day = (_EPOCH + timedelta(seconds=footer.timestamp)).date()
-        yield found("vhd-timestamp-future", at + 24, f"the timestamp {day} is in the future by this clock")
+        yield found("vhd-timestamp-future", at + 24, f"the timestamp {day} is in the future")
     if footer.creator.rstrip(b"\0 ") not in _CREATORS:
-        message = f"the creator {footer.creator!r} is unknown; some programs take the geometry of such files as size"
+        message = f"the creator {footer.creator!r} is unknown; some programs size such files by their geometry"
         yield found("vhd-creator", at + 28, message)
-    if footer.creator_host not in HOSTS and any(footer.creator_host):  # some programs of Linux leave zeros
-        message = f"the host system of the creator is {footer.creator_host!r}, neither b'Wi2k' nor b'Mac '"
+    if footer.creator_host not in HOSTS and any(footer.creator_host):  # some Linux programs write zeros
+        message = f"invalid creator host OS {footer.creator_host!r}: must be b'Wi2k' or b'Mac '"
         yield found("vhd-host", at + 36, message)
     yield from _shape(footer, at)
 
 
 def _shape(footer: Footer, at: int) -> Iterator[Finding]:
-    """What a machine that believes the geometry sees of the disk; rounding down to whole cylinders is as it should be.
+    """Check the geometry against the disk size; rounding down to whole cylinders is correct.
 
-    Where programs take the size of the disk from it, a finding of its own says so.
+    A separate finding covers files that other programs size by their geometry.
     """
     shape = footer.geometry
     if shape == LARGEST:
@@ -56,7 +56,7 @@ def _shape(footer: Footer, at: int) -> Iterator[Finding]:
     if rest >= 0 and shape.cylinders == LARGEST.cylinders:
         return
     message = (
-        f"{shape.cylinders} cylinders, {shape.heads} heads and {shape.sectors_per_track} sectors make {shape.size} "
-        f"bytes of a disk of {footer.current_size}; only programs that use the geometry are affected"
+        f"{shape.cylinders} cylinders, {shape.heads} heads and {shape.sectors_per_track} sectors are {shape.size} "
+        f"bytes, but the disk has {footer.current_size}; only programs that use the geometry are affected"
     )
     yield found("vhd-geometry", at + 56, message)

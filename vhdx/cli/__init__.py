@@ -1,4 +1,4 @@
-"""The two commands: ``vhdx-inspect``, which only looks, and ``vhdx-img``, which creates and changes.
+"""The two commands: ``vhdx-inspect`` is read-only, ``vhdx-img`` creates and modifies images.
 
-Each subcommand is one file; it is imported when it is called, and imports the engine in its turn.
+Each subcommand is a module that is imported on demand, and imports the engine in turn.
 """

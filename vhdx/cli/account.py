@@ -1,4 +1,4 @@
-"""Who logs on to a share: a file in smbclient's form, Kerberos, or an answer on the terminal; never an argument."""
+"""Credentials for shares: a credentials file as for smbclient, Kerberos, or a prompt; never an argument."""
 
 import os
 import stat
@@ -18,14 +18,14 @@ _LONGEST = 1 << 16
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """What the command line says of accounts; asked for one when a share is first reached."""
+    """The credential options of a command; credentials are obtained when a share is first used."""
 
     auth_file: str | None = None
     kerberos: bool = False
     user: str | None = None
 
     def credentials(self, address: ShareAddress) -> Credentials:
-        """For one share. Raises Error when nothing says who logs on, OSError when the file cannot be read."""
+        """Credentials for one share. Raises Error when there are none, OSError when the file cannot be read."""
         if self.kerberos:
             return Credentials(address.user, "", address.domain, kerberos=True)
         named = self.auth_file or os.environ.get(AUTH_FILE_VARIABLE)
@@ -35,23 +35,23 @@ class Account:
 
 
 def read_auth_file(name: str) -> Credentials:
-    """The account in a file with lines ``username = NAME``, ``password = WORD``, ``domain = NAME``.
+    """Read a file with lines ``username = NAME``, ``password = WORD``, ``domain = NAME``.
 
-    Raises OSError when it cannot be read, Error for any other content or a file that everybody may read. No message
-    repeats what the file holds.
+    Raises OSError when it cannot be read, Error for other content or a world-readable file. Messages never contain the
+    file's content.
     """
     path = Path(name).expanduser()
     with path.open("rb") as file:
         mode = os.fstat(file.fileno()).st_mode
         content = file.read(_LONGEST + 1)
     if stat.S_ISREG(mode) and mode & stat.S_IROTH:
-        raise Error(f"{path}: the password in it is readable by everyone on this machine; chmod 600 it first")
+        raise Error(f"{path}: the file is world-readable and may contain a password; run chmod 600 first")
     try:
         lines = content.decode().splitlines() if len(content) <= _LONGEST else None
     except UnicodeDecodeError:
         lines = None
     if lines is None:
-        raise Error(f"{path}: not an account file, whose lines read username = NAME, password = WORD, domain = NAME")
+        raise Error(f"{path}: not a credentials file: lines must be username = NAME, password = WORD or domain = NAME")
     values = _values(lines, str(path))
     if "username" not in values:
         raise Error(f"{path}: has no username line")
@@ -66,7 +66,7 @@ def _values(lines: list[str], name: str) -> Mapping[str, str]:
         key, sign, value = line.partition("=")
         key = key.strip().lower()
         if not sign or key not in _KEYS:
-            raise Error(f"{name}: line {number} is not a username =, password = or domain = line")
+            raise Error(f"{name}: line {number} must be a username =, password = or domain = line")
         values[key] = value.lstrip()  # a password may end in a space
     return values
 
@@ -75,7 +75,7 @@ def _ask(address: ShareAddress) -> Credentials:
     place = address.text(address.path)
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
         raise Error(
-            f"{place}: on a share, but no credentials: give --auth-file FILE or {AUTH_FILE_VARIABLE}, or "
+            f"{place}: no credentials for the share: use --auth-file FILE, {AUTH_FILE_VARIABLE} or "
             f"--kerberos"
         )
     import click  # noqa: PLC0415
@@ -84,6 +84,6 @@ def _ask(address: ShareAddress) -> Credentials:
 
     server = escaped(address.server)
     user = address.user or click.prompt(f"User for {server}", err=True)
-    question = f"Password of {escaped(user)} on {server}"
+    question = f"Password for {escaped(user)} on {server}"
     password = click.prompt(question, hide_input=True, err=True, default="", show_default=False)
     return Credentials(user, password, address.domain)

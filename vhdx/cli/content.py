@@ -1,4 +1,4 @@
-"""What is in a disk, without what is not: the ranges that lie in some file."""
+"""The allocated content of a disk, and comparison of two disks."""
 
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -12,16 +12,16 @@ _SECTOR = 512
 
 
 def warn_of_shared(chain: Chain) -> None:
-    """Tell on stderr which blocks share places in their file. To be asked before the whole disk is gone through.
+    """Warn on stderr of overlapping blocks. Call before reading the whole disk.
 
-    Raises FormatError where that would have no end.
+    Raises FormatError if reading the disk would take unbounded time.
     """
     for fault in chain.shared():
         print_warning(str(fault))
 
 
 def data_ranges(chain: Chain) -> Iterator[Range]:
-    """The ranges of the disk that are in some file, ascending, neighbours joined. Everything else reads as zeros."""
+    """The ranges of the disk that have data in a file, ascending, adjacent ones joined. Others read as zeros."""
     start = end = 0
     for _, extent in chain.extents(0, chain.size):
         if extent.presence is not Presence.DATA:
@@ -36,7 +36,7 @@ def data_ranges(chain: Chain) -> Iterator[Range]:
 
 
 def united(first: Iterator[Range], second: Iterator[Range]) -> Iterator[Range]:
-    """The bytes that are in one of two ascending sequences, as such a sequence."""
+    """The union of two ascending sequences of ranges."""
     pending: Range | None = None
     heads = [next(first, None), next(second, None)]
     sources = (first, second)
@@ -56,16 +56,16 @@ def united(first: Iterator[Range], second: Iterator[Range]) -> Iterator[Range]:
 
 
 class Step(NamedTuple):
-    """How far a comparison is, and the range in which the disks differ, where they do."""
+    """Progress of a comparison, and a range that differs, or None."""
 
     done: int
     differing: Range | None
 
 
 def differences(first: Chain, second: Chain) -> Iterator[Step]:
-    """Go through two disks and tell every range of sectors in which they differ; what one has more is held to zeros.
+    """Compare two disks; yields every range of sectors that differs. The shorter disk is extended with zeros.
 
-    Neighbours are joined within a piece of 4 MiB.
+    Adjacent ranges are joined within a piece of 4 MiB.
     """
     longest = max(first.size, second.size)
     for wanted in united(data_ranges(first), data_ranges(second)):
@@ -84,7 +84,7 @@ def _padded(chain: Chain, offset: int, length: int) -> bytes:
 
 
 def _differing(one: bytes, other: bytes, start: int) -> Iterator[Range]:
-    """Ranges of whole sectors, cut at the end of the piece; halved until they differ throughout or are one sector."""
+    """Ranges of whole sectors that differ, found by halving the piece down to one sector."""
     stack = [(0, len(one))]
     pending: Range | None = None
     while stack:

@@ -1,4 +1,4 @@
-"""How a command ends: the exit code for each kind of failure, and the one line that says why."""
+"""Exit codes for each kind of failure, and the line that gives the reason."""
 
 import errno
 from collections.abc import Collection
@@ -21,20 +21,20 @@ from vhdx.errors import (
 
 
 class Exit(IntEnum):
-    """Exit codes of both commands; `check` and `compare` give some of them a meaning of their own."""
+    """Exit codes of both commands; for `check` and `compare`, some have a special meaning."""
 
     DONE = 0
-    FAILED = 1  # the file is not there, the disk or the server fails
-    DAMAGED = 2  # the bytes break their format, or the parent is missing
-    REFUSED = 4  # what was asked would lose something, or is not possible
+    FAILED = 1  # the file does not exist, or the disk or server failed
+    DAMAGED = 2  # the image violates its format, or the parent is missing
+    REFUSED = 4  # the operation would lose data, or is impossible
     IN_USE = 5
     NO_SPACE = 6
-    NOT_ALLOWED = 7  # the file's permissions, or the account on the share
-    SALVAGED = 8  # the new image was made, and parts of it are lost or not certain
+    NOT_ALLOWED = 7  # denied by permissions of the file or share
+    SALVAGED = 8  # the new image was created, but parts are lost or uncertain
     USAGE = 64
     BUG = 70
     INTERRUPTED = 130
-    PIPE = 141  # nobody reads what is printed
+    PIPE = 141  # the reader of the output has closed the pipe
 
 
 _CODES: list[tuple[type[BaseException], Exit]] = [
@@ -48,15 +48,15 @@ _CODES: list[tuple[type[BaseException], Exit]] = [
     (FileExistsError, Exit.REFUSED),
     (PermissionError, Exit.NOT_ALLOWED),
     (OSError, Exit.FAILED),
-    (ModuleNotFoundError, Exit.FAILED),  # an extra of the package that is not installed
+    (ModuleNotFoundError, Exit.FAILED),  # an optional dependency (extra) is not installed
     (MemoryError, Exit.FAILED),
 ]
-"""Kinds before what they are kinds of."""
+"""Subclasses before their base classes."""
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
-class Stop(Exception):  # the way out of a command, not an error of its own
-    """Ends a command with *code*; *message*, where there is one, goes to stderr."""
+class Stop(Exception):  # ends a command; not an error
+    """Ends a command with *code*; a nonempty *message* goes to stderr."""
 
     def __init__(self, code: int, message: str = "") -> None:
         super().__init__(code, message)
@@ -65,7 +65,7 @@ class Stop(Exception):  # the way out of a command, not an error of its own
 
 
 def exit_code(error: BaseException) -> Exit | None:
-    """The code for what was raised; None for what should not have been."""
+    """The exit code for an exception; None for an unexpected one."""
     if isinstance(error, OSError) and error.errno in _FULL:
         return Exit.NO_SPACE
     return next((code for kind, code in _CODES if isinstance(error, kind)), None)
@@ -82,9 +82,9 @@ def _needed_by(error: BaseException) -> str:
 
 
 def reason(error: BaseException, options: Collection[str] | None = None) -> str:
-    """One line that says what is wrong, in the order file, place, remedy.
+    """One line for an error: file, location, problem, remedy.
 
-    *options* are those that a remedy may name, as `offered` has them; those of the running command unless given.
+    *options* are those that a remedy may name, as returned by `offered`; by default those of the running command.
     """
     if isinstance(error, OSError) and error.strerror:
         files = [str(name) for name in (error.filename, error.filename2) if name is not None]
@@ -92,7 +92,7 @@ def reason(error: BaseException, options: Collection[str] | None = None) -> str:
         if not files and error.errno in _FULL:
             text = f"standard output: {text}"
     elif isinstance(error, MemoryError):
-        text = f"out of memory in {_needed_by(error)}; let it have more (ulimit -v, the limit of the container)"
+        text = f"out of memory in {_needed_by(error)}; raise the limit (ulimit -v or the container's)"
     else:
         text = str(error) or type(error).__name__
     if options is None:

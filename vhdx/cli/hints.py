@@ -1,4 +1,4 @@
-"""What a user can do about a failure, in the options of the command that failed: never in those that it lacks."""
+"""Remedies for errors, naming only options that the failed command has."""
 
 from collections.abc import Collection
 from typing import NamedTuple
@@ -17,7 +17,7 @@ from vhdx.errors import (
 
 
 class Hint(NamedTuple):
-    """A remedy for one kind of error. *needs* are options, with a value where only one of their values helps."""
+    """A remedy for one kind of error. *needs* are required options, with a value if only that value helps."""
 
     kind: type[BaseException]
     needs: frozenset[str]
@@ -29,36 +29,36 @@ def _hint(kind: type[BaseException], needs: str, text: str) -> Hint:
 
 
 HINTS = [
-    _hint(AnotherFormat, "", ""),  # the message has the remedy
+    _hint(AnotherFormat, "", ""),  # the message contains the remedy
     _hint(
         Unrecognised,
         "-f raw, -F raw",
-        "-f raw, -f vhd or -f vhdx says what FIRST is, -F raw, -F vhd or -F vhdx what SECOND is",
+        "specify the format of FIRST with -f raw, -f vhd or -f vhdx, of SECOND with -F raw, -F vhd or -F vhdx",
     ),
-    _hint(Unrecognised, "-f raw", "-f raw, -f vhd or -f vhdx says which it is"),
-    _hint(Unrecognised, "-f vhd", "a raw disk has no parent and is none, -f vhd or -f vhdx says what another file is"),
+    _hint(Unrecognised, "-f raw", "specify the format with -f raw, -f vhd or -f vhdx"),
+    _hint(Unrecognised, "-f vhd", "a raw disk cannot have a parent or be one; otherwise use -f vhd or -f vhdx"),
     _hint(
         ParentNotFound,
         "--parents-in",
-        "--parents-in DIR says where else to look, vhdx-img relink CHILD PARENT records another file",
+        "--parents-in DIR adds a directory to search, vhdx-img relink CHILD PARENT records another file",
     ),
     _hint(ParentMismatch, "", "vhdx-img relink --force CHILD PARENT does that"),
-    _hint(WrongParent, "--force, --undo", "--force records it all the same, --undo takes that back"),
+    _hint(WrongParent, "--force, --undo", "--force records it anyway, --undo restores the previous record"),
     _hint(
         WouldLoseData,
         "--shrink, --force",
-        "--shrink cuts off what reads as zeros, --shrink --force whatever is there",
+        "--shrink removes zeros, --shrink --force also removes data",
     ),
-    _hint(UnequalSizes, "--any-size", "--any-size does it all the same, and a VHDX may have any size"),
-    _hint(FileExistsError, "--undo-file", "nothing was changed; --undo-file FILE gives another name"),
-    _hint(FileExistsError, "--force", "nothing was changed; give another name, or --force to replace it"),
-    _hint(FileExistsError, "", "nothing was changed; give another name"),
+    _hint(UnequalSizes, "--any-size", "--any-size allows it; a VHDX may have any size"),
+    _hint(FileExistsError, "--undo-file", "nothing was changed; choose another name with --undo-file FILE"),
+    _hint(FileExistsError, "--force", "nothing was changed; choose another name, or use --force to replace it"),
+    _hint(FileExistsError, "", "nothing was changed; choose another name"),
 ]
 """The first match is used."""
 
 
 def offered(command: click.Command) -> frozenset[str]:
-    """The options of *command*, by each of their names, and by name and value where the values are few."""
+    """The option names of *command*, and name and value for each choice."""
     found: set[str] = set()
     for option in command.params:
         if isinstance(option, click.Option):
@@ -69,5 +69,5 @@ def offered(command: click.Command) -> frozenset[str]:
 
 
 def hint(error: BaseException, options: Collection[str]) -> str:
-    """What can be done about *error* with *options*; empty where nothing is known to help."""
+    """The remedy for *error* with *options*, or ""."""
     return next((one.text for one in HINTS if isinstance(error, one.kind) and one.needs <= set(options)), "")

@@ -1,4 +1,4 @@
-"""``vhdx-img``: creating and changing images."""
+"""``vhdx-img``: creates and modifies images."""
 
 from typing import NoReturn
 
@@ -8,9 +8,9 @@ COMMANDS = ("create", "convert", "merge", "relink", "resize", "compact", "replay
 
 program = Program(
     "vhdx-img",
-    "Create and change VHD and VHDX images, in files and on SMB shares.\n\n"
-    "IMAGE is a path, smb://[domain;user@]host[:port]/share/path, or \\\\host\\share\\path. Whatever a command is "
-    "stopped in, the images stay readable; the same command again finishes.",
+    "Create and modify VHD and VHDX images, local or on SMB shares.\n\n"
+    "IMAGE is a path, smb://[domain;user@]host[:port]/share/path, or \\\\host\\share\\path. Images stay readable if a "
+    "command is interrupted; run the same command again to finish.",
     {name: f"vhdx.cli.changing.{name}" for name in COMMANDS},
 )
 

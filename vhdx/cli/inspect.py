@@ -1,4 +1,4 @@
-"""``vhdx-inspect``: looking into images. None is ever written, not even a log that waits to be replayed."""
+"""``vhdx-inspect``: examines images. It never writes to one, not even to replay a log."""
 
 from typing import NoReturn
 
@@ -8,7 +8,7 @@ COMMANDS = ("info", "chain", "map", "check", "dump", "hash", "compare", "read", 
 
 program = Program(
     "vhdx-inspect",
-    "Look into VHD and VHDX images, in files and on SMB shares. No image is ever written.\n\n"
+    "Examine VHD and VHDX images, local or on SMB shares. Images are never modified.\n\n"
     "IMAGE is a path, smb://[domain;user@]host[:port]/share/path, or \\\\host\\share\\path.",
     {name: f"vhdx.cli.looking.{name}" for name in COMMANDS},
 )

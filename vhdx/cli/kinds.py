@@ -1,4 +1,4 @@
-"""What people type: sizes, offsets and formats, as types of the command line."""
+"""Parameter types: sizes, offsets, formats, file names."""
 
 import re
 
@@ -14,7 +14,7 @@ _MOST = 1 << 63
 
 
 def parse_size(text: str) -> int:
-    """Bytes, plain, with K, M, G, T (optionally followed by iB), powers of 1024, or in hexadecimal after 0x.
+    """Parse bytes: decimal, with K, M, G or T (powers of 1024, optionally followed by iB), or hexadecimal after 0x.
 
     Raises ValueError.
     """
@@ -24,8 +24,8 @@ def parse_size(text: str) -> int:
         size = int(found[1]) << _SCALE[found[2] or ""] if len(found[1]) < 20 else _MOST
     else:
         raise ValueError(
-            f"{text!r} is not a size; write bytes (0x before hexadecimal), or a number with K, M, G or T (KiB, MiB, "
-            f"GiB, TiB)"
+            f"{text!r} is not a size: must be bytes (decimal, or hexadecimal after 0x), or a number with K, M, G or T "
+            f"(KiB, MiB, GiB, TiB)"
         )
     if size >= _MOST:
         raise ValueError(f"{text} exceeds the largest possible disk size")
@@ -48,7 +48,7 @@ class Size(click.ParamType[int]):
 
 
 class NewSize(click.ParamType["tuple[int, bool]"]):
-    """A size, or a growth with a ``+`` before it: the bytes, and whether they are to be added."""
+    """A size, or an increment after ``+``: the bytes, and whether they are to be added."""
 
     name = "size"
 
@@ -65,12 +65,12 @@ class NewSize(click.ParamType["tuple[int, bool]"]):
 
 
 def file_names(_: click.Context, __: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """What the shell is to complete by itself: the name of a file."""
+    """File name completion by the shell."""
     return [CompletionItem(incomplete, type="file")]
 
 
 def directory_names(_: click.Context, __: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """The same for directories."""
+    """Directory name completion by the shell."""
     return [CompletionItem(incomplete, type="dir")]
 
 
@@ -80,5 +80,5 @@ FORMAT = click.Choice([format.value for format in ImageFormat])
 
 
 def image_format(name: str | None) -> ImageFormat | None:
-    """The format that was insisted on."""
+    """The format given by an option, or None."""
     return None if name is None else ImageFormat(name)

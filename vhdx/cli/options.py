@@ -1,4 +1,4 @@
-"""Options that many commands take."""
+"""Options shared by several commands."""
 
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -16,7 +16,7 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 def subcommand(name: str) -> Callable[[Callable[..., Any]], click.Command]:
-    """A subcommand: shares, parents and ``--debug`` besides its own options."""
+    """Decorator for a subcommand: adds the options for shares and parents, and ``--debug``."""
 
     def made(function: Callable[..., Any]) -> click.Command:
         result = click.command(name, context_settings=CONTEXT)(_reaching(function))
@@ -27,7 +27,7 @@ def subcommand(name: str) -> Callable[[Callable[..., Any]], click.Command]:
 
 
 def _reaching(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Hand *function* a `Reach` as its first argument, made from the options on shares and parents."""
+    """Pass *function* a `Reach`, created from the options for shares and parents, as its first argument."""
 
     def called(
         *,
@@ -35,7 +35,7 @@ def _reaching(function: Callable[..., Any]) -> Callable[..., Any]:
         kerberos: bool,
         smb_encrypt: bool,
         parents_in: tuple[str, ...],
-        **own: Any,  # click hands over what the decorators of *function* declare
+        **own: Any,  # the parameters that the decorators of *function* declare
     ) -> Any:
         note_options()
         with Reach(Account(auth_file, kerberos), smb_encrypt, parents_in) as reach:
@@ -49,7 +49,7 @@ def _reaching(function: Callable[..., Any]) -> Callable[..., Any]:
     called.__doc__ = function.__doc__
     for option in reversed(_SHARED):
         called = option(called)
-    # Decorators collect parameters last first, and the command's own are to stand before those that all have.
+    # Decorators collect parameters in reverse; the command's own must precede the shared ones.
     called.__click_params__ += getattr(function, "__click_params__", [])  # type: ignore[attr-defined]
     return called
 
@@ -60,14 +60,14 @@ _SHARED: list[Callable[[Callable[..., Any]], Callable[..., Any]]] = [
         multiple=True,
         metavar="DIR",
         shell_complete=directory_names,
-        help="A directory besides the image's own in which parents may lie. Repeatable.",
+        help="Also search for parents in DIR. Repeatable.",
     ),
     click.option(
         "--auth-file",
         metavar="FILE",
         shell_complete=file_names,
-        help="The account for shares: a file with lines username=, password=, domain=, as smbclient takes it. "
-        "VHDX_SMB_AUTH_FILE in the environment says the same.",
+        help="Credentials file for shares, with username=, password= and domain= lines, as for smbclient. "
+        "Default: $VHDX_SMB_AUTH_FILE.",
     ),
     click.option("--kerberos", is_flag=True, help="Authenticate to shares with the existing Kerberos ticket."),
     click.option("--smb-encrypt", is_flag=True, help="Require SMB encryption."),
@@ -81,18 +81,18 @@ layers_format_option = click.option(
     "--format",
     "format_name",
     type=click.Choice(["vhdx", "vhd"]),
-    help="Format of the images (default: detected); all layers of a disk are of one format.",
+    help="Format of the images (default: detected); all layers of a disk have the same format.",
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 image_argument = click.argument("image", shell_complete=file_names)
 force_option = click.option("--force", is_flag=True, help="Overwrite an existing file.")
 any_size_option = click.option(
-    "--any-size", is_flag=True, help="A VHD may have another size than its parent. Windows refuses to open it then."
+    "--any-size", is_flag=True, help="Allow a VHD whose size differs from its parent's. Windows cannot open it."
 )
 replace_option = click.option("--force", is_flag=True, help="Overwrite an existing file, unless it is an image.")
 orphan_option = click.option(
     "--orphan",
     is_flag=True,
-    help="Go on although other images have it as their parent, or it has other names (hard links) beside which some "
-    "may lie. They become unreadable.",
+    help="Proceed even if other images have it as their parent, or it has several hard links, in whose directories "
+    "there may be more children. The children become unreadable.",
 )

@@ -1,7 +1,7 @@
-"""Files that a command writes that only looks: pictures, pages. This is the only place where it writes any.
+"""Output files of read-only commands: images and HTML pages. These commands write files only here.
 
-Such a file is built under a temporary name and never takes the place of an image, whatever the user says: of none of
-the layers that are looked at, under any of their names, and of nothing that is an image by its content.
+An output file is created under a temporary name. It never replaces a disk image, even with --force: neither a layer
+of the examined disk, under any name, nor any file that is an image by its content.
 """
 
 from collections.abc import Hashable
@@ -24,7 +24,7 @@ from vhdx.storage.transfer import pread
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """A file about the image at *subject*; with *force* it may take the place of a file that is no image."""
+    """An output file about the image at *subject*; with *force* it may replace a file that is not an image."""
 
     target: Place
     subject: Place
@@ -34,27 +34,27 @@ class Output:
 
     @property
     def name(self) -> str:
-        """Where it goes, for messages."""
+        """Its full path or URL, for messages."""
         return self.target.files.describe(self.target.path)
 
     def refuse(self) -> None:
-        """Find out before the work whether the file may have its name. Raises FileExistsError, Error, OSError."""
+        """Check in advance whether the file may be written. Raises FileExistsError, Error, OSError."""
         files, path = self.target.files, self.target.path
         try:
             status = files.stat(path)
         except FileNotFoundError:
             return
         if not self.force:
-            raise FileExistsError(f"{self.name} exists already")
+            raise FileExistsError(f"{self.name} already exists")
         if status.identity in self._layers():
-            raise Error(f"{self.name}: is a layer of the image; give another name")
+            raise Error(f"{self.name}: is a layer of the image; choose another name")
         with closing(files.open(path, Access.INSPECT)) as storage:
             kind = _precious(storage)
         if kind:
-            raise Error(f"{self.name}: {kind}, which no picture or page replaces; give another name")
+            raise Error(f"{self.name}: is {kind} and must not be replaced; choose another name")
 
     def save(self, content: bytes) -> None:
-        """Write the file, durably; what fails leaves nothing. Raises like `refuse`, OutOfSpace naming the file."""
+        """Write the file durably; a failure leaves no file. Raises like `refuse`, and OutOfSpace with the file name."""
         self.refuse()
         source: FileStatus = self.subject.files.stat(self.subject.path)
         files, path = self.target.files, self.target.path
@@ -64,7 +64,7 @@ class Output:
             storage.flush()
 
     def _layers(self) -> set[Hashable]:
-        """The identity of the image and of every file that may be a parent of it, sound or not."""
+        """The identities of the image and of every file that may be its parent, valid or not."""
         files = self.subject.files
         found: set[Hashable] = set()
         image = files.resolve(self.subject.path)
@@ -84,7 +84,7 @@ class Output:
 
 
 def _precious(storage: Storage) -> str:
-    """What a file is that holds a disk, or what was one; empty for any other."""
+    """What kind of disk image or undo file this is, or ""."""
     if is_vhdx(storage):
         return "a VHDX"
     if is_vhd(storage):

@@ -1,4 +1,4 @@
-"""Text for people: what an image says made harmless for a terminal, and sizes that can be read."""
+"""Text output: escaping for terminals, human-readable sizes, tables."""
 
 from collections.abc import Iterable, Sequence
 
@@ -6,17 +6,17 @@ _UNITS = ("bytes", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
 
 
 def escaped(text: str) -> str:
-    """*text* with everything that is not printable, and could steer a terminal, written as an escape."""
+    """*text* with nonprintable characters, which could control a terminal, as escapes."""
     if text.isprintable():
         return text
     return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)
 
 
 def size_text(size: int) -> str:
-    """A number of bytes in the largest unit that it fills: ``513 bytes``, ``1.5 GiB``.
+    """A number of bytes in the largest unit that does not exceed it: ``513 bytes``, ``1.5 GiB``.
 
-    What is rounded shows it by a fraction of all its digits: 1 byte more than 1 MiB is ``1.000 MiB``, than 1000 MiB
-    ``1000.0 MiB``. Anything else is exact.
+    A rounded number has a full fraction: 1 MiB + 1 byte is ``1.000 MiB``, 1000 MiB + 1 byte is ``1000.0 MiB``. Other
+    numbers are exact.
     """
     if size < 1024:
         return f"{size} bytes" if size != 1 else "1 byte"
@@ -34,12 +34,12 @@ def size_text(size: int) -> str:
 
 
 def exact_size(size: int) -> str:
-    """The same with the number of bytes behind it."""
+    """Like `size_text`, followed by the number of bytes."""
     return size_text(size) if size < 1024 else f"{size_text(size)} ({size} bytes)"
 
 
 def table(rows: Sequence[Sequence[str]], *, gap: int = 2, right: Iterable[int] = ()) -> list[str]:
-    """Lines with columns as wide as their widest cell; those in *right* are flush right."""
+    """Lines with columns as wide as their widest cell; the columns in *right* are right-aligned."""
     if not rows:
         return []
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]

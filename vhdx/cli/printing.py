@@ -1,4 +1,4 @@
-"""What commands print: lines and JSON, with nothing in them that could steer a terminal; warnings go to stderr."""
+"""Output of commands: lines and JSON, escaped for terminals; warnings go to stderr."""
 
 import json
 from collections.abc import Iterable
@@ -10,22 +10,22 @@ from vhdx.cli.plain import escaped
 
 
 def print_line(text: str = "") -> None:
-    """One line."""
+    """Print one line."""
     click.echo(escaped(text))
 
 
 def print_warning(text: str) -> None:
-    """One line on stderr, so that nobody takes it for the answer."""
+    """Print a warning to stderr."""
     click.echo(escaped(f"warning: {text}"), err=True)
 
 
 def print_json(value: Any) -> None:
-    """A JSON document; letters beyond ASCII are escaped."""
+    """Print a JSON document; non-ASCII characters are escaped."""
     click.echo(json.dumps(value, indent=2))
 
 
 def print_list(values: Iterable[Any]) -> None:
-    """A JSON list with one value to a line, none of which is kept: there may be millions."""
+    """Print a JSON list, one value per line, without keeping the values: there may be millions."""
     before = "["
     for value in values:
         click.echo(before + json.dumps(value), nl=False)

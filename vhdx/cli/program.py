@@ -1,4 +1,4 @@
-"""Running a command: subcommands imported when they are called, and every way of ending told in one line."""
+"""Runs a command: imports subcommands on demand, and reports every failure in one line."""
 
 import os
 import sys
@@ -22,7 +22,7 @@ _STDOUT = 1
 
 
 class Program(click.Group):
-    """A group whose subcommands are attributes ``command`` of modules, loaded by name when needed."""
+    """A group whose subcommands are attributes ``command`` of modules, imported on demand."""
 
     def __init__(self, name: str, text: str, modules: Mapping[str, str]) -> None:
         version = click.version_option(package_name="vhdx", message="%(prog)s %(version)s")
@@ -32,11 +32,11 @@ class Program(click.Group):
         version(self)
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
-        """The names, in the order of the table."""
+        """The names, in definition order."""
         return list(self._modules)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
-        """The subcommand of that name, or None."""
+        """The subcommand *cmd_name*, or None."""
         if cmd_name not in self._modules:
             return None
         command = import_module(self._modules[cmd_name]).command
@@ -45,7 +45,7 @@ class Program(click.Group):
 
 
 def debug_option() -> click.Option:
-    """``--debug``, which every command takes."""
+    """The ``--debug`` option of every command."""
     return click.Option(
         ["--debug"], is_flag=True, expose_value=False, callback=_debug, help="Print the traceback on failure."
     )
@@ -57,13 +57,13 @@ def _debug(ctx: click.Context, _: click.Parameter, value: bool) -> None:  # noqa
 
 
 def note_options() -> None:
-    """Keep what the running command offers for the line that says how it ended, when its context is gone."""
+    """Keep the options of the running command for its error message: its context no longer exists then."""
     context = click.get_current_context()
     context.find_root().ensure_object(dict)["options"] = offered(context.command)
 
 
 def run(program: click.Group, arguments: Sequence[str] | None = None) -> NoReturn:
-    """Run *program* with the arguments of the process, and end the process."""
+    """Run *program* with the arguments of the process, and exit."""
     _provide_streams()
     state: dict[str, Any] = {"debug": bool(os.environ.get(_DEBUG_VARIABLE))}
     code = _run(program, arguments, state)
@@ -74,13 +74,13 @@ def run(program: click.Group, arguments: Sequence[str] | None = None) -> NoRetur
             code, text = _ending(error, program.name or "")
             if text:
                 print(f"{program.name}: {text}", file=sys.stderr)  # noqa: T201
-        # What could not be printed would be tried again, and complained about, when the interpreter ends.
+        # Otherwise the interpreter would try to flush again at exit, and print an error.
         os.dup2(os.open(os.devnull, os.O_WRONLY), _STDOUT)
     sys.exit(code)
 
 
 def _provide_streams() -> None:
-    """Streams that take everything: one that was closed is replaced, and a letter that a terminal lacks is escaped."""
+    """Replace closed standard streams, and escape characters that the terminal's encoding lacks."""
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:
             setattr(sys, name, Path(os.devnull).open("w"))  # noqa: SIM115  it lives as long as the process
@@ -95,7 +95,7 @@ def _run(program: click.Group, arguments: Sequence[str] | None, state: dict[str,
         result = program.main(arguments, prog_name=name, standalone_mode=False, obj=state)
         return result if isinstance(result, int) else Exit.DONE
     except SystemExit as error:
-        # Click ends so when nobody reads any more, and after it completed words for a shell.
+        # Click raises it for a closed pipe, and after shell completion.
         return Exit.PIPE if type(sys.stdout) is PacifyFlushWrapper else int(error.code or 0)
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001  nobody is to be left with a traceback
         code, text = _ending(error, name, state.get("options", ()))
@@ -107,7 +107,7 @@ def _run(program: click.Group, arguments: Sequence[str] | None, state: dict[str,
 
 
 def _ending(error: BaseException, name: str, options: Collection[str] = ()) -> tuple[int, str]:
-    """The exit code for what ended a command, and what is said of it."""
+    """The exit code and message for the exception that ended a command."""
     match error:
         case click.UsageError():
             return Exit.USAGE, f"{escaped(error.format_message())} (see {_help_of(error, name)})"
@@ -120,7 +120,7 @@ def _ending(error: BaseException, name: str, options: Collection[str] = ()) -> t
     code, text = exit_code(error), reason(error, options)
     if code is None:
         kind = type(error).__name__
-        return Exit.BUG, f"{kind}: {text}; this is a bug of {name}, please report it with what --debug prints"
+        return Exit.BUG, f"{kind}: {text}; this is a bug in {name}: please report it with the output of --debug"
     return code, text
 
 

@@ -1,4 +1,4 @@
-"""How far a long command is: a bar on a terminal, a line now and then elsewhere; and Ctrl-C that stops it safely."""
+"""Progress of long commands (a bar on a terminal, otherwise periodic lines), and safe interruption by Ctrl-C."""
 
 import signal
 import sys
@@ -18,15 +18,15 @@ if TYPE_CHECKING:
 quiet_option = click.option("-q", "--quiet", is_flag=True, help="Do not show progress.")
 
 _PATIENCE = 1.0
-"""Seconds after which a user wants to know."""
+"""Seconds before progress is shown."""
 _BETWEEN_LINES = 10.0
 
 
 class Meter:
-    """Takes the progress of one verb. The first Ctrl-C inside stops it at the next safe point, a second one at once.
+    """Progress of one verb. The first Ctrl-C stops it at the next safe point, the second one immediately.
 
-    `report` raises Cancelled then, with *advice* on what the user has now. Nothing is shown in the first second, and
-    nothing at all when *quiet*.
+    `report` raises Cancelled then, with *advice* about the resulting state. Nothing is shown in the first second, or if
+    *quiet*.
     """
 
     def __init__(self, what: str, advice: str = "", *, quiet: bool = False) -> None:
@@ -48,17 +48,17 @@ class Meter:
         if self._bar is not None:
             self._bar.stop()
         if kind is KeyboardInterrupt:
-            raise Cancelled(f"{self._what}: stopped at once{self._advice}")
+            raise Cancelled(f"{self._what}: stopped immediately{self._advice}")
 
     def _interrupted(self, _: int, __: FrameType | None) -> None:
         if self._stop:
             raise KeyboardInterrupt
         self._stop = True
         what = "stopping at the next safe point" if self._can_stop else "finishing the current step"
-        click.echo(f"\n{self._what}: {what}; Ctrl-C again stops at once", err=True)
+        click.echo(f"\n{self._what}: {what}; press Ctrl-C again to stop immediately", err=True)
 
     def report(self, done: int, total: int) -> None:
-        """So many bytes of so many are done. Raises Cancelled."""
+        """Report *done* of *total* bytes. Raises Cancelled."""
         self._can_stop = True
         if self._stop:
             raise Cancelled(f"{self._what}: stopped after {size_text(done)} of {size_text(total)}{self._advice}")

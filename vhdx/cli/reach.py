@@ -1,4 +1,4 @@
-"""From what was typed to files: every location of one command, over connections that end with it."""
+"""Resolves the locations of one command to files, over connections that it owns."""
 
 import posixpath
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class Reach:
-    """What one command may reach: its accounts and where parents may lie. Close it, best with ``with``."""
+    """Access of one command to files: credentials, connections, parent directories. Close it, or use ``with``."""
 
     account: Account = field(default_factory=Account)
     encrypt: bool = False
@@ -41,29 +41,29 @@ class Reach:
         return locate(location, auth=auth, pool=self._pool, encrypt=self.encrypt)
 
     def _account_of(self, address: ShareAddress) -> Credentials:
-        """Who logs on; asked for once for each server and user."""
+        """The credentials; obtained once per server and user."""
         key = (address.server.casefold(), address.port, address.user, address.domain)
         if key not in self._known:
             self._known[key] = self.account.credentials(address)
         return self._known[key]
 
     def beside(self, place: Place, location: str) -> str:
-        """The path of another location in the file system of *place*. Raises Error when it is in another."""
+        """The path of another location in the file system of *place*. Raises Error when it is in a different one."""
         return _path_in(place.address, parse(location), f"{location} and {place.files.describe(place.path)}")
 
     def policy(self, place: Place, *, also: str | None = None) -> ParentPolicy:
-        """Where the parents of *place* may lie, *also* being one more directory."""
+        """The directories in which parents of *place* may be; *also* is an additional one."""
         directories = tuple(map(partial(_directory, place), self.parents_in))
         return ParentPolicy(directories=directories if also is None else (*directories, also))
 
     def engine(self, place: Place, *, also: str | None = None) -> "Engine":
-        """The engine that goes by that policy."""
+        """An engine with that policy."""
         from vhdx.verbs.engine import NativeEngine  # noqa: PLC0415  who only looks at one file needs no verbs
 
         return NativeEngine(policy=self.policy(place, also=also))
 
     def close(self) -> None:
-        """End the connections."""
+        """Close the connections."""
         self._stack.close()
 
     def __enter__(self) -> Self:
@@ -74,11 +74,11 @@ class Reach:
 
 
 def _directory(place: Place, name: str) -> str:
-    """A directory of ``--parents-in`` in the file system of *place*; of a share also by its path there."""
+    """A directory of ``--parents-in`` in the file system of *place*; on a share it may be a path on that share."""
     if not isinstance(place.address, LocalAddress) and transport_of(name) is None:
         path = posixpath.normpath(name.replace("\\", "/").strip("/") or ".")
     else:
-        # Locations name files, so the directory is that of some file in it.
+        # Locations name files, so parse the location of a file in the directory.
         inside = parse(name.rstrip("/\\") + "/_")
         path = posixpath.dirname(_path_in(place.address, inside, f"--parents-in {name}")) or "."
     try:
@@ -91,4 +91,4 @@ def _directory(place: Place, name: str) -> str:
 def _path_in(home: Address, other: Address, what: str) -> str:
     if home.home == other.home:
         return other.path
-    raise Error(f"{what}: not on the same share, and not both on this machine")
+    raise Error(f"{what}: must both be local or on the same share")

@@ -1,6 +1,6 @@
-"""The installed scripts. They load the rest under a guard: Ctrl-C ends them in one line however early it comes.
+"""The installed scripts. They import the rest inside a guard, so that an early Ctrl-C prints one line.
 
-So what is imported here, and in the packages above, is no more than every interpreter has loaded already.
+This module and its parent packages therefore import only modules that every interpreter has already loaded.
 """
 
 import gc
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from typing import NoReturn
 
 _INTERRUPTED = 130
-"""`vhdx.cli.exits.Exit.INTERRUPTED`, which may not be loaded yet."""
+"""`vhdx.cli.exits.Exit.INTERRUPTED`, which may not be imported yet."""
 
 
 def img() -> "NoReturn":
@@ -26,7 +26,7 @@ def inspect() -> "NoReturn":
 
 
 def _start(name: str, module: str) -> "NoReturn":
-    # What is loaded stays, so looking through it for garbage again and again only costs time.
+    # Imported modules stay alive, so frequent garbage collection only costs time.
     gc.set_threshold(50_000, 20, 20)
     try:
         from importlib import import_module  # noqa: PLC0415
@@ -36,13 +36,13 @@ def _start(name: str, module: str) -> "NoReturn":
         code = end.code if isinstance(end.code, int) else 1
     except KeyboardInterrupt:
         code = _INTERRUPTED
-        # Written at once: what is half loaded may not be able to print.
+        # Unbuffered: partially imported modules may not be able to print.
         try:  # noqa: SIM105  contextlib may not be loaded
             os.write(2, f"{name}: stopped\n".encode())
-        except OSError:  # nobody listens
+        except OSError:  # stderr is closed
             pass
     import signal  # noqa: PLC0415
 
-    # It is over: what is left to do takes no time, and must not be interrupted with a traceback.
+    # The rest is short, and must not be interrupted with a traceback.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     sys.exit(code)

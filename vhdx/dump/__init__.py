@@ -1,6 +1,6 @@
-"""Every field of an image's structures as it stands in the file, what it means, and what a check says of it.
+"""Decodes every field of an image's structures, with its meaning and the findings of a check.
 
-Damaged files are what this is for: what can be decoded is shown, field by field, and nothing here writes.
+Made for damaged files: everything that can be decoded is shown. Nothing here writes.
 """
 
 from vhdx.dump.file import dump_storage

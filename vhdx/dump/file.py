@@ -1,4 +1,4 @@
-"""A file's parts as they were asked for: which format it is read as, and what a check found of each structure."""
+"""The dump of one file: its format, the requested parts, and the findings for each structure."""
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from functools import partial
@@ -26,12 +26,11 @@ def dump_storage(
     format: ImageFormat | None = None,
     findings: Iterable[Finding] | None = None,
 ) -> Iterator[Structure]:
-    """The structures of *parts*, in the file's order within each, and what a check found of them.
+    """The structures of *parts*, by file offset within each part, with the findings of a check.
 
-    The file is only read, and shown as it is, not as a replay of its log would leave it; every finding of those parts
-    is on one structure. *format* says what the file is instead of its content; *findings* are those of a check of the
-    same file, for a caller that has them. Memory is bounded, whatever the bytes, and they never raise; the transport's
-    OSError does.
+    The file is read only, and shown without a replay of its log. Each finding is attached to one structure. *format*
+    overrides detection; *findings* are those of a check of the same file, if the caller has them. Memory is
+    bounded. Invalid bytes never raise; raises the transport's OSError.
     """
     asked = list(dict.fromkeys(parts))
     if not asked:
@@ -48,13 +47,14 @@ def _guarded(part: DumpPart, reader: Reader) -> Iterator[Draft]:
     try:
         yield from reader()
     except FormatError as error:
-        # Nothing is read but what the file had when it was opened, so only another's truncation leads here.
-        yield absent(part, "file", f"not read further: {error.reason}; dump it again when nobody changes it", lost=True)
+        # Reads stay within the size that the file had when it was opened, so only a concurrent truncation leads here.
+        note = f"read stopped: {error.reason}; dump it again when no process modifies it"
+        yield absent(part, "file", note, lost=True)
 
 
 def _readers(storage: Storage, format: ImageFormat | None) -> Mapping[DumpPart, Reader]:
     if format is ImageFormat.RAW:
-        return {part: _nothing(part, "a raw file has no structures: every byte is the guest's") for part in DumpPart}
+        return {part: _nothing(part, "a raw file has no structures: every byte is guest data") for part in DumpPart}
     try:
         vhdx = format is ImageFormat.VHDX or (format is None and (is_vhdx(storage) or _looks_like_vhdx(storage)))
         vhd = format is ImageFormat.VHD or (format is None and (is_vhd(storage) or _looks_like_vhd(storage)))
@@ -110,7 +110,7 @@ def _vhd(file: VhdDump) -> dict[DumpPart, Reader]:
 
 
 def _unknown(storage: Storage) -> dict[DumpPart, Reader]:
-    note = "the file is neither a VHDX nor a VHD, as far as can be seen"
+    note = "the file is not recognised as VHDX or VHD"
     none = {part: _nothing(part, note, lost=True) for part in DumpPart}
     vhdx, vhd = VhdxDump(storage), VhdDump(storage)
     return none | {

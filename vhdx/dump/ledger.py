@@ -1,4 +1,4 @@
-"""The findings of a check, each to go to one structure of the parts that were asked for."""
+"""Attaches the findings of a check to the structures of the requested parts."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
@@ -40,11 +40,11 @@ _FILE = {
     "vhd-fixed-file-short": DumpPart.FOOTER,
     "vhd-fixed-file-long": DumpPart.FOOTER,
 }
-"""Of what is said about the file, what has to do with one part; the rest is about all of them."""
+"""Findings about the file that belong to one part; others belong to all parts."""
 
 
 def part_of(finding: Finding) -> DumpPart | None:
-    """The part that a finding belongs to; None for what is about the whole file."""
+    """The part that a finding belongs to; None for the whole file."""
     code = finding.code
     if code == "findings-left-out":
         code = next((left for left in CODES if f" {left} " in finding.message), code)
@@ -52,7 +52,7 @@ def part_of(finding: Finding) -> DumpPart | None:
 
 
 class DumpLedger:
-    """Hands out every finding of the parts in *asked* once."""
+    """Yields every finding for the parts in *asked* exactly once."""
 
     def __init__(self, findings: Iterable[Finding], asked: Sequence[DumpPart]) -> None:
         self._asked = asked
@@ -63,7 +63,7 @@ class DumpLedger:
             (self._of_all if part is None else self._waiting.setdefault(part, [])).append(finding)
 
     def whole_file(self, size: int) -> Iterator[Structure]:
-        """What is about no part alone, where there is anything."""
+        """A structure for findings about the whole file, if there are any."""
         if self._of_all:
             findings, self._of_all = tuple(self._of_all), []
             yield Structure(self._asked[0], "file", 0, size, findings=findings)
@@ -79,14 +79,14 @@ class DumpLedger:
         return replace(structure, findings=(*self._reasons(draft), *taken))
 
     def _reasons(self, draft: Draft) -> Iterator[Finding]:
-        """Errors in what nobody asked for, but without which this could not be read."""
+        """Errors in parts that were not requested, but that this structure depends on."""
         for part in draft.needs:
             if part not in self._asked:
                 found = self._waiting.pop(part, [])
                 yield from (finding for finding in found if finding.severity is Severity.ERROR)
 
     def rest(self, part: DumpPart) -> Iterator[Structure]:
-        """What fits none of the structures of the part."""
+        """Findings for the part that no structure took."""
         groups: dict[str, list[Finding]] = {}
         for finding in self._waiting.pop(part, []):
             groups.setdefault(finding.structure, []).append(finding)

@@ -1,4 +1,4 @@
-"""What a log that is to be replayed will change, counted by place."""
+"""Changes that a replay of the log will make, by file range."""
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable
@@ -10,7 +10,7 @@ from vhdx.format.log import PAGE, LoggedPage
 
 
 class Pending:
-    """The ranges of the file that *changes* write to: offsets, and pages or the lengths of zeros."""
+    """The file ranges that *changes* write to: (offset, page or length of zeros)."""
 
     def __init__(self, changes: Iterable[tuple[int, LoggedPage | int]]) -> None:
         merged: list[Range] = []
@@ -24,9 +24,9 @@ class Pending:
         self._before = [0, *accumulate(place.length for place in merged)]
 
     def note(self, offset: int, length: int) -> str:
-        """What there is to be said of a range of the file; empty where nothing changes."""
+        """A note about a file range; "" if the replay does not change it."""
         pages = -(-self._bytes(offset, offset + length) // PAGE)
-        return f"the log holds newer content: a replay will change {counted(pages, 'page')} of this" if pages else ""
+        return f"the log holds newer content: a replay will change {counted(pages, 'page')}" if pages else ""
 
     def _bytes(self, start: int, end: int) -> int:
         first, last = bisect_right(self._ends, start), bisect_left(self._starts, end)

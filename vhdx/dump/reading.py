@@ -1,4 +1,4 @@
-"""Declared records as fields with words to them, and reads that end where the file does."""
+"""Fields of declared records with their meaning, and reads that stop at end of file."""
 
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -15,7 +15,7 @@ Gloss = Callable[[RecordField], tuple[Value, str]]
 
 
 def read_some(storage: Storage, offset: int, length: int, size: int) -> bytes:
-    """The bytes of a range that the file of *size* bytes has."""
+    """The bytes of a range, cut at *size*, the file size."""
     inside = max(min(length, size - offset), 0)
     return pread(storage, offset, inside) if inside else b""
 
@@ -23,18 +23,18 @@ def read_some(storage: Storage, offset: int, length: int, size: int) -> bytes:
 def record_fields(
     record: Record[Any], data: bytes, offset: int, glosses: Mapping[str, Gloss], prefix: str = ""
 ) -> Iterator[Field]:
-    """The fields of *record* in *data*, which lies at *offset* of the file."""
+    """The fields of *record* in *data*, at file offset *offset*."""
     for field in record.fields(data, offset):
         name = prefix + field.name
         if len(field.raw) < field.length:
-            yield Field(name, field.offset, field.raw, None, "missing: the file ends before it")
+            yield Field(name, field.offset, field.raw, None, "missing: beyond end of file")
             continue
         value, meaning = glosses.get(field.name, plain)(field)
         yield Field(name, field.offset, field.raw, value, meaning)
 
 
 def plain(field: RecordField) -> tuple[Value, str]:
-    """The value by itself; of reserved bytes whether they are zero."""
+    """The plain value; for reserved bytes, whether they are zero."""
     match field.value:
         case UUID():
             return str(field.value), "none" if field.value == NO_GUID else ""
@@ -43,7 +43,7 @@ def plain(field: RecordField) -> tuple[Value, str]:
         case bytes():
             return quoted(field.value.rstrip(b"\0")), ""
         case _:
-            return None, "zeros, as it should be" if not any(field.raw) else "not all zeros, though reserved"
+            return None, "all zeros" if not any(field.raw) else "reserved, but not all zeros"
 
 
 def sized(field: RecordField) -> tuple[Value, str]:
@@ -52,34 +52,34 @@ def sized(field: RecordField) -> tuple[Value, str]:
 
 
 def signature(right: bytes) -> Gloss:
-    """The marks that a structure begins with."""
+    """The signature of a structure."""
 
     def gloss(field: RecordField) -> tuple[Value, str]:
-        wanted = "" if field.raw == right else f"wrong: should be {quoted(right)}"
-        return quoted(field.raw), wanted or "right"
+        wanted = "" if field.raw == right else f"wrong: must be {quoted(right)}"
+        return quoted(field.raw), wanted or "correct"
 
     return gloss
 
 
 def checksum(right: int | None, *, big_endian: bool = False) -> Gloss:
-    """A stored checksum against the computed one, which is None when it cannot be computed."""
+    """A stored checksum compared with the computed one, which is None if it cannot be computed."""
 
     def gloss(field: RecordField) -> tuple[Value, str]:
         stored = int.from_bytes(field.raw, "big" if big_endian else "little")
         if right is None:
-            return stored, "cannot be verified: the structure is cut off"
-        return stored, "right" if stored == right else f"wrong: should be {right:#010x} ({right})"
+            return stored, "cannot be verified: the structure is truncated"
+        return stored, "correct" if stored == right else f"wrong: must be {right:#010x} ({right})"
 
     return gloss
 
 
 def known(meanings: Mapping[int, str]) -> Gloss:
-    """A number of which only some are known."""
-    return lambda field: (_number(field), meanings.get(_number(field), "not known"))
+    """A number with a table of known values."""
+    return lambda field: (_number(field), meanings.get(_number(field), "unknown"))
 
 
 def flags(names: Mapping[int, str], none: str = "none is set") -> Gloss:
-    """Single bits of a number, by their values."""
+    """Flag bits by their values."""
 
     def gloss(field: RecordField) -> tuple[Value, str]:
         number = _number(field)
@@ -96,7 +96,7 @@ def utf16(encoding: str) -> Gloss:
 
     def gloss(field: RecordField) -> tuple[Value, str]:
         text = field.raw.decode(encoding, "replace").split("\0", 1)[0]
-        return text, "not all of it is text" if "\ufffd" in text else "" if text else "empty"
+        return text, "not valid text" if "\ufffd" in text else "" if text else "empty"
 
     return gloss
 

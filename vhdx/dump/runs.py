@@ -1,11 +1,11 @@
-"""Runs of table entries that follow each other, so that a table of millions is told in a few lines."""
+"""Runs of consecutive table entries, so that a table of millions of entries takes a few lines."""
 
 from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
 
 class Run(NamedTuple):
-    """*length* entries from entry *first* on: *raw*, then each *step* more than the one before."""
+    """*length* entries from index *first*: *raw*, then each *step* more than the previous one."""
 
     first: int
     length: int
@@ -27,12 +27,12 @@ def runs(
     slack: int = 0,
     edge: Callable[[int], int],
 ) -> Iterator[Run]:
-    """The entries from *start* to before *end*, of which *entries* leave out those that are *blank*.
+    """The entries from *start* to before *end* as runs; *entries* omits those equal to *blank*.
 
-    Entries of one run grow by the same step, of *stride* up to *slack* more, or are the same; *edge* says of an entry
-    where the run that it begins has to end at the latest. A run of blank ones knows no edges.
+    Entries of a run increase by a constant step, from *stride* to *stride* plus *slack*, or are equal; *edge* returns
+    the index at which a run that begins at an entry must end. Runs of blank entries have no such limit.
     """
-    expected = position = start  # of the raw value and of the index that go on with the run
+    expected = position = start  # the raw value and the index that continue the run
     run: Run | None = None
     limit = start
     for index, raw in entries:

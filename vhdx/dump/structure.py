@@ -1,4 +1,4 @@
-"""What a dump is made of: parts that can be asked for, their structures, the fields of those."""
+"""Elements of a dump: parts, structures, fields."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -9,7 +9,7 @@ Value = str | int | bool | None
 
 
 class DumpPart(StrEnum):
-    """What can be asked for."""
+    """Parts that can be requested."""
 
     HEADERS = "headers"
     REGIONS = "regions"
@@ -23,9 +23,9 @@ class DumpPart(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """One field: *raw* are the bytes at *offset* of the file, *value* what they say, *meaning* a phrase about that.
+    """One field: *raw* holds the bytes at file offset *offset*, *value* is decoded, *meaning* explains it.
 
-    Where a field stands for many entries of a table that say the same, *raw* is the first of them.
+    If a field represents a run of table entries, *raw* is the first of them.
     """
 
     name: str
@@ -37,9 +37,9 @@ class Field:
 
 @dataclass(frozen=True, slots=True)
 class Structure:
-    """One structure, or a piece of a long one, at *offset* of the file; *note* says what is to be known of the whole.
+    """One structure, or a piece of a long one, at file offset *offset*; *note* is about the whole structure.
 
-    *offset* is None for what is nowhere. *lost* when it should be there, but damage to something else hides it.
+    *offset* is None if there is no such structure. *lost*: damage to another structure prevents reading it.
     """
 
     part: DumpPart
@@ -54,9 +54,9 @@ class Structure:
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """A structure before its findings are known: those of a check about what it *takes*, by the check's names.
+    """A structure to which findings will be attached: those about the structure names in *takes*.
 
-    *anywhere* when their offset does not matter. *needs* are the parts whose damage may be the reason why it is empty.
+    *anywhere*: at any offset. *needs* are the parts whose damage may be the reason why it is empty.
     """
 
     structure: Structure
@@ -74,6 +74,6 @@ def absent(
     needs: tuple[DumpPart, ...] = (),
     lost: bool = False,
 ) -> Draft:
-    """What is not there, and why; with *needs* it is lost, because of what may be wrong there."""
+    """A structure that is missing, and why; with *needs* it is lost, because those parts may be damaged."""
     structure = Structure(part, name, note=note, lost=lost or bool(needs))
     return Draft(structure, takes, anywhere=True, needs=needs)

@@ -1,4 +1,4 @@
-"""The map of full blocks that tapdisk and vhd-util keep behind the block table of a VHD (blktap)."""
+"""The batmap that tapdisk and vhd-util store after the block table of a VHD (blktap)."""
 
 from collections.abc import Iterator
 
@@ -11,11 +11,11 @@ from vhdx.format.vhd_batmap import COOKIE, HEADER, header_place
 
 _MAKER = b"tap"
 _LONGEST = 1 << 20
-"""Bytes of the map that are shown."""
+"""Bytes of the batmap that are shown."""
 
 
 def batmap(file: VhdDump) -> Iterator[Draft]:
-    """Header and bits, in files of its makers that have them."""
+    """Header and bits, if the file has a batmap."""
     footer, header = file.footer, file.header
     if footer is None or header is None or not footer.creator.startswith(_MAKER):
         return
@@ -25,7 +25,7 @@ def batmap(file: VhdDump) -> Iterator[Draft]:
         return
     glosses: dict[str, Gloss] = {"offset": sized}
     fields = tuple(record_fields(HEADER, data, at, glosses))
-    note = "bitmap of fully allocated blocks; only XenServer's tools use it"
+    note = "one bit per block whose sectors are all present; only XenServer's tools use it"
     yield Draft(Structure(DumpPart.BITMAP, "batmap", at, SECTOR, fields, note), ("batmap",))
     found = HEADER.parse(data, at)
     bits = file.read(found.offset, min(found.sectors * SECTOR, _LONGEST))

@@ -1,4 +1,4 @@
-"""The block table of a VHD, told by runs, and the sector bitmaps in front of its blocks (VHD 1.0)."""
+"""The block table of a VHD as runs, and its sector bitmaps (VHD 1.0)."""
 
 from collections.abc import Iterator
 from functools import partial
@@ -20,12 +20,12 @@ from vhdx.storage.transfer import allocated, preads
 _AT_ONCE = 256
 """Bitmaps that are read in one call."""
 _SLACK = 128
-"""Sectors that may lie between blocks of one run: some programs align them."""
+"""Largest gap in sectors between blocks of one run: some programs align blocks."""
 _NEEDS = (DumpPart.FOOTER, DumpPart.HEADERS)
 
 
 def table(file: VhdDump) -> Iterator[Draft]:
-    """The block table in pieces of so many runs."""
+    """The block table in pieces with a limited number of runs."""
     place, layout = file.table, file.layout
     takes = ("block table", "block table entry")
     if place is None:
@@ -37,7 +37,7 @@ def table(file: VhdDump) -> Iterator[Draft]:
         at = place.offset + piece[0].first * ENTRY_SIZE
         length = (piece[-1].end - piece[0].first) * ENTRY_SIZE
         fields = tuple(_field(run, place.offset, layout) for run in piece)
-        note = "" if layout else "footer and header give no disk or block size"
+        note = "" if layout else "footer and header give no valid disk and block size"
         yield Draft(Structure(DumpPart.BAT, "block table", at, length, fields, note), takes)
         some = True
     if not some:
@@ -48,11 +48,11 @@ def table(file: VhdDump) -> Iterator[Draft]:
 def _reason(file: VhdDump) -> str:
     if file.header is None:
         return file.why_no_header
-    return f"not read: the dynamic header says that it is at {file.header.table_offset}, in a file of {file.size}"
+    return f"not read: the recorded offset is {file.header.table_offset}, the file size {file.size}"
 
 
 def _runs(file: VhdDump, place: Range, layout: VhdLayout | None) -> Iterator[Run]:
-    """The runs of the table, pieces of which that are all the same are joined."""
+    """The runs of the table; adjacent equal runs are joined."""
     pending: Run | None = None
     for run in _pieces(file, place, layout):
         if pending is not None and (run.raw, run.step) == (pending.raw, pending.step) == (run.raw, 0):
@@ -99,22 +99,22 @@ def _field(run: Run, at: int, layout: VhdLayout | None) -> Field:
         return Field(name, at + run.first * ENTRY_SIZE, raw, "not present", meaning)
     offset = run.raw * SECTOR
     if run.length > 1 and not run.step:
-        meaning = f"each at the same file offset {offset}"
+        meaning = f"all at file offset {offset}"
     elif layout is None:
-        meaning = f"from file offset {offset} on"
+        meaning = f"starting at file offset {offset}"
     else:
         end = offset + max(run.length - 1, 0) * run.step * SECTOR + layout.span
         apart = run.length > 1 and run.step * SECTOR > layout.span
         meaning = f"{size_text(run.length * layout.block_size)}, with bitmaps at file offsets {offset}..{end - 1}"
-        meaning += f", {run.step * SECTOR} bytes from one to the next" if apart else ""
+        meaning += f", at intervals of {run.step * SECTOR} bytes" if apart else ""
     return Field(name, at + run.first * ENTRY_SIZE, raw, "present", meaning)
 
 
 def bitmaps(file: VhdDump) -> Iterator[Draft]:
-    """The bitmaps, by blocks; neighbours that have all of their sectors are told together."""
+    """The sector bitmaps by block; adjacent blocks with all sectors present are joined."""
     place, layout = file.table, file.layout
     if place is None or layout is None:
-        note = "not read: footer and header give no disk or block size" if place else _reason(file)
+        note = "not read: footer and header give no valid disk and block size" if place else _reason(file)
         needs = () if file.is_fixed else (*_NEEDS, DumpPart.BAT)
         yield absent(DumpPart.BITMAP, "sector bitmap", note, takes=("sector bitmap",), needs=needs)
         return
@@ -134,7 +134,7 @@ def bitmaps(file: VhdDump) -> Iterator[Draft]:
 
 def _told(file: VhdDump, place: Range, layout: VhdLayout) -> Iterator[Field]:
     first = count = 0
-    whole: Field | None = None  # of the first of *count* neighbours that have all of their sectors
+    whole: Field | None = None  # the first of *count* adjacent blocks with all sectors present
     for block, offset, raw in _bitmaps(file, place, layout):
         field = _bits(block, offset, raw, layout)
         full = field.meaning.startswith("all of")
@@ -157,7 +157,7 @@ def _joined(field: Field, first: int, count: int) -> Field:
 
 
 def _bitmaps(file: VhdDump, place: Range, layout: VhdLayout) -> Iterator[tuple[int, int, bytes]]:
-    """Block, place and bytes of each bitmap that the file has."""
+    """Block, file offset and bytes of each sector bitmap."""
     waiting: list[tuple[int, int]] = []
     for run in _runs(file, place, layout):
         if run.raw == UNUSED or (run.length > 1 and not run.step):
@@ -180,7 +180,7 @@ def _read(file: VhdDump, places: list[tuple[int, int]], layout: VhdLayout) -> It
 
 
 def _bits(block: int, offset: int, raw: bytes, layout: VhdLayout) -> Field:
-    # Behind the last sector of a block the bitmap is only padding.
+    # After the bit of the last sector, the bitmap is padding.
     used = raw[: -(-layout.sectors_per_block // 8)]
     sectors = min(layout.block_size, layout.virtual_size - block * layout.block_size) // SECTOR
     said = bits_text(vhd_bat.reverse_bits(used), sectors)

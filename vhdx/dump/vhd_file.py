@@ -1,4 +1,4 @@
-"""Where the structures of a VHD lie, by what its footers and its header say; damage is worked around."""
+"""Locates the structures of a VHD from its footers and header, despite damage."""
 
 from functools import cached_property
 from typing import NamedTuple
@@ -17,7 +17,7 @@ MARKS = (COOKIE, POISON)
 
 
 class Copy(NamedTuple):
-    """What stands where a footer is or should be; a footer that is recognised without its cookie is *likely*."""
+    """The bytes where a footer should be; *likely*: recognised as a footer without its cookie."""
 
     offset: int
     data: bytes
@@ -26,20 +26,20 @@ class Copy(NamedTuple):
 
     @property
     def footer(self) -> Footer | None:
-        """The footer, whatever its cookie."""
+        """The footer, regardless of its cookie."""
         whole = COOKIE + self.data[len(COOKIE) :].ljust(SIZE - len(COOKIE), b"\0")
         return FOOTER.parse(whole) if self.likely else None
 
 
 class VhdDump:
-    """Everything is read when it is first asked for."""
+    """Reads structures on demand."""
 
     def __init__(self, storage: Storage) -> None:
         self.storage = storage
         self.size = storage.size()
 
     def read(self, offset: int, length: int) -> bytes:
-        """What the file has of a range."""
+        """The bytes of a range, cut at end of file."""
         return read_some(self.storage, offset, length, self.size)
 
     def _copy(self, offset: int, length: int) -> Copy:
@@ -65,7 +65,7 @@ class VhdDump:
 
     @cached_property
     def chosen(self) -> Copy | None:
-        """The footer that is followed: a sound one before one that can only be recognised."""
+        """The footer in use: a valid one is preferred to one that is only recognisable."""
         guests = self.start.likely and not self.end.sealed and bool(why_start_is_guests(self.storage))
         copies = [self.end] if guests else [self.end, self.start]
         marked = [copy for copy in copies if copy.data.startswith(MARKS) and copy.likely]
@@ -74,12 +74,12 @@ class VhdDump:
 
     @property
     def footer(self) -> Footer | None:
-        """The fields of that footer."""
+        """The fields of the footer in use."""
         return None if self.chosen is None else self.chosen.footer
 
     @cached_property
     def header_offset(self) -> int | None:
-        """Where the dynamic header lies; where the footer tells nothing, in its usual place, if it is there."""
+        """File offset of the dynamic header; if no footer gives it, the usual offset if a header is there."""
         footer = self.footer
         if self.is_fixed:
             return None
@@ -94,13 +94,13 @@ class VhdDump:
 
     @cached_property
     def header(self) -> DynamicHeader | None:
-        """Its fields, whatever its cookie; None where it is cut off."""
+        """Its fields, regardless of its cookie; None if truncated."""
         data = self.header_data
         return HEADER.parse(b"cxsparse" + data[8:]) if len(data) == HEADER.size else None
 
     @property
     def is_fixed(self) -> bool:
-        """Whether the file has neither dynamic header nor blocks, and is to have none."""
+        """Whether the image is fixed: without dynamic header and blocks."""
         return self.footer is not None and self.footer.disk_type == VhdType.FIXED
 
     @property
@@ -109,7 +109,7 @@ class VhdDump:
 
     @property
     def layout(self) -> VhdLayout | None:
-        """How the blocks lie; None where footer and header do not tell."""
+        """The block layout; None if footer and header do not give it."""
         footer, header = self.footer, self.header
         if footer is None or header is None or not footer.current_size or block_size_fault(header.block_size):
             return None
@@ -117,17 +117,17 @@ class VhdDump:
 
     @property
     def why_no_header(self) -> str:
-        """Why there is no dynamic header to go by."""
+        """Why there is no dynamic header."""
         footer = self.footer
         if footer is None:
-            return "not read: no footer is left that says where the dynamic header is, and it is not in its usual place"
+            return "not read: no footer gives its offset, and it is not at the usual offset"
         if self.is_fixed:
-            return "there is none: the disk is fixed"
-        return f"not read: the footer says that the dynamic header is at {footer.data_offset}, in a file of {self.size}"
+            return "none: the disk is fixed"
+        return f"not read: the recorded offset is {footer.data_offset}, the file size {self.size}"
 
     @property
     def table(self) -> Range | None:
-        """The entries of the block table that the file has."""
+        """The file range of the block table, cut at end of file."""
         header, layout = self.header, self.layout
         if header is None or header.table_offset >= self.size:
             return None
@@ -137,7 +137,7 @@ class VhdDump:
 
 
 def _likely(data: bytes) -> bool:
-    """Whether a footer stands here, though the cookie does not say so."""
+    """Whether this is a footer with a damaged cookie."""
     footer = FOOTER.parse(COOKIE + data[len(COOKIE) :])
     signs = (footer.features in (2, 3), footer.version >> 16 == 1, footer.disk_type in tuple(VhdType))
     return all(signs) and footer.current_size > 0 and not footer.current_size % SECTOR

@@ -43,7 +43,7 @@ def footers(file: VhdDump) -> Iterator[Draft]:
 
 
 def _no_footer(copy: Copy, name: str, *, anywhere: bool = False) -> Draft:
-    note = f"there is none: the bytes begin with {quoted(copy.data[:8])}" if copy.data else "the file is empty"
+    note = f"none: the bytes begin with {quoted(copy.data[:8])}" if copy.data else "the file is empty"
     return Draft(Structure(DumpPart.FOOTER, name, copy.offset, len(copy.data), (), note), ("footer",), anywhere)
 
 
@@ -63,13 +63,13 @@ def _footer(file: VhdDump, copy: Copy, name: str, *, anywhere: bool = False) -> 
         "sectors_per_track": _geometry(copy),
         "disk_type": known(_TYPES),
         "checksum": checksum(right, big_endian=True),
-        "saved_state": known({0: "no", 1: "yes: a machine was suspended with the disk"}),
+        "saved_state": known({0: "no", 1: "yes: a virtual machine was suspended with the disk"}),
         "reserved": _reserved,
     }
     fields = tuple(record_fields(FOOTER, _whole(copy), copy.offset, glosses))
     if len(copy.data) == OLD_SIZE:
         fields = (*fields[:-1], _cut(fields[-1]))
-    note = "" if file.chosen is not copy else "this one is used"
+    note = "" if file.chosen is not copy else "in use"
     return Draft(Structure(DumpPart.FOOTER, name, copy.offset, len(copy.data), fields, note), ("footer",), anywhere)
 
 
@@ -78,12 +78,12 @@ def _whole(copy: Copy) -> bytes:
 
 
 def _cut(last: Field) -> Field:
-    return Field(last.name, last.offset, last.raw[:-1], last.value, "a byte less, as programs before 2004 wrote it")
+    return Field(last.name, last.offset, last.raw[:-1], last.value, "one byte short, as before 2004")
 
 
 def _cookie(field: RecordField) -> tuple[Value, str]:
     if field.raw == POISON:
-        return quoted(field.raw), "marked unsafe by vhd-util, which was interrupted during a change"
+        return quoted(field.raw), "marked unsafe by vhd-util during an interrupted change"
     return signature(COOKIE)(field)
 
 
@@ -94,7 +94,7 @@ def _number(field: RecordField) -> int:
 
 def _data_offset(field: RecordField) -> tuple[Value, str]:
     none = _number(field) in (NO_OFFSET, 0xFFFFFFFF)
-    return _number(field), "none" if none else f"a header, at {size_text(_number(field))}"
+    return _number(field), "none" if none else f"dynamic header at {size_text(_number(field))}"
 
 
 def _time(field: RecordField) -> tuple[Value, str]:
@@ -106,7 +106,7 @@ def _parent_time(field: RecordField) -> tuple[Value, str]:
 
 
 def _creator(field: RecordField) -> tuple[Value, str]:
-    return quoted(field.raw), _CREATORS.get(field.raw.rstrip(b"\0 "), "not a known creator")
+    return quoted(field.raw), _CREATORS.get(field.raw.rstrip(b"\0 "), "unknown creator")
 
 
 def _version(field: RecordField) -> tuple[Value, str]:
@@ -114,20 +114,20 @@ def _version(field: RecordField) -> tuple[Value, str]:
 
 
 def _host(field: RecordField) -> tuple[Value, str]:
-    return quoted(field.raw), HOSTS.get(field.raw, "not a known system")
+    return quoted(field.raw), HOSTS.get(field.raw, "unknown system")
 
 
 def _geometry(copy: Copy) -> Gloss:
     def gloss(field: RecordField) -> tuple[Value, str]:
         footer = copy.footer
-        meaning = "" if footer is None else f"{size_text(footer.geometry.size)} by this geometry, which is not the size"
+        meaning = "" if footer is None else f"{size_text(footer.geometry.size)} by geometry; not the disk size"
         return _number(field), meaning
 
     return gloss
 
 
 def _reserved(field: RecordField) -> tuple[Value, str]:
-    return None, "not all zeros, though reserved" if any(field.raw) else "zeros, as it should be"
+    return None, "reserved, but not all zeros" if any(field.raw) else "all zeros"
 
 
 def headers(file: VhdDump) -> Iterator[Draft]:
@@ -171,7 +171,7 @@ def _locators(field: RecordField) -> tuple[Value, str]:
 
 
 def locators(file: VhdDump) -> Iterator[Draft]:
-    """The parent's name, and each locator in use with its path."""
+    """The parent name, and each locator in use with its path."""
     header, offset = file.header, file.header_offset
     takes = ("parent locator",)
     if header is None or offset is None:
@@ -207,20 +207,20 @@ def _locator(file: VhdDump, row: bytes, number: int, at: int) -> Draft:
 
 def _code(field: RecordField) -> tuple[Value, str]:
     platform = PLATFORMS.get(field.raw)
-    return quoted(field.raw), platform.meaning if platform else "not known"
+    return quoted(field.raw), platform.meaning if platform else "unknown"
 
 
 def _space(field: RecordField) -> tuple[Value, str]:
-    return _number(field), "room for the path: some programs write bytes, others sectors"
+    return _number(field), "space for the path: in bytes or sectors, depending on the program"
 
 
 def _path(file: VhdDump, entry: LocatorPlace) -> Field:
     data = file.read(entry.data_offset, min(entry.data_length, LONGEST))
     if len(data) < min(entry.data_length, LONGEST):
-        return Field("path", entry.data_offset, data, None, "missing: the file ends before it, or in it")
+        return Field("path", entry.data_offset, data, None, "missing: extends beyond end of file")
     if entry.code in KEYS:
         path = vhd_locator.decode_path(data)
-        return Field("path", entry.data_offset, data, path, "" if path else "not a path of UTF-16 text")
+        return Field("path", entry.data_offset, data, path, "" if path else "not UTF-16 text")
     return Field("path", entry.data_offset, data, quoted(data.rstrip(b"\0")), "as bytes")
 
 

@@ -1,4 +1,4 @@
-"""The block allocation table of a VHDX, its entries told by runs (MS-VHDX 2.5)."""
+"""The BAT of a VHDX as runs of entries (MS-VHDX 2.5)."""
 
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
@@ -12,7 +12,7 @@ from vhdx.extents import Range
 from vhdx.format.bat import BITMAP_BLOCK_SIZE, ENTRY_SIZE, MIB, BatLayout, BitmapState, PayloadState, file_offset, state
 
 MOST_FIELDS = 1000
-"""Runs in one structure."""
+"""Maximum number of runs in one structure."""
 _RESERVED = 0xFFFF8
 _STATES = {
     PayloadState.NOT_PRESENT: "not present",
@@ -24,14 +24,14 @@ _STATES = {
 }
 _BITMAP_STATES = {int(BitmapState.NOT_PRESENT): "not present", int(BitmapState.PRESENT): "present"}
 _READS = {
-    PayloadState.UNDEFINED: "the content was never written, it reads as zeros",
-    PayloadState.ZERO: "it reads as zeros",
-    PayloadState.UNMAPPED: "the guest gave it up, it reads as zeros",
+    PayloadState.UNDEFINED: "never written, reads as zeros",
+    PayloadState.ZERO: "reads as zeros",
+    PayloadState.UNMAPPED: "discarded by the guest, reads as zeros",
 }
 
 
 def table(file: VhdxDump) -> Iterator[Draft]:
-    """The table in pieces of so many runs."""
+    """The table in pieces with a limited number of runs."""
     place = file.bat.range
     needs = (DumpPart.HEADERS, DumpPart.REGIONS)
     if place is None:
@@ -46,13 +46,13 @@ def table(file: VhdxDump) -> Iterator[Draft]:
     else:
         found = _known_runs(entries, layout, total)
         describe = _Teller(layout).field
-    note = "" if layout else "the metadata gives no disk or block size, so raw entries are listed"
+    note = "" if layout else "the metadata gives no valid disk and block size, so raw entries are listed"
     yield from _pieces(file, place, found, describe, note)
 
 
 def _known_runs(entries: Iterable[tuple[int, int]], layout: BatLayout, total: int) -> Iterator[Run]:
     period = layout.chunk_ratio + 1
-    behind = layout.payload_index(layout.payload_blocks - 1) + 1  # the disk has ended, but for a sector bitmap
+    behind = layout.payload_index(layout.payload_blocks - 1) + 1  # only a sector bitmap may follow
 
     def edge(index: int) -> int:
         chunk, within = divmod(index, period)
@@ -102,12 +102,12 @@ def _where(run: Run, length: int) -> str:
     if not offset:
         return "no file offset"
     if run.length > 1 and not run.step:
-        return f"each at the same file offset {offset}"
+        return f"all at file offset {offset}"
     return f"{size_text(run.length * length)} at file offsets {offset}..{offset + run.length * length - 1}"
 
 
 class _Teller:
-    """Runs in words, for a disk that is known."""
+    """Describes runs for a known layout."""
 
     def __init__(self, layout: BatLayout) -> None:
         self._layout = layout
@@ -119,10 +119,10 @@ class _Teller:
             return _field(run, table, name, "not present", self._absent(run))
         odd = ", reserved bits set" if run.raw & _RESERVED else ""
         if run.first % (layout.chunk_ratio + 1) == layout.chunk_ratio and run.first < layout.entries:
-            value = _BITMAP_STATES.get(state(run.raw), f"state {state(run.raw)}, not known")
+            value = _BITMAP_STATES.get(state(run.raw), f"state {state(run.raw)}, undefined")
             return _field(run, table, name, value, _where(run, BITMAP_BLOCK_SIZE) + odd)
         number = state(run.raw)
-        value = next((text for known, text in _STATES.items() if known == number), f"state {number}, not known")
+        value = next((text for known, text in _STATES.items() if known == number), f"state {number}, undefined")
         said = [_READS[PayloadState(number)]] if number in _READS else []
         if file_offset(run.raw) or number not in _READS:
             said.append(_where(run, layout.block_size))

@@ -1,4 +1,4 @@
-"""The sector bitmaps of a differencing VHDX, by the blocks whose sectors they tell (MS-VHDX 2.5.2)."""
+"""The sector bitmaps of a differencing VHDX, by block (MS-VHDX 2.5.2)."""
 
 from collections.abc import Iterator
 from itertools import islice
@@ -13,7 +13,7 @@ from vhdx.format import bat
 from vhdx.format.bat import BITMAP_BLOCK_SIZE, ENTRY_SIZE, BatLayout, BitmapState, PayloadState
 
 _MOST_RUNS = 8
-"""Runs of set bits that are told of each block."""
+"""Maximum number of runs of set bits shown per block."""
 
 
 def bitmaps(file: VhdxDump) -> Iterator[Draft]:
@@ -26,7 +26,7 @@ def bitmaps(file: VhdxDump) -> Iterator[Draft]:
         yield absent(DumpPart.BITMAP, "sector bitmap", note, takes=takes, needs=needs)
         return
     if layout is None:
-        note = "not read: the metadata gives no disk or block size"
+        note = "not read: the metadata gives no valid disk and block size"
         yield absent(DumpPart.BITMAP, "sector bitmap", note, takes=takes, needs=needs)
         return
     some = False
@@ -35,12 +35,12 @@ def bitmaps(file: VhdxDump) -> Iterator[Draft]:
             some = True
             yield draft
     if not some:
-        why = "no block is partially present" if layout.has_parent else "the disk has no parent, so it needs none"
-        yield absent(DumpPart.BITMAP, "sector bitmap", f"there is none: {why}", takes=takes)
+        why = "no block is partially present" if layout.has_parent else "the disk has no parent"
+        yield absent(DumpPart.BITMAP, "sector bitmap", f"none: {why}", takes=takes)
 
 
 def _chunks(file: VhdxDump, place: Range, layout: BatLayout) -> Iterator[tuple[int, bytearray, int]]:
-    """Each chunk of which something is known: its number, the states of its blocks, its bitmap's entry."""
+    """Each chunk with entries in use: its number, the states of its blocks, its sector bitmap entry."""
     ratio = layout.chunk_ratio
     length = min(place.length // ENTRY_SIZE, layout.entries) * ENTRY_SIZE
     chunk, states, some = 0, bytearray(ratio), False
@@ -67,7 +67,7 @@ def _chunk(file: VhdxDump, layout: BatLayout, chunk: int, states: bytearray, ent
     present = bat.state(entry) == BitmapState.PRESENT
     if not present or not offset or offset >= file.size:
         if partial or present:
-            where = f"the BAT puts it at {offset}, beyond end of file" if offset else "it has no file offset"
+            where = f"the BAT gives offset {offset}, beyond end of file" if offset else "no file offset"
             blocks = f"{counted(partial, 'partially present block')} cannot be read without it"
             yield absent(DumpPart.BITMAP, name, f"not read: {where}; {blocks}", needs=(DumpPart.BAT,))
         return
@@ -98,28 +98,28 @@ def _blocks(layout: BatLayout, chunk: int, states: bytearray, bits: bytes, offse
         sectors = min(layout.block_size, max(layout.virtual_size - block * layout.block_size, 0))
         said = bits_text(raw, sectors // layout.logical_sector_size)
         if not partial:
-            said += "; ignored, since the block is not partially present"
+            said += "; ignored, because the block is not partially present"
         yield Field(f"block {block}", offset + start, raw, set_bits(raw), said)
 
 
 def set_bits(bitmap: bytes) -> int:
-    """How many bits are set."""
+    """Number of set bits."""
     return int.from_bytes(bitmap, "little").bit_count()
 
 
 def bits_text(bitmap: bytes, sectors: int) -> str:
-    """Which of the *sectors* of a block have their bits set, bit 0 of byte 0 first."""
+    """The *sectors* of a block whose bits are set, bit 0 of byte 0 first."""
     value = int.from_bytes(bitmap, "little")
     inside = value & ((1 << sectors) - 1)
     count = inside.bit_count()
     beyond = value.bit_count() - count
     behind = f"; {counted(beyond, 'bit')} beyond end of disk" if beyond else ""
     if count in (0, sectors):
-        return f"{'none' if not count else 'all'} of {counted(sectors, 'sector')} here{behind}"
+        return f"{'none' if not count else 'all'} of {counted(sectors, 'sector')} present{behind}"
     total = (inside & ~(inside << 1)).bit_count()
     set_runs = ((first, length) for first, length, one in bit_runs(bitmap, 0, sectors) if one)
     told = [
         f"{first}..{first + length - 1}" if length > 1 else str(first) for first, length in islice(set_runs, _MOST_RUNS)
     ]
     more = f" and {total - len(told)} more runs" if total > len(told) else ""
-    return f"of {counted(sectors, 'sector')} here: {', '.join(told)}{more}{behind}"
+    return f"of {counted(sectors, 'sector')}, present: {', '.join(told)}{more}{behind}"

@@ -1,6 +1,6 @@
-"""Where the structures of a VHDX lie, by what its copies of headers and tables say; damage is worked around.
+"""Locates the structures of a VHDX from the copies of headers and tables, despite damage.
 
-A valid copy is used. If there is none, a recognisable one is followed, and `doubt` says so.
+A valid copy is used. If there is none, a recognisable one is used, and `doubt` gives the reason for mistrust.
 """
 
 from dataclasses import dataclass
@@ -30,14 +30,14 @@ _LONGEST = {region.BAT: 513 * MIB, region.METADATA: 128 * MIB}
 
 
 class DumpPlace(NamedTuple):
-    """Where something can be read, or None and why not."""
+    """The file range of a structure, or None and the reason."""
 
     range: Range | None
     reason: str = ""
 
 
 class Chosen(NamedTuple):
-    """The header that is followed, its slot, and why it should not be trusted."""
+    """The header in use, its slot, and why it should not be trusted."""
 
     header: Header
     slot: int
@@ -45,7 +45,7 @@ class Chosen(NamedTuple):
 
 
 class DumpRegions(NamedTuple):
-    """The region table that is followed, its number, and why it should not be trusted."""
+    """The region table in use, its number, and why it should not be trusted."""
 
     entries: list[RegionEntry]
     number: int
@@ -54,7 +54,7 @@ class DumpRegions(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One entry of the metadata table; *offset* is the place of the item in the file, *data* at most its start."""
+    """One entry of the metadata table; *offset* is the file offset of the item, *data* its content, perhaps cut."""
 
     entry: TableEntry
     offset: int
@@ -62,14 +62,14 @@ class Item:
 
 
 class VhdxDump:
-    """Everything is read when it is first asked for."""
+    """Reads structures on demand."""
 
     def __init__(self, storage: Storage) -> None:
         self.storage = storage
         self.size = storage.size()
 
     def read(self, offset: int, length: int) -> bytes:
-        """What the file has of a range."""
+        """The bytes of a range, cut at end of file."""
         return read_some(self.storage, offset, length, self.size)
 
     @cached_property
@@ -93,14 +93,14 @@ class VhdxDump:
     @cached_property
     def log(self) -> DumpPlace:
         if self.chosen is None:
-            return DumpPlace(None, "not read: no header is left that says where the log is")
+            return DumpPlace(None, "not read: no header gives its location")
         place = self.chosen.header.log
         if not place.length:
-            return DumpPlace(None, "the file has no room for a log")
+            return DumpPlace(None, "the file has no space for a log")
         if place.offset < AREA or place.offset >= self.size:
-            return DumpPlace(None, f"not read: header {self.chosen.slot + 1} says that it is at {place.offset}")
+            return DumpPlace(None, f"not read: header {self.chosen.slot + 1} gives an invalid offset, {place.offset}")
         if place.length > LONGEST_LOG:
-            return DumpPlace(None, f"not read: {place.length} bytes are longer than any log that is replayed")
+            return DumpPlace(None, f"not read: {place.length} bytes exceed the maximum that can be replayed")
         return DumpPlace(Range(place.offset, min(place.length, self.size - place.offset)))
 
     @cached_property
@@ -110,7 +110,7 @@ class VhdxDump:
 
     @cached_property
     def active(self) -> list[Entry]:
-        """The entries that are to be replayed."""
+        """The active sequence: the entries to be replayed."""
         chosen, place = self.chosen, self.log.range
         if chosen is None or place is None or not chosen.header.has_log or place.length < chosen.header.log_length:
             return []
@@ -141,16 +141,16 @@ class VhdxDump:
         return marked
 
     def place(self, guid: UUID) -> DumpPlace:
-        """Where the file has a region."""
+        """The file range of a region."""
         if self.regions is None:
-            return DumpPlace(None, "not read: both copies of the region table, which says where it is, are damaged")
+            return DumpPlace(None, "not read: both copies of the region table are damaged")
         entry = next((entry for entry in self.regions.entries if entry.guid == guid), None)
         table = f"region table {self.regions.number + 1}"
         if entry is None:
-            return DumpPlace(None, f"not read: {table} does not say where it is")
+            return DumpPlace(None, f"not read: {table} has no entry for it")
         if entry.file_offset < AREA or entry.file_offset >= self.size or not entry.length:
-            where = f"{entry.length} bytes at {entry.file_offset}, in a file of {self.size}"
-            return DumpPlace(None, f"not read: {table} says that it has {where}")
+            where = f"{entry.length} bytes at {entry.file_offset}, but the file size is {self.size}"
+            return DumpPlace(None, f"not read: {table} gives {where}")
         length = min(entry.length, self.size - entry.file_offset, _LONGEST.get(guid, entry.length))
         return DumpPlace(Range(entry.file_offset, length))
 
@@ -163,9 +163,9 @@ class VhdxDump:
         return self.place(region.METADATA)
 
     def following(self, place: Range) -> str:
-        """What is to be said of a structure at *place*: the trust in what led to it, and the log."""
+        """A note about a structure at *place*: doubts about its location, and pending log changes."""
         doubtful = self.regions is not None and self.regions.doubt
-        doubt = "found by a region table whose checksum is wrong, so it may be elsewhere" if doubtful else ""
+        doubt = "located by a region table with a wrong checksum, so the location may be wrong" if doubtful else ""
         return "; ".join(text for text in (doubt, self.pending.note(*place)) if text)
 
     @cached_property
@@ -176,7 +176,7 @@ class VhdxDump:
 
     @cached_property
     def item_entries(self) -> list[TableEntry]:
-        """The entries of the metadata table; none when it claims more than fit."""
+        """The entries of the metadata table; none if the entry count is too large."""
         if len(self.table) < TABLE_HEADER.size:
             return []
         count = int.from_bytes(self.table[10:12], "little")
@@ -187,7 +187,7 @@ class VhdxDump:
         return [TABLE_ENTRY.parse(row) for row in rows if len(row) == TABLE_ENTRY.size]
 
     def item(self, entry: TableEntry, most: int) -> Item | None:
-        """An item, at most *most* bytes of it; None where it cannot be read."""
+        """An item, at most *most* bytes of it; None if it cannot be read."""
         place = self.metadata.range
         if place is None or not entry.length or entry.offset < metadata.TABLE_SIZE or entry.offset >= place.length:
             return None
@@ -195,7 +195,7 @@ class VhdxDump:
         return Item(entry, offset, self.read(offset, min(entry.length, most, place.length - entry.offset)))
 
     def system_item(self, item_id: UUID, most: int) -> Item | None:
-        """The first item of that id that is not a user's."""
+        """The first system item with that id."""
         for entry in self.item_entries:
             if entry.item_id == item_id and not entry.flags & metadata.IS_USER:
                 return self.item(entry, most)
@@ -207,7 +207,7 @@ class VhdxDump:
 
     @cached_property
     def layout(self) -> BatLayout | None:
-        """How the block table is to be read; None when the metadata does not tell."""
+        """The layout of the BAT; None if the metadata does not give it."""
         parameters = self._number(metadata.FILE_PARAMETERS, 8)
         size = self._number(metadata.VIRTUAL_DISK_SIZE, 8)
         sector = self._number(metadata.LOGICAL_SECTOR_SIZE, 4)
@@ -219,7 +219,7 @@ class VhdxDump:
         return BatLayout(size, block, sector, bool(flags & 2))
 
     def name_of(self, offset: int) -> str:
-        """The structure that lies at *offset*, as far as headers and region tables tell."""
+        """Name of the structure at *offset*, according to headers and region tables."""
         places = [(f"header {number + 1}", Range(at, header.HEADER.size)) for number, at in enumerate(header.OFFSETS)]
         tables = [Range(at, region.TABLE_SIZE) for at in region.OFFSETS]
         places += [(f"region table {number + 1}", place) for number, place in enumerate(tables)]
@@ -236,7 +236,7 @@ class VhdxDump:
 
     @cached_property
     def _bitmaps(self) -> dict[int, int]:
-        """The chunks of sector bitmaps, by the MiB of the file where they lie."""
+        """Chunk numbers of sector bitmaps, by file offset in MiB."""
         layout, place = self.layout, self.bat.range
         if layout is None or place is None or not layout.has_parent:
             return {}
@@ -251,7 +251,7 @@ class VhdxDump:
 
 
 def region_entries(copy: bytes) -> list[RegionEntry]:
-    """The entries of a region table; none when it claims more than fit."""
+    """The entries of a region table; none if the entry count is too large."""
     count = int.from_bytes(copy[8:12], "little")
     start = region.TABLE_HEADER.size
     if count > MOST_ENTRIES:

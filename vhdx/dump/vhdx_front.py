@@ -46,19 +46,19 @@ def _header_note(file: VhdxDump, slot: int) -> str:
     chosen, copy = file.chosen, file.copies[slot]
     if chosen is not None and chosen.slot == slot:
         if chosen.doubt:
-            return f"neither header is valid; this one is followed here although {chosen.doubt}"
-        return "current: this header is used"
+            return f"neither header is valid; this one is used here although {chosen.doubt}"
+        return "current header"
     valid = len(copy) == header.HEADER.size and copy.startswith(b"head") and sums.is_sealed(copy, field=CHECKSUM)
-    return "older: the other header is used" if valid else "not valid: ignored"
+    return "older header" if valid else "not valid: ignored"
 
 
 def _log_guid(field: RecordField) -> tuple[Value, str]:
-    return str(field.value), "the log is empty" if field.value == NO_GUID else "the log is in use: it must be replayed"
+    return str(field.value), "the log is empty" if field.value == NO_GUID else "the log is in use and must be replayed"
 
 
 def _log_offset(field: RecordField) -> tuple[Value, str]:
     assert isinstance(field.value, int)
-    return field.value, f"at {size_text(field.value)} of the file"
+    return field.value, f"file offset {size_text(field.value)}"
 
 
 def regions(file: VhdxDump) -> Iterator[Draft]:
@@ -75,10 +75,10 @@ def regions(file: VhdxDump) -> Iterator[Draft]:
 def _table_note(file: VhdxDump, number: int) -> str:
     chosen = file.regions
     if chosen is None:
-        return "not valid, like the other copy"
+        return "not valid; neither is the other copy"
     if chosen.number == number:
-        return f"neither copy is valid; this one is followed here although {chosen.doubt}" if chosen.doubt else "in use"
-    return "the other copy, which is not used while the first is valid" if not chosen.number else "not valid: not used"
+        return f"neither copy is valid; this one is used here although {chosen.doubt}" if chosen.doubt else "in use"
+    return "second copy: unused, because the first is valid" if not chosen.number else "not valid: unused"
 
 
 def _region_fields(copy: bytes, offset: int) -> Iterator[Field]:
@@ -97,14 +97,14 @@ def _region_fields(copy: bytes, offset: int) -> Iterator[Field]:
 
 def _region(field: RecordField) -> tuple[Value, str]:
     name = next((name for guid, name in NAMES.items() if guid == field.value), "")
-    return str(field.value), f"the {name} region" if name else "not known"
+    return str(field.value), f"the {name} region" if name else "unknown"
 
 
 def _count(field: RecordField) -> tuple[Value, str]:
     assert isinstance(field.value, int)
-    return field.value, "" if field.value <= 2047 else "more than fit, so none is shown"
+    return field.value, "" if field.value <= 2047 else "too large, so no entry is shown"
 
 
 def _reserved(field: RecordField) -> tuple[Value, str]:
     assert isinstance(field.value, int)
-    return field.value, "zero, as it should be" if not field.value else "not zero, though reserved"
+    return field.value, "zero" if not field.value else "reserved, but not zero"

@@ -1,4 +1,4 @@
-"""The log of a VHDX: every entry in the ring, those that count and those of former sessions (MS-VHDX 2.3)."""
+"""The log of a VHDX: all entries in the ring, active ones and those of earlier sessions (MS-VHDX 2.3)."""
 
 import struct
 from collections.abc import Iterator
@@ -16,12 +16,12 @@ from vhdx.format.log import ENTRY_HEADER, PAGE, EntryHeader
 from vhdx.format.record import NO_GUID, RecordField
 
 _DESCRIPTOR = struct.Struct("<4s4s8sQQ")
-_MOST_WASTED = 16  # lengths of the ring that are read for entries that are not whole
+_MOST_WASTED = 16  # limit on bytes read for invalid entries, in ring lengths
 _NEEDS = (DumpPart.HEADERS,)
 
 
 def entries(file: VhdxDump) -> Iterator[Draft]:
-    """The log as a whole, then what looks like an entry, in the order of the file."""
+    """The log as a whole, then everything with the signature of an entry, by file offset."""
     place, chosen = file.log.range, file.chosen
     if place is None or chosen is None:
         needs = _NEEDS if chosen is None or chosen.header.log_length else ()
@@ -42,7 +42,7 @@ def _whole(file: VhdxDump, place: Range) -> Draft:
     if not file.chosen.header.has_log:
         note = "not in use: nothing to replay"
     elif not active:
-        note = "in use, but no sequence of its entries is valid, so it cannot be replayed"
+        note = "in use, but holds no valid sequence of entries, so it cannot be replayed"
     else:
         first, last = active[0].header.sequence_number, active[-1].header.sequence_number
         changes = counted(sum(entry.header.descriptor_count for entry in active), "change")
@@ -59,7 +59,7 @@ def _whole(file: VhdxDump, place: Range) -> Draft:
 
 
 class _Ring:
-    """The entries of one log, looked for page by page."""
+    """Scans one log for entries, page by page."""
 
     def __init__(self, file: VhdxDump, place: Range) -> None:
         assert file.chosen is not None
@@ -82,21 +82,21 @@ class _Ring:
             position += head.entry_length if whole else PAGE
 
     def _judge(self, position: int, head: EntryHeader) -> tuple[bool, str]:
-        """Whether the entry is whole, and what it is."""
+        """Whether the entry is complete, and a note."""
         if position in self._active:
             return True, f"number {self._active[position] + 1} of {len(self._active)} to be replayed"
         self._budget -= min(head.entry_length, len(self._data))
         if self._budget < 0:
-            return False, "not looked at closely: the log is full of overlapping entries"
+            return False, "not verified: the log is full of overlapping entries"
         try:
             entry = log.parse_entry(self._data, position, head.log_guid)
         except FormatError as error:
             return False, f"not valid: {error.reason}"
         if entry is None:
-            return False, "not valid: it is torn, overwritten in part, or was never whole"
+            return False, "not valid: torn or partially overwritten"
         if head.log_guid == self._guid != NO_GUID:
-            return True, "valid, but older than what is to be replayed"
-        return True, "of a former session: it is not replayed"
+            return True, "valid, but older than the active sequence"
+        return True, "from an earlier session: not replayed"
 
     def _entry(self, position: int, head: EntryHeader, note: str, *, whole: bool) -> Iterator[Draft]:
         at = self._place.offset + position
@@ -128,15 +128,15 @@ class _Ring:
 
     def _tail(self, field: RecordField) -> tuple[Value, str]:
         assert isinstance(field.value, int)
-        return field.value, f"the oldest entry that is needed with this one is at {self._place.offset + field.value}"
+        return field.value, f"the oldest entry of the sequence is at {self._place.offset + field.value}"
 
     def _log_guid(self, field: RecordField) -> tuple[Value, str]:
         if field.value == self._guid != NO_GUID:
-            return str(field.value), "that of the log in use"
-        return str(field.value), "not that of the header: a former session"
+            return str(field.value), "matches the header: the log in use"
+        return str(field.value), "differs from the header: an earlier session"
 
     def _descriptors(self, position: int, head: EntryHeader, *, whole: bool) -> Iterator[Field]:
-        # Of an entry that is not whole only the first page is looked at: its numbers may be anything.
+        # Only the first page of an incomplete entry is read: its counts may have any value.
         most = (PAGE - ENTRY_HEADER.size) // _DESCRIPTOR.size
         count = head.descriptor_count if whole else min(head.descriptor_count, most)
         for number in range(count):
@@ -155,4 +155,4 @@ class _Ring:
 
 def _stored(field: RecordField) -> tuple[Value, str]:
     value, _ = plain(field._replace(value=int.from_bytes(field.raw, "little")))
-    return value, "not right, or not verified"
+    return value, "wrong, or not verified"

@@ -1,4 +1,4 @@
-"""The metadata of a VHDX: its table, its items, the parent locator among them (MS-VHDX 2.6)."""
+"""The metadata of a VHDX: table, items, parent locator (MS-VHDX 2.6)."""
 
 from collections.abc import Iterator
 
@@ -24,18 +24,18 @@ _NAMES = {
     metadata.PMEM_LABEL_AREA: "PMEM label area",
 }
 _FLAGS = {
-    metadata.IS_USER: "a user's",
-    metadata.IS_VIRTUAL_DISK: "of the virtual disk",
+    metadata.IS_USER: "user item",
+    metadata.IS_VIRTUAL_DISK: "virtual disk",
     metadata.IS_REQUIRED: "required",
 }
 _MOST_SHOWN = 4096
-"""Bytes that are shown of an item that is not known."""
+"""Bytes shown of an unknown item."""
 _LONGEST_LOCATOR = 1 << 20
 _WHERE = (DumpPart.HEADERS, DumpPart.REGIONS)
 
 
 def items(file: VhdxDump) -> Iterator[Draft]:
-    """The table, then each item but the parent locator."""
+    """The table, then each item except the parent locator."""
     place = file.metadata.range
     if place is None:
         yield absent(DumpPart.METADATA, "metadata table", file.metadata.reason, needs=_WHERE)
@@ -63,15 +63,15 @@ def _table(file: VhdxDump, place: Range) -> Iterator[Field]:
 
 def _count(field: RecordField) -> tuple[Value, str]:
     assert isinstance(field.value, int)
-    return field.value, "" if field.value <= MOST_ENTRIES else "more than fit, so none is shown"
+    return field.value, "" if field.value <= MOST_ENTRIES else "too large, so no entry is shown"
 
 
 def _padding(field: RecordField) -> tuple[Value, str]:
-    return None, "not all zeros, though reserved" if any(field.raw) else "zeros, as it should be"
+    return None, "reserved, but not all zeros" if any(field.raw) else "all zeros"
 
 
 def _item_id(field: RecordField) -> tuple[Value, str]:
-    return str(field.value), next((name for guid, name in _NAMES.items() if guid == field.value), "not known")
+    return str(field.value), next((name for guid, name in _NAMES.items() if guid == field.value), "unknown")
 
 
 def _item(file: VhdxDump, entry: TableEntry) -> Draft:
@@ -81,7 +81,7 @@ def _item(file: VhdxDump, entry: TableEntry) -> Draft:
     takes = (known,) if known else ()
     item = file.item(entry, _MOST_SHOWN)
     if item is None:
-        note = "it has no bytes" if not entry.length else f"not read: it cannot lie at {entry.offset} of the region"
+        note = "empty" if not entry.length else f"not read: invalid offset {entry.offset} in the region"
         return absent(DumpPart.METADATA, name, note, takes=takes, lost=bool(entry.length))
     fields = tuple(_content(item))
     note = file.pending.note(item.offset, len(item.data))
@@ -115,24 +115,24 @@ def _guid(data: bytes) -> tuple[Value, str]:
 
 def _kind(field: RecordField) -> tuple[Value, str]:
     assert isinstance(field.value, int)
-    kinds = {0: "dynamic", 1: "fixed: blocks are left allocated", 2: "differencing: it has a parent"}
-    kind = kinds.get(field.value & 3, "differencing: it has a parent; blocks left allocated, which means nothing here")
+    kinds = {0: "dynamic", 1: "fixed: LeaveBlockAllocated", 2: "differencing: HasParent"}
+    kind = kinds.get(field.value & 3, "differencing: HasParent; LeaveBlockAllocated has no meaning here")
     return field.value, kind + (f", reserved bits {field.value & ~3:#x}" if field.value & ~3 else "")
 
 
 def locators(file: VhdxDump) -> Iterator[Draft]:
-    """The item that tells which file is the parent, and where."""
+    """The parent locator item."""
     if file.metadata.range is None:
         yield absent(DumpPart.LOCATOR, "parent locator", file.metadata.reason, needs=_WHERE)
         return
     item = file.system_item(metadata.PARENT_LOCATOR, _LONGEST_LOCATOR)
     if item is None:
         listed = any(entry.item_id == metadata.PARENT_LOCATOR for entry in file.item_entries)
-        note = "there is none"
+        note = "none"
         if listed:
-            note = "not read: the metadata table gives an impossible offset"
+            note = "not read: the metadata table gives an invalid offset"
         elif not file.item_entries:
-            note = "not read: the metadata table, which says where it is, is damaged"
+            note = "not read: the metadata table is damaged"
         needs = (*_WHERE, DumpPart.METADATA) if listed or not file.item_entries else ()
         yield absent(DumpPart.LOCATOR, "parent locator", note, takes=("parent locator",), needs=needs)
         return
@@ -156,20 +156,20 @@ def _locator(item: Item) -> Iterator[Field]:
 
 
 def _locator_type(field: RecordField) -> tuple[Value, str]:
-    return str(field.value), "a VHDX parent" if field.value == VHDX_PARENT else "not known: no parent is found by it"
+    return str(field.value), "VHDX" if field.value == VHDX_PARENT else "unknown, so the parent cannot be found"
 
 
 def _pair_count(field: RecordField) -> tuple[Value, str]:
     assert isinstance(field.value, int)
-    return field.value, "" if field.value <= MOST_PAIRS else f"more than can be; {MOST_PAIRS} are shown"
+    return field.value, "" if field.value <= MOST_PAIRS else f"too large; {MOST_PAIRS} are shown"
 
 
 _KEYS = {
     LINKAGE: "the DataWriteGuid that the parent must have",
-    LINKAGE2: "another DataWriteGuid that the parent may have",
-    "relative_path": "where the parent is, from the directory of this file",
-    "volume_path": "where the parent is, on a volume of the Windows machine",
-    "absolute_win32_path": "where the parent is on the Windows machine",
+    LINKAGE2: "an alternative DataWriteGuid of the parent",
+    "relative_path": "path of the parent relative to this file",
+    "volume_path": "path of the parent by Windows volume GUID",
+    "absolute_win32_path": "absolute Windows path of the parent",
 }
 
 
@@ -177,7 +177,7 @@ def _pair(entry: LocatorEntry, item: Item, prefix: str) -> Iterator[Field]:
     key = item.data[entry.key_offset : entry.key_offset + entry.key_length]
     value = item.data[entry.value_offset : entry.value_offset + entry.value_length]
     name, fault = _text(key, entry.key_length)
-    yield Field(prefix + "key", item.offset + entry.key_offset, key, name, fault or _KEYS.get(name or "", "not known"))
+    yield Field(prefix + "key", item.offset + entry.key_offset, key, name, fault or _KEYS.get(name or "", "unknown"))
     text, fault = _text(value, entry.value_length)
     yield Field(prefix + "value", item.offset + entry.value_offset, value, text, fault)
 
@@ -186,6 +186,6 @@ def _text(data: bytes, length: int) -> tuple[str | None, str]:
     if len(data) < length:
         return None, "extends beyond the item"
     if not data or len(data) % 2:
-        return None, "empty" if not data else "an odd number of bytes is no UTF-16 text"
+        return None, "empty" if not data else "not UTF-16 text: odd number of bytes"
     text = data.decode("utf-16-le", "replace")
-    return text, "not all of it is text" if "\ufffd" in text or "\0" in text else ""
+    return text, "not valid text" if "\ufffd" in text or "\0" in text else ""

@@ -87,7 +87,7 @@ class BatLayout:
 
     @property
     def bitmap_entries(self) -> int:
-        """Entries for sector bitmaps; without a parent the table ends before that of the last chunk."""
+        """Entries for sector bitmaps; without a parent the table omits the one of the last chunk."""
         return self.chunks if self.has_parent else self.chunks - 1
 
     @property
@@ -99,7 +99,7 @@ class BatLayout:
 
     @property
     def reserved_entries(self) -> int:
-        """Entries to make room for: the differencing count, so that gaining a parent moves nothing."""
+        """Entries to reserve: the count of a differencing disk, so that adding a parent moves nothing."""
         return self.chunks * (self.chunk_ratio + 1)
 
     @property
@@ -124,12 +124,12 @@ class BatLayout:
 
 
 def payload_fault(raw: int, *, has_parent: bool) -> str:
-    """The rule that a payload entry breaks by itself, or ""."""
+    """The rule that a payload entry alone violates, or ""."""
     number = raw & _STATE
     if raw & _RESERVED:
         return f"reserved bits are set ({raw:#018x})"
     if number in (4, 5):
-        return f"state {number} does not exist"
+        return f"state {number} is undefined"
     if number == PayloadState.PARTIALLY_PRESENT and not has_parent:
         return "the block is partially present, but there is no parent"
     if number in PRESENT and raw < MIB:
@@ -140,12 +140,12 @@ def payload_fault(raw: int, *, has_parent: bool) -> str:
 
 
 def bitmap_fault(raw: int) -> str:
-    """The rule that a sector bitmap entry breaks by itself, or ""."""
+    """The rule that a sector bitmap entry alone violates, or ""."""
     number = raw & _STATE
     if raw & _RESERVED:
         return f"reserved bits are set ({raw:#018x})"
     if number not in (BitmapState.NOT_PRESENT, BitmapState.PRESENT):
-        return f"state {number} does not exist for a sector bitmap"
+        return f"state {number} is undefined for a sector bitmap"
     if number == BitmapState.PRESENT and raw < MIB:
         return "the bitmap is present, but has no file offset"
     return ""
@@ -165,7 +165,7 @@ def fault(index: int, region: Range, reason: str) -> FormatError:
 
 
 def held(layout: BatLayout, index: int, raw: int) -> Range | None:
-    """The part of the file that an entry of the table gives to its block or sector bitmap, sound or not."""
+    """The file range that an entry allocates to its block or sector bitmap, valid or not."""
     chunk, within = divmod(index, layout.chunk_ratio + 1)
     if within == layout.chunk_ratio:
         at = file_offset(raw) if state(raw) == BitmapState.PRESENT else 0
@@ -175,7 +175,7 @@ def held(layout: BatLayout, index: int, raw: int) -> Range | None:
 
 
 def covered(layout: BatLayout, index: int) -> int:
-    """Bytes that the block of entry *index* needs: the last payload block may be longer than its part of the disk."""
+    """Bytes that the block of entry *index* needs: the last payload block may extend beyond end of disk."""
     chunk, within = divmod(index, layout.chunk_ratio + 1)
     if within == layout.chunk_ratio:
         return BITMAP_BLOCK_SIZE
@@ -190,7 +190,7 @@ def owner(layout: BatLayout, index: int) -> str:
 
 
 def sharers(entries: Iterable[tuple[int, int]], layout: BatLayout, wanted: Mapping[int, Range]) -> dict[int, int]:
-    """For each of the *wanted* entries, by their places, the first other of *entries* that has a part of its place."""
+    """For each of the *wanted* entries (index: file range), the first other entry whose file range overlaps it."""
     found: dict[int, int] = {}
     missing = sorted((taken.offset, taken.end, other) for other, taken in wanted.items())
     longest = max((taken.length for taken in wanted.values()), default=0)

@@ -16,7 +16,7 @@ def crc32c(data: bytes | bytearray | memoryview, *, field: int) -> int:
 
 
 def crc32c_of(pieces: Iterable[bytes | bytearray | memoryview], *, field: int) -> int:
-    """The same of bytes that come in *pieces*, the field being in the first of them."""
+    """CRC-32C of concatenated *pieces*; the checksum field is in the first one."""
     value = None
     for piece in pieces:
         value = crc32c(piece, field=field) if value is None else int(google_crc32c.extend(value, bytes(piece)))

@@ -128,9 +128,9 @@ def _verify(header: Header, offset: int) -> None:
 def successor(
     header: Header, *, file_write_guid: UUID, data_write_guid: UUID | None = None, log_guid: UUID | None = None
 ) -> Header:
-    """What goes into the other slot next; never through the log (2.2.2.1). None keeps a GUID as it is.
+    """The next header, for the other slot; never written through the log (2.2.2.1). None keeps a GUID.
 
-    Raises FormatError when the sequence number is the last that fits.
+    Raises FormatError when the sequence number cannot be incremented.
     """
     if header.sequence_number >= _LAST_SEQUENCE_NUMBER:
         raise FormatError(HEADER.structure, None, "the sequence number is the largest possible", HEADER.section)

@@ -1,7 +1,7 @@
-"""The parent locator: which file lies under a differencing one (MS-VHDX 2.6.2.6).
+"""The parent locator of a differencing VHDX (MS-VHDX 2.6.2.6).
 
-Windows writes ``parent_linkage2`` although the specification forbids it in one sentence and allows it in the next:
-both linkages are read, either may match. Paths are Windows paths and come from the image: never open one unchecked.
+Windows writes ``parent_linkage2``, which the specification forbids in one sentence and allows in the next: both
+linkages are read, and either may match. Paths are Windows paths from an untrusted image: never open one unchecked.
 """
 
 from dataclasses import dataclass, field
@@ -17,7 +17,7 @@ PATH_KEYS = ("relative_path", "volume_path", "absolute_win32_path")
 """In the order in which Windows tries them."""
 LINKAGE, LINKAGE2 = "parent_linkage", "parent_linkage2"
 MOST_PAIRS = 256
-"""More are taken for damage."""
+"""A larger count is treated as damage."""
 
 _SECTION = "2.6.2.6"
 _LONGEST_TEXT = 0xFFFF
@@ -34,7 +34,7 @@ class LocatorHeader:
 
 @dataclass(frozen=True, slots=True)
 class LocatorEntry:
-    """Where one key and its value lie, from the start of the item; lengths in bytes."""
+    """Offsets of one key and its value from the start of the item; lengths in bytes."""
 
     key_offset: int
     value_offset: int
@@ -44,7 +44,7 @@ class LocatorEntry:
 
 @dataclass(frozen=True, slots=True)
 class ParentLocator:
-    """The decoded item; *others* keeps pairs that this engine does not know."""
+    """The decoded item; *others* keeps unknown key-value pairs."""
 
     linkage: UUID
     linkage2: UUID | None = None
@@ -67,7 +67,7 @@ ENTRY: Record[LocatorEntry] = Record(
 
 
 def parse(item: bytes, offset: int | None = None) -> ParentLocator:
-    """The locator in *item*; *offset* is its place in the file. Raises FormatError."""
+    """The locator in *item*, at file offset *offset*. Raises FormatError."""
 
     def wrong(reason: str) -> FormatError:
         return FormatError(HEADER.structure, offset, reason, _SECTION)
@@ -99,7 +99,7 @@ def parse(item: bytes, offset: int | None = None) -> ParentLocator:
 
 
 def pair(item: bytes, entry: LocatorEntry) -> tuple[str | None, str | None]:
-    """Key and value of an entry; None in place of what is no text inside the item, or empty."""
+    """Key and value of an entry; None for one that is empty, not text, or extends beyond the item."""
     key = _text(item, entry.key_offset, entry.key_length)
     return key, _text(item, entry.value_offset, entry.value_length)
 
@@ -115,7 +115,7 @@ def _text(item: bytes, offset: int, length: int) -> str | None:
 
 
 def guid(text: str | None) -> UUID | None:
-    """The value of a linkage; None where there is none, or it is no GUID."""
+    """The value of a linkage; None if missing or not a GUID."""
     try:
         return UUID(text) if text is not None else None
     except ValueError:
@@ -123,7 +123,7 @@ def guid(text: str | None) -> UUID | None:
 
 
 def build(locator: ParentLocator) -> bytes:
-    """The item's bytes. Raises FormatError for what `parse` would refuse: no path, or no text of a fit length."""
+    """The item's bytes. Raises FormatError for what `parse` would reject: no path, or invalid text."""
     if not any(key in locator.paths for key in PATH_KEYS):
         reason = f"no path to the parent is recorded in {', '.join(PATH_KEYS)}"
         raise FormatError(HEADER.structure, None, reason, _SECTION)

@@ -1,7 +1,7 @@
-"""The log: entries in a ring, which of them count, and what replaying them changes (MS-VHDX 2.3).
+"""The log: entries in a ring, the active sequence, and the changes that a replay makes (MS-VHDX 2.3).
 
-An entry holds whole 4 KiB pages. Entries of former sessions stay in the ring under other GUIDs; they are never
-errors. What an entry with a right checksum asks for may still be impossible; such a log is refused, not skipped.
+An entry holds whole 4 KiB pages. Entries of earlier sessions remain in the ring with other GUIDs; they are not errors.
+An entry with a valid checksum may still request an impossible change; such a log is rejected, not skipped.
 """
 
 import struct
@@ -60,7 +60,7 @@ ENTRY_HEADER: Record[EntryHeader] = Record(
     section="2.3.1.1",
 )
 
-# Descriptors and data sectors come by the hundred inside an entry whose checksum is known to be right.
+# An entry whose checksum is already verified may hold hundreds of descriptors and data sectors.
 _ZERO_DESCRIPTOR = struct.Struct("<4s4xQQQ")  # signature, length, file offset, sequence number
 _DATA_DESCRIPTOR = struct.Struct("<4s4s8sQQ")  # signature, trailing and leading bytes, file offset, sequence number
 _DATA_SECTOR = struct.Struct("<4sI4084sI")  # signature, sequence number's high half, bytes, low half
@@ -68,7 +68,7 @@ _DESCRIPTOR_SIZE = 32
 
 
 class PageWrite(NamedTuple):
-    """A page of 4 KiB to be put at *offset*."""
+    """A page of 4 KiB to be written at *offset*."""
 
     offset: int
     data: bytes
@@ -85,7 +85,7 @@ Change = PageWrite | ZeroRange
 
 
 class Ring(Protocol):
-    """The bytes of a log: any sequence of which slices are bytes, in memory or not."""
+    """The bytes of a log: any sequence whose slices are bytes, in memory or not."""
 
     def __len__(self) -> int: ...
 
@@ -94,7 +94,7 @@ class Ring(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A valid entry at *position* in the ring. What it changes stays there, and is read when it is asked for."""
+    """A valid entry at *position* in the ring. Its data stays in the ring and is read on demand."""
 
     position: int
     header: EntryHeader
@@ -102,19 +102,19 @@ class Entry:
 
     @property
     def pages(self) -> int:
-        """How many pages it writes; its other changes are ranges of zeros."""
+        """Number of pages that it writes; its other changes are ranges of zeros."""
         return self.header.entry_length // PAGE - _descriptor_sectors(self.header.descriptor_count)
 
     @property
     def changes(self) -> tuple[Change, ...]:
-        """All of them, with the bytes of the pages: as long as the entry."""
+        """All changes, page data included: takes as much memory as the entry."""
         return tuple(
             ZeroRange(offset, what) if isinstance(what, int) else PageWrite(offset, what.fetch())
             for offset, what in self.places()
         )
 
     def places(self) -> Iterator[tuple[int, "LoggedPage | int"]]:
-        """Where it changes the file, and what to: a page that is still in the ring, or the length of zeros."""
+        """Each change as (file offset, page still in the ring or length of zeros)."""
         at = self.position + _descriptor_sectors(self.header.descriptor_count) * PAGE
         for signature, trailing, leading, offset, _ in _descriptors(self.ring, self.position, self.header):
             if signature == b"zero":
@@ -125,7 +125,7 @@ class Entry:
 
 
 class LoggedPage:
-    """A page of which the first eight bytes and the last four are in its descriptor, the rest in the ring."""
+    """A page whose first eight and last four bytes are in its descriptor, and the rest in the ring."""
 
     __slots__ = ("_edges", "_end", "_ring", "_sector", "_start")
 
@@ -140,22 +140,22 @@ class LoggedPage:
         return self._end - self._start
 
     def part(self, start: int, end: int) -> "LoggedPage":
-        """The bytes between two of its own offsets, not read yet."""
+        """The bytes from *start* to *end* within the page, not read yet."""
         return LoggedPage(self._ring, self._sector, self._edges, self._start + start, self._start + end)
 
     def fetch(self) -> bytes:
-        """The bytes."""
+        """Read the bytes."""
         body = self._ring[self._sector + 8 : self._sector + PAGE - 4]
         return b"".join((self._edges[:8], body, self._edges[8:]))[self._start : self._end]
 
 
 def entry_length(pages: int) -> int:
-    """Bytes of an entry that carries *pages* pages."""
+    """Length in bytes of an entry with *pages* pages."""
     return (_descriptor_sectors(pages) + pages) * PAGE
 
 
 def most_pages(log_length: int) -> int:
-    """Pages that an entry may carry so that the one before it survives while it is written.
+    """The most pages of an entry such that the previous entry survives while it is written.
 
     The log must hold a valid sequence at every moment, so two entries have to fit into the ring side by side.
     """
@@ -171,7 +171,7 @@ def _descriptor_sectors(count: int) -> int:
 
 
 def build_entry(header: EntryHeader, pages: Sequence[PageWrite]) -> bytes:
-    """The bytes of an entry; its length and descriptor count are worked out from *pages*."""
+    """The bytes of an entry; its length and descriptor count are computed from *pages*."""
     number = header.sequence_number
     full = EntryHeader(
         entry_length=entry_length(len(pages)),
@@ -194,7 +194,7 @@ def build_entry(header: EntryHeader, pages: Sequence[PageWrite]) -> bytes:
 
 
 def parse_entry(ring: Ring, position: int, log_guid: UUID) -> Entry | None:
-    """The entry at *position*, or None where no valid entry of this log starts."""
+    """The entry at *position*, or None if no valid entry of this log starts there."""
     if ring[position : position + 4] != b"loge":
         return None
     header = ENTRY_HEADER.parse(ring[position : position + ENTRY_HEADER.size])
@@ -219,17 +219,17 @@ def parse_entry(ring: Ring, position: int, log_guid: UUID) -> Entry | None:
 
 
 def _too_many(zero_ranges: int) -> FormatError:
-    reason = f"{zero_ranges} ranges of zeros are more than any writer leaves, and would take too long to replay"
+    reason = f"{zero_ranges} ranges of zeros are more than any writer creates, and would take too long to replay"
     return FormatError("log", None, reason, "2.3.1.2")
 
 
 def checksum_of(ring: Ring, position: int, length: int) -> int:
-    """The right checksum for the *length* bytes of an entry at *position*, which may go on at the ring's start."""
+    """The computed checksum of the *length* bytes of an entry at *position*, which may wrap around the ring."""
     return checksum.crc32c_of(_unwrapped(ring, position, length), field=_CHECKSUM)
 
 
 def _unwrapped(ring: Ring, position: int, length: int) -> Iterator[bytes]:
-    """Pages of an entry, in pieces that lie behind each other."""
+    """Pages of an entry, in contiguous pieces."""
     end = position + length
     for start, stop in ((position, min(end, len(ring))), (0, end - len(ring))):
         for at in range(start, stop, _PIECE):
@@ -239,7 +239,7 @@ def _unwrapped(ring: Ring, position: int, length: int) -> Iterator[bytes]:
 def _descriptors(
     ring: Ring, position: int, header: EntryHeader
 ) -> Iterator[tuple[bytes, bytes, bytes, int, int]]:
-    """Signature, last and first bytes of a page, file offset, sequence number."""
+    """Signature, trailing and leading bytes of a page, file offset, sequence number."""
     left, at = header.descriptor_count, ENTRY_HEADER.size
     for sector in range(_descriptor_sectors(header.descriptor_count)):
         start = (position + sector * PAGE) % len(ring)
@@ -250,7 +250,7 @@ def _descriptors(
 
 
 def _is_whole(entry: Entry) -> bool:
-    """Whether all descriptors and data sectors are there, and of this entry."""
+    """Whether all descriptors and data sectors are present and belong to this entry."""
     ring, number, pages = entry.ring, entry.header.sequence_number, 0
     for signature, _, _, _, sequence in _descriptors(ring, entry.position, entry.header):
         if sequence != number or signature not in (b"zero", b"desc"):
@@ -268,11 +268,10 @@ def _is_whole(entry: Entry) -> bool:
 
 
 def scan(ring: Ring, log_guid: UUID) -> list[Entry]:
-    """The active sequence, from the entry that its tail names to its newest; empty when there is none.
+    """The active sequence (2.3.2), from the tail entry to the newest; empty if there is none.
 
-    One pass over the ring: after a sequence the search goes on behind it. Raises FormatError when the ring is full of
-    overlapping entries that are not valid, or holds more ranges of zeros than can be replayed in bounded time: no
-    writer leaves that.
+    One pass over the ring: the search continues after each sequence. Raises FormatError when the ring is full of
+    invalid overlapping entries, or holds more ranges of zeros than can be replayed in bounded time.
     """
     best: list[Entry] = []
     position = wasted = 0
@@ -281,7 +280,7 @@ def scan(ring: Ring, log_guid: UUID) -> list[Entry]:
         if not sequence:
             wasted += _claimed_length(ring, position, log_guid)
             if wasted > _MOST_WASTED * len(ring):
-                raise FormatError("log", None, "it is full of overlapping entries that are not valid", "2.3.3")
+                raise FormatError("log", None, "full of overlapping invalid entries", "2.3.3")
             position += PAGE
             continue
         position += sum(entry.header.entry_length for entry in sequence)
@@ -292,7 +291,7 @@ def scan(ring: Ring, log_guid: UUID) -> list[Entry]:
 
 
 def _claimed_length(ring: Ring, position: int, log_guid: UUID) -> int:
-    """How many bytes the broken entry at *position* made us check."""
+    """Number of bytes that were checked for the invalid entry at *position*."""
     if ring[position : position + 4] != b"loge":
         return 0
     header = ENTRY_HEADER.parse(ring[position : position + ENTRY_HEADER.size])
@@ -323,10 +322,10 @@ def _from_tail(sequence: list[Entry]) -> list[Entry]:
 
 
 def verify(entries: Sequence[Entry], *, log: Range, file_size: int) -> None:
-    """The active sequence asks for nothing impossible of a file of this size. Raises FormatError."""
+    """Verify that every change of the active sequence is possible in a file of this size. Raises FormatError."""
     newest = entries[-1].header
     if file_size < newest.flushed_file_offset:
-        reason = f"the file had {newest.flushed_file_offset} bytes when this was logged and was cut to {file_size}"
+        reason = f"file truncated: {newest.flushed_file_offset} bytes when this was logged, {file_size} now"
         raise FormatError("log", log.offset, reason, "2.3.3")
     for entry in entries:
         for offset, what in entry.places():
@@ -340,24 +339,24 @@ def verify(entries: Sequence[Entry], *, log: Range, file_size: int) -> None:
             elif offset < log.end and end > log.offset:
                 reason = "would overwrite the log"
             elif end > max(newest.last_file_offset, newest.flushed_file_offset, file_size):
-                reason = "lies beyond the file size recorded in the log"
+                reason = "is beyond the file size recorded in the log"
             if reason:
                 reason = f"a change at {offset} of {length} bytes {reason}"
                 raise FormatError("log entry", log.offset + entry.position, reason, "2.3.1")
 
 
 def changes(entries: Sequence[Entry]) -> list[Change]:
-    """All changes in the order of replay, with the bytes of all pages."""
+    """All changes in replay order, page data included."""
     return [change for entry in entries for change in entry.changes]
 
 
 def places(entries: Sequence[Entry]) -> Iterator[tuple[int, LoggedPage | int]]:
-    """Where they change the file in the order of replay, and what to; see `Entry.places`."""
+    """Each change in replay order as (file offset, page or length of zeros); see `Entry.places`."""
     for entry in entries:
         yield from entry.places()
 
 
 def file_size_after(entries: Sequence[Entry], file_size: int) -> int:
-    """The length that the file has when the log is replayed, in whole MiB where it has to grow."""
+    """The file size after the replay, rounded up to whole MiB if the file must grow."""
     needed = entries[-1].header.last_file_offset
     return file_size if needed <= file_size else -(-needed // _MIB) * _MIB

@@ -1,7 +1,7 @@
-"""The metadata region: what kind of disk the file holds (MS-VHDX 2.6).
+"""The metadata region: table and items (MS-VHDX 2.6).
 
-The table sits in the first 64 KiB of the region; items lie behind it, anywhere. Items that Microsoft's own code
-knows and this engine does not need are ignored; an unknown item that is required is a refusal.
+The table is the first 64 KiB of the region; items follow anywhere after it. Items that only Microsoft's own code uses
+are ignored; an unknown required item is rejected.
 """
 
 from collections.abc import Mapping, Sequence
@@ -49,7 +49,7 @@ class MetadataTableHeader:
 
 @dataclass(frozen=True, slots=True)
 class TableEntry:
-    """Where one item lies; *offset* counts from the start of the region."""
+    """One item; *offset* is relative to the start of the region."""
 
     item_id: UUID
     offset: int
@@ -104,7 +104,7 @@ class _Item(NamedTuple):
     flags: int
 
 
-# Early writers left the Required flag of the sector sizes unset, so only the flags in the third column must be there.
+# Early writers left the Required flag of the sector sizes unset, so only the flags in the third column are mandatory.
 _ITEMS = {
     FILE_PARAMETERS: _Item("file parameters", 8, IS_REQUIRED),
     VIRTUAL_DISK_SIZE: _Item("virtual disk size", 8, IS_VIRTUAL_DISK),
@@ -118,7 +118,7 @@ _TOLERATED = {CHS_PARAMETERS, PMEM_LABEL_AREA}
 
 @dataclass(frozen=True, slots=True)
 class DiskMetadata:
-    """The items that make a disk, decoded; *parent_locator* is the item's bytes or None."""
+    """The decoded items of a disk; *parent_locator* is the item's bytes or None."""
 
     block_size: int
     leave_block_allocated: bool
@@ -131,23 +131,23 @@ class DiskMetadata:
 
 
 def entry_offset(number: int) -> int:
-    """Where table entry *number* lies in the region."""
+    """Offset of table entry *number* in the region."""
     return TABLE_HEADER.size + number * TABLE_ENTRY.size
 
 
 def table_length(data: bytes, region: Range) -> int:
-    """How many bytes of the region its table takes, header and entries; *data* holds the header. Raises FormatError."""
+    """Length in bytes of the table, header and entries; *data* starts with the header. Raises FormatError."""
     return entry_offset(min(TABLE_HEADER.parse(data, region.offset).entry_count, _MOST_ENTRIES))
 
 
 def parse_table(data: bytes, region: Range) -> list[TableEntry]:
-    """The table's entries, every rule of 2.6.1 verified. *data* is `table_length` bytes of the region, or more.
+    """The table's entries, all rules of 2.6.1 verified. *data* is at least `table_length` bytes of the region.
 
-    Raises FormatError, or UnsupportedFeature for an unknown item that is required.
+    Raises FormatError, or UnsupportedFeature for an unknown required item.
     """
     header = TABLE_HEADER.parse(data, region.offset)
     if header.entry_count > _MOST_ENTRIES:
-        reason = f"{header.entry_count} entries are more than {_MOST_ENTRIES}"
+        reason = f"{header.entry_count} entries exceed the maximum of {_MOST_ENTRIES}"
         raise FormatError(TABLE_HEADER.structure, region.offset, reason, TABLE_HEADER.section)
     if header.reserved or any(header.padding):
         raise FormatError(TABLE_HEADER.structure, region.offset, "reserved bytes are not zero", TABLE_HEADER.section)
@@ -174,17 +174,17 @@ def _fault(entry: TableEntry, region_length: int) -> str:
         (entry.item_id == NO_GUID, "the item id is zero"),
         (entry.reserved or entry.flags & ~_FLAGS, "reserved bits are set"),
         (user and required, "a user item cannot be required"),
-        (entry.length > _LONGEST_ITEM, f"{entry.length} bytes are more than an item may have"),
-        (entry.length and entry.offset < TABLE_SIZE, f"offset {entry.offset} lies inside the table"),
-        (not entry.length and entry.offset, f"no bytes, but an offset of {entry.offset}"),
+        (entry.length > _LONGEST_ITEM, f"{entry.length} bytes exceed the maximum item length"),
+        (entry.length and entry.offset < TABLE_SIZE, f"offset {entry.offset} is inside the table"),
+        (not entry.length and entry.offset, f"length is zero, but offset is {entry.offset}"),
         (entry.range.end > region_length, f"bytes {entry.offset} to {entry.range.end} extend beyond the region"),
         (
             known and known.length is not None and entry.length != known.length,
-            f"{entry.length} bytes where {known.length if known else 0} must be",
+            f"length is {entry.length} bytes instead of {known.length if known else 0}",
         ),
         (
             known and (entry.flags & known.flags != known.flags or entry.flags & IS_VIRTUAL_DISK & ~known.flags),
-            f"flags {entry.flags:#x} are wrong for this item",
+            f"invalid flags {entry.flags:#x} for this item",
         ),
     )
     return next((reason for wrong, reason in faults if wrong), "")
@@ -207,7 +207,7 @@ def _verify_together(entries: Sequence[TableEntry], offset: int) -> None:
     for user, most in enumerate(_MOST_OF_A_CLASS):
         lengths = [entry.length for entry in entries if entry.flags & IS_USER == user]
         if len(lengths) > most or sum(lengths) > _LONGEST_CLASS:
-            reason = f"{len(lengths)} items of {sum(lengths)} bytes are more than a file may have"
+            reason = f"{len(lengths)} items of {sum(lengths)} bytes exceed the limits for a file"
     for first, second in pairwise(sorted(entry.range for entry in entries if entry.length)):
         if first.end > second.offset:
             reason = f"the items at {first.offset} and {second.offset} of the region overlap"
@@ -220,12 +220,12 @@ def _verify_together(entries: Sequence[TableEntry], offset: int) -> None:
 
 
 def system_items(entries: Sequence[TableEntry]) -> dict[UUID, TableEntry]:
-    """The entries that `decode` wants the bytes of, by item id."""
+    """The entries whose content `decode` needs, by item id."""
     return {entry.item_id: entry for entry in entries if not entry.flags & IS_USER and entry.item_id in _ITEMS}
 
 
 def decode(items: Mapping[UUID, bytes], offset: int) -> DiskMetadata:
-    """The disk that the items describe; *offset* is the region's place in the file. Raises FormatError."""
+    """The disk that the items describe; *offset* is the region's file offset. Raises FormatError."""
     parameters = PARAMETERS.parse(items[FILE_PARAMETERS], offset)
     metadata = DiskMetadata(
         block_size=parameters.block_size,
@@ -246,26 +246,29 @@ def decode(items: Mapping[UUID, bytes], offset: int) -> DiskMetadata:
 
 
 def unsound(metadata: DiskMetadata) -> str:
-    """What is wrong with these values, or nothing."""
+    """What is wrong with these values, or ""."""
     size, block, sector = metadata.virtual_size, metadata.block_size, metadata.logical_sector_size
     faults = (
-        (block & (block - 1) or not MIB <= block <= 256 * MIB, f"a block size of {block} is not 2^n of 1 to 256 MiB"),
-        (sector not in (512, 4096), f"a logical sector size of {sector} is neither 512 nor 4096"),
+        (
+            block & (block - 1) or not MIB <= block <= 256 * MIB,
+            f"invalid block size {block}: must be a power of two from 1 to 256 MiB",
+        ),
+        (sector not in (512, 4096), f"invalid logical sector size {sector}: must be 512 or 4096"),
         (
             metadata.physical_sector_size not in (512, 4096),
-            f"a physical sector size of {metadata.physical_sector_size} is neither 512 nor 4096",
+            f"invalid physical sector size {metadata.physical_sector_size}: must be 512 or 4096",
         ),
         (
             not 0 < size <= LARGEST_DISK or size % max(sector, 1),
-            f"a virtual size of {size} is not a multiple of the sector size up to 64 TiB",
+            f"invalid virtual size {size}: must be a positive multiple of the sector size, at most 64 TiB",
         ),
-        (metadata.has_parent and metadata.parent_locator is None, "the image has a parent but no parent locator"),
+        (metadata.has_parent and metadata.parent_locator is None, "HasParent is set, but there is no parent locator"),
     )
     return next((reason for wrong, reason in faults if wrong), "")
 
 
 def build(metadata: DiskMetadata) -> bytes:
-    """Table and items of a new region, packed in the order that Windows writes; pad to the region's length."""
+    """Table and items of a new region, in the order that Windows writes; the caller pads to the region's length."""
     flags = int(metadata.leave_block_allocated) | (int(metadata.has_parent) << 1)
     virtual_disk = IS_VIRTUAL_DISK | IS_REQUIRED
     items = [

@@ -1,7 +1,7 @@
 """A flat construct declaration bound to a frozen dataclass.
 
-Declarations say where fields lie; rules about their values are plain functions beside them. Names that the dataclass
-does not have (signatures, checksums written later, reserved bytes) stay between the declaration and the file.
+Declarations define the layout; rules about values are plain functions. Declared fields that the dataclass lacks
+(signatures, checksums written later, reserved bytes) exist in the file only.
 """
 
 from collections.abc import Iterator
@@ -32,9 +32,9 @@ NO_GUID = UUID(int=0)
 
 
 class RecordField(NamedTuple):
-    """One field of a declaration and the bytes that stand there, fewer than *length* where bytes are missing.
+    """One declared field and its bytes, fewer than *length* if the data is too short.
 
-    *value* is None where the declaration has none (reserved bytes, checksums) or the bytes are not what it asks for.
+    *value* is None for fields without a value (reserved bytes, checksums) and for bytes that cannot be parsed.
     """
 
     name: str
@@ -45,7 +45,7 @@ class RecordField(NamedTuple):
 
 
 class Record(Generic[T]):
-    """How one structure of fixed size is read and written; *section* is its chapter in MS-VHDX."""
+    """Parses and builds one structure of fixed size; *section* is its section in MS-VHDX."""
 
     def __init__(self, cls: type[T], declaration: Struct, *, structure: str, section: str) -> None:
         self._cls = cls
@@ -56,9 +56,9 @@ class Record(Generic[T]):
         self.size: int = declaration.sizeof()
 
     def parse(self, data: bytes | memoryview, offset: int | None = None) -> T:
-        """The value at the start of *data*; *offset* is its place in the file, for the message.
+        """Parse the start of *data*; *offset* is the file offset for error messages.
 
-        Raises FormatError when the signature is another or bytes are missing.
+        Raises FormatError when the signature is wrong or *data* is too short.
         """
         try:
             found = self._declaration.parse(bytes(data[: self.size]))
@@ -68,14 +68,14 @@ class Record(Generic[T]):
 
     def _reason(self, data: bytes | memoryview, error: ConstructError) -> str:
         if len(data) < self.size:
-            return f"it needs {self.size} bytes, but has {len(data)}"
+            return f"truncated: {len(data)} of {self.size} bytes"
         if isinstance(error, ConstError):
             mark: bytes = self._declaration.subcons[0].subcon.value
-            return f"it begins with {bytes(data[: len(mark)])!r} and not with {mark!r}"
+            return f"the signature is {bytes(data[: len(mark)])!r} instead of {mark!r}"
         return str(error).splitlines()[-1].strip() or type(error).__name__
 
     def fields(self, data: bytes | memoryview, offset: int) -> Iterator[RecordField]:
-        """Every field that is declared, each by itself, whatever *data* holds; *offset* is its place in the file."""
+        """Every declared field, parsed one by one, whatever *data* holds; *offset* is its file offset."""
         at = 0
         for declared in self._declaration.subcons:
             length: int = declared.sizeof()
@@ -87,6 +87,6 @@ class Record(Generic[T]):
             at += length
 
     def build(self, value: T) -> bytes:
-        """The bytes of *value*, reserved bytes zero."""
+        """The bytes of *value*; reserved bytes are zero."""
         built: bytes = self._declaration.build({name: getattr(value, name) for name in self._names})
         return built

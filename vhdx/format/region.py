@@ -1,4 +1,4 @@
-"""Region tables: where BAT and metadata lie (MS-VHDX 2.2.3)."""
+"""Region tables: the locations of BAT and metadata (MS-VHDX 2.2.3)."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -35,7 +35,7 @@ class RegionTableHeader:
 
 @dataclass(frozen=True, slots=True)
 class RegionEntry:
-    """One region; bit 0 of *flags* means that who does not know the region must not open the file."""
+    """One region; bit 0 of *flags* (Required): a reader that does not know the region must not open the file."""
 
     guid: UUID
     file_offset: int
@@ -67,7 +67,7 @@ def parse(copy: bytes, offset: int | None = None) -> list[RegionEntry]:
     if not checksum.is_sealed(copy[:TABLE_SIZE], field=_CHECKSUM):
         raise FormatError(TABLE_HEADER.structure, offset, "the checksum is wrong", TABLE_HEADER.section)
     if header.entry_count > _MOST_ENTRIES or header.reserved:
-        reason = f"{header.entry_count} entries, at most {_MOST_ENTRIES} can be, or the reserved field is not zero"
+        reason = f"{header.entry_count} entries (maximum {_MOST_ENTRIES}), or the reserved field is not zero"
         raise FormatError(TABLE_HEADER.structure, offset, reason, TABLE_HEADER.section)
     start = TABLE_HEADER.size
     places = range(start, start + header.entry_count * ENTRY.size, ENTRY.size)
@@ -81,7 +81,7 @@ def build(entries: Sequence[RegionEntry]) -> bytes:
 
 
 def current(copies: Iterable[bytes]) -> list[RegionEntry]:
-    """The entries of the first valid copy; no copy behind it is asked for. Raises FormatError when none is valid."""
+    """The entries of the first valid copy; later copies are not read. Raises FormatError when none is valid."""
     reasons: list[str] = []
     for number, copy in enumerate(copies):
         try:
@@ -93,9 +93,9 @@ def current(copies: Iterable[bytes]) -> list[RegionEntry]:
 
 
 def verify(entries: Sequence[RegionEntry], *, log: Range, file_size: int) -> None:
-    """Every region on whole MiB, inside the file, clear of headers, log and the others; BAT and metadata there.
+    """Verify that regions are 1 MiB aligned, inside the file, do not overlap, and include BAT and metadata.
 
-    Raises FormatError, or UnsupportedFeature for an unknown region that is required.
+    Raises FormatError, or UnsupportedFeature for an unknown required region.
     """
     for entry in entries:
         if entry.guid not in _LONGEST and entry.flags & _REQUIRED:
@@ -104,7 +104,7 @@ def verify(entries: Sequence[RegionEntry], *, log: Range, file_size: int) -> Non
     guids = [entry.guid for entry in entries]
     for guid, name in ((BAT, "BAT"), (METADATA, "metadata")):
         if guids.count(guid) != 1:
-            reason = f"{guids.count(guid)} entries for the {name} region instead of one"
+            reason = f"{guids.count(guid)} entries for the {name} region; must be one"
             raise FormatError(TABLE_HEADER.structure, OFFSETS[0], reason, TABLE_HEADER.section)
     if len(set(guids)) != len(guids):
         raise FormatError(TABLE_HEADER.structure, OFFSETS[0], "a region has two entries", TABLE_HEADER.section)
@@ -125,7 +125,7 @@ def _verify_place(entry: RegionEntry, file_size: int) -> None:
     elif entry.range.end > file_size:
         reason = f"{place} extends beyond end of file at {file_size}"
     elif entry.length > _LONGEST.get(entry.guid, entry.length):
-        reason = f"{place} is longer than any such region can be"
+        reason = f"{place} is larger than the maximum"
     elif entry.flags & ~_REQUIRED:
         reason = f"{place} has reserved flags {entry.flags:#x}"
     if reason:
@@ -133,5 +133,5 @@ def _verify_place(entry: RegionEntry, file_size: int) -> None:
 
 
 def find(entries: Sequence[RegionEntry], guid: UUID) -> Range:
-    """The place of a region that `verify` has found there."""
+    """The file range of a region; `verify` guarantees that it exists."""
     return next(entry.range for entry in entries if entry.guid == guid)

@@ -1,8 +1,8 @@
-"""Block table and sector bitmaps of a VHD as arithmetic (VHD 1.0).
+"""Layout of the block allocation table and sector bitmaps of a VHD (VHD 1.0).
 
-An entry of the table is the number of the sector where a block begins: first its sector bitmap, in whole sectors, then
-its data. Bitmaps count from the most significant bit; what is handed out here counts from the least significant one,
-as `vhdx.extents` does.
+An entry is the sector number of a block: first its sector bitmap, in whole sectors, then its data. Bitmaps in the file
+start at the most significant bit of each byte; bitmaps returned here start at the least significant one, as in
+`vhdx.extents`.
 """
 
 import sys
@@ -16,7 +16,7 @@ SECTOR = 512
 ENTRY_SIZE = 4
 UNUSED = 0xFFFFFFFF
 LARGEST_FILE = UNUSED * SECTOR
-"""Behind this no block can begin."""
+"""No block can begin after this sector."""
 
 _SECTION = "VHD 1.0 block allocation table"
 _REVERSED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
@@ -24,7 +24,7 @@ _REVERSED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 
 @dataclass(frozen=True, slots=True)
 class VhdLayout:
-    """How the blocks of one disk lie; sizes in bytes."""
+    """The block layout of one disk; sizes in bytes."""
 
     virtual_size: int
     block_size: int
@@ -40,7 +40,7 @@ class VhdLayout:
 
     @property
     def bitmap_size(self) -> int:
-        """Bytes that the sector bitmap takes in front of the data of a block."""
+        """Bytes of the sector bitmap before the data of a block."""
         return -(-self.sectors_per_block // (8 * SECTOR)) * SECTOR
 
     @property
@@ -55,12 +55,12 @@ class VhdLayout:
 
 
 def reverse_bits(bitmap: bytes | bytearray) -> bytes:
-    """A bitmap as it stands in the file, counted from the other end of each byte; and back again."""
+    """Reverse the bit order of each byte: from the file's order to this package's, or back."""
     return bytes(bitmap).translate(_REVERSED)
 
 
 def decode_entries(data: bytes) -> "array[int]":
-    """Table entries as a buffer of numbers."""
+    """Table entries as an array of integers."""
     entries = array("I", data)
     if sys.byteorder == "little":
         entries.byteswap()
@@ -73,7 +73,7 @@ def fault(block: int, table_offset: int, reason: str) -> FormatError:
 
 
 def verify_table(offset: int, layout: VhdLayout, *, max_entries: int, file_size: int, taken: list[Range]) -> Range:
-    """Where the entries of the disk lie. Raises FormatError when they are too few, outside the file or on *taken*."""
+    """The file range of the entries. Raises FormatError if too few, beyond end of file or overlapping *taken*."""
     place = Range(offset, layout.blocks * ENTRY_SIZE)
     reason = ""
     if max_entries < layout.blocks:

@@ -1,8 +1,8 @@
-"""The map of full blocks that blktap keeps behind the block table of a VHD: a header of one sector, then bits.
+"""The batmap that blktap stores after the block table of a VHD: a header of one sector, then one bit per block.
 
-A set bit says that a block is allocated and that all of its sectors are here; blktap's programs believe it over the
-block's own sector bitmap. Bits count from the most significant one. The version of the creator promises the map: a
-file that has none then is refused by them. No specification tells of it but blktap's own sources.
+A set bit means that the block is allocated and all of its sectors are present; blktap's programs trust it over the
+block's sector bitmap. Bits start at the most significant one. From a certain creator version on, blktap's programs
+refuse a file without a batmap. Only blktap's sources document it.
 """
 
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from vhdx.format.vhd_footer import Footer
 COOKIE = b"tdbatmap"
 LATEST = 0x00010002
 _SIGNED = 0x00010001
-"""The version whose checksum counts bytes from 128 on as negative."""
+"""The version whose checksum treats bytes as signed."""
 _MAKER = b"tap"
 _BEFORE_MAPS = 0x00000001
 _ALWAYS, _OTHERS = 0x00010002, 0x00020000
@@ -25,7 +25,7 @@ _HIGH = bytes(range(128, 256))
 
 @dataclass(frozen=True, slots=True)
 class BatmapHeader:
-    """Where the bits are: a byte offset, a number of sectors; and their checksum."""
+    """Location of the bits (byte offset, number of sectors) and their checksum."""
 
     cookie: bytes
     offset: int
@@ -45,7 +45,7 @@ HEADER: Record[BatmapHeader] = Record(
 
 
 def is_possible(footer: Footer) -> bool:
-    """Whether such a batmap in the file is valid."""
+    """Whether the file may have a batmap."""
     return footer.is_dynamic and footer.creator.startswith(_MAKER) and footer.creator_version > _BEFORE_MAPS
 
 
@@ -55,17 +55,17 @@ def is_promised(footer: Footer) -> bool:
 
 
 def header_place(table_offset: int, max_entries: int) -> int:
-    """Where the header is: behind all the entries that the dynamic header counts, in whole sectors."""
+    """Offset of the batmap header: after *max_entries* entries, sector-aligned."""
     return table_offset + -(-max_entries * ENTRY_SIZE // SECTOR) * SECTOR
 
 
 def bits_size(blocks: int) -> int:
-    """Bytes of the bits of so many blocks, in whole sectors."""
+    """Bytes of the bits of *blocks* blocks, in whole sectors."""
     return -(-blocks // (8 * SECTOR)) * SECTOR
 
 
 def checksum(bits: bytes | bytearray, version: int) -> int:
-    """What the header has to say of *bits*, all of their sectors."""
+    """The checksum of *bits* (whole sectors) as the header stores it."""
     total = sum(bits)
     if version == _SIGNED:
         total -= 256 * (len(bits) - len(bits.translate(None, _HIGH)))

@@ -1,4 +1,4 @@
-"""The checksum of VHD structures: the complement of the sum of all bytes, its own field counting as zero."""
+"""The checksum of VHD structures: the one's complement of the sum of all bytes, its own field taken as zero."""
 
 import struct
 

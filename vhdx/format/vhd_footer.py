@@ -1,6 +1,6 @@
-"""The footer of a VHD, at the end of the file and, where blocks are dynamic, also at its start (VHD 1.0).
+"""The footer of a VHD, at the end of the file and, for dynamic and differencing images, also at its start (VHD 1.0).
 
-All numbers are big-endian. Old files have a footer of 511 bytes, to which a zero is missing.
+All numbers are big-endian. Old files have a footer of 511 bytes, which lacks the final zero.
 """
 
 from dataclasses import dataclass
@@ -17,14 +17,14 @@ from vhdx.format.vhd_geometry import LARGEST, SECTOR, Geometry, geometry
 
 COOKIE = b"conectix"
 POISON = b"v_poison"
-"""The cookie that vhd-util puts there while a file must not be opened."""
+"""The cookie that vhd-util writes while a file must not be opened."""
 SIZE = 512
 OLD_SIZE = 511
 NO_OFFSET = (1 << 64) - 1
 LARGEST_DISK = 2040 << 30
-"""What Windows takes."""
+"""The largest disk that Windows accepts."""
 LARGEST_AZURE = 32 << 40
-"""What Azure takes as a fixed disk, for data; the field for the size would hold more."""
+"""The largest fixed data disk that Azure accepts; the size field could hold more."""
 
 _SECTION = "VHD 1.0 footer"
 _CHECKSUM = 64
@@ -32,14 +32,14 @@ _EPOCH = 946684800  # 2000-01-01 UTC
 _VERSION = 0x00010000
 _RESERVED_FEATURE = 2
 HOSTS = {b"Wi2k": "Windows", b"Mac ": "Macintosh"}
-"""Systems that a creator names as its own."""
+"""Values of the creator host OS field."""
 _OWN_CREATOR, _OWN_VERSION, _OWN_HOST = b"win ", 0x000A0000, b"Wi2k"
 _CHS_CREATORS = (b"vpc ", b"vs  ", b"qemu")
-"""Programs whose files are read by their geometry, by some readers."""
+"""Creators whose files some readers size by the geometry."""
 
 
 class VhdType(IntEnum):
-    """How the file holds its disk."""
+    """Disk types of the footer."""
 
     FIXED = 2
     DYNAMIC = 3
@@ -49,7 +49,7 @@ _TYPES = frozenset(map(int, VhdType))
 
 
 class UniqueId(Adapter):  # type: ignore[misc]
-    """An id as its bytes stand in a VHD: no field is swapped."""
+    """A unique id as stored in a VHD: no byte swapping."""
 
     def _decode(self, obj: bytes, context: object, path: object) -> UUID:  # noqa: ARG002  construct's signature
         return UUID(bytes=bytes(obj))
@@ -60,7 +60,7 @@ class UniqueId(Adapter):  # type: ignore[misc]
 
 @dataclass(frozen=True, slots=True)
 class Footer:
-    """One footer. *data_offset* is the place of the dynamic header, NO_OFFSET in a fixed image."""
+    """One footer. *data_offset* is the file offset of the dynamic header, NO_OFFSET in a fixed image."""
 
     features: int
     version: int
@@ -123,13 +123,13 @@ FOOTER: Record[Footer] = Record(
 
 
 def has_old_bitmaps(footer: Footer) -> bool:
-    """Whether sector bitmaps that hide a parent are those of the first tapdisk, which counts their bits otherwise."""
+    """Whether a differencing image has sector bitmaps of tapdisk 0.1, which uses another bit order."""
     old = footer.creator.startswith(b"tap") and footer.creator_version == 0x00000001
     return old and footer.disk_type == VhdType.DIFFERENCING
 
 
 class FooterReading(NamedTuple):
-    """A footer as found, and whether its checksum is right."""
+    """A parsed footer, and whether its checksum is correct."""
 
     footer: Footer
     sealed: bool
@@ -140,12 +140,12 @@ def _printable(text: bytes) -> str:
 
 
 def timestamp(now: float) -> int:
-    """How the moment *now* (seconds since 1970-01-01 UTC) is recorded: seconds since 2000."""
+    """*now* (seconds since 1970-01-01 UTC) as a VHD timestamp: seconds since 2000-01-01 UTC."""
     return max(int(now) - _EPOCH, 0) & 0xFFFFFFFF
 
 
 def new_footer(kind: VhdType, size: int, unique_id: UUID, *, data_offset: int, stamp: int) -> Footer:
-    """The footer of a new image. The creator is one whose files nobody takes by their geometry."""
+    """The footer of a new image. No reader sizes files of this creator by their geometry."""
     return Footer(
         features=_RESERVED_FEATURE,
         version=_VERSION,
@@ -172,13 +172,14 @@ def build(footer: Footer) -> bytes:
 
 
 def parse(data: bytes, offset: int) -> FooterReading:
-    """The footer in *data* of 512 or 511 bytes; *offset* is its place in the file.
+    """The footer in *data* of 512 or 511 bytes; *offset* is its file offset.
 
-    With a wrong checksum it is accepted only if every other field is valid. Raises FormatError, UnsupportedFeature.
+    A footer with a wrong checksum is accepted only if every other field is valid. Raises FormatError,
+    UnsupportedFeature.
     """
     whole = data.ljust(SIZE, b"\0")
     if whole.startswith(POISON):
-        reason = "vhd-util was interrupted while changing the file and marked it unsafe; let vhd-util revert that"
+        reason = "vhd-util marked the file unsafe during an interrupted change; use vhd-util to revert it"
         raise FormatError(FOOTER.structure, offset, reason, _SECTION)
     footer = FOOTER.parse(whole, offset)
     sealed = vhd_checksum.is_sealed(whole[:SIZE], field=_CHECKSUM)
@@ -200,12 +201,12 @@ def _fault(footer: Footer) -> str:
     if not footer.current_size or footer.current_size % SECTOR:
         return f"invalid disk size {footer.current_size}: must be a positive multiple of {SECTOR}"
     if footer.is_dynamic and (footer.data_offset % SECTOR or footer.data_offset < SIZE):
-        return f"the dynamic header cannot lie at {footer.data_offset}"
+        return f"invalid offset {footer.data_offset} of the dynamic header"
     return ""
 
 
 def _oddity(footer: Footer) -> str:
-    """A field that a writer with only a wrong checksum would not have written, or ""."""
+    """A field value that makes more than the checksum suspect, or ""."""
     if footer.features not in (_RESERVED_FEATURE, _RESERVED_FEATURE | 1):
         return f"the features are {footer.features:#x}"
     if footer.version != _VERSION:
@@ -213,16 +214,16 @@ def _oddity(footer: Footer) -> str:
     if footer.disk_type not in _TYPES:
         return f"the type is {footer.disk_type}"
     if not footer.is_dynamic and footer.data_offset not in (NO_OFFSET, 0xFFFFFFFF):
-        return f"a fixed image names a dynamic header at {footer.data_offset}"
+        return f"a fixed image gives an offset of a dynamic header, {footer.data_offset}"
     if footer.saved_state or any(footer.reserved):
         return "reserved bytes are not zero"
     return _fault(footer) or ("" if footer.geometry.size > 0 else "the geometry is empty")
 
 
 def is_left_of_fixed(data: bytes, disk: int) -> bool:
-    """Whether damaged bytes at the end of a file, behind *disk* bytes, were the footer of a fixed disk.
+    """Whether damaged bytes at the end of a file, after *disk* bytes, were the footer of a fixed disk.
 
-    Two fields say so that together are as they are in no other footer, and hardly in a guest's data.
+    At least two fields must have the values of that footer: no other footer has both, and guest data hardly ever does.
     """
     if data[16:24] in (NO_OFFSET.to_bytes(8, "big"), (0xFFFFFFFF).to_bytes(8, "big")):
         said = [True, data.startswith(COOKIE)]
@@ -233,11 +234,11 @@ def is_left_of_fixed(data: bytes, disk: int) -> bool:
 
 
 def size_warning(footer: Footer) -> str:
-    """Where other programs would take the disk for another size; empty where none would."""
+    """The warning that other programs would use another disk size, or ""."""
     by_geometry = footer.geometry.size
     if footer.creator not in _CHS_CREATORS or footer.geometry == LARGEST or by_geometry == footer.current_size:
         return ""
     return (
-        f"the size is {footer.current_size} bytes; some programs take the {by_geometry} bytes of the geometry instead,"
-        f" since {_printable(footer.creator)!r} made it"
+        f"the size is {footer.current_size} bytes; some programs use the {by_geometry} bytes of the geometry instead,"
+        f" because the creator is {_printable(footer.creator)!r}"
     )

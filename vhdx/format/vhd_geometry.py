@@ -1,6 +1,6 @@
 """Cylinders, heads and sectors of a VHD (VHD 1.0, appendix "CHS Calculation").
 
-The geometry rounds the size down and ends at about 127 GiB; the size of a disk is never taken from it.
+The geometry rounds the size down and is limited to about 127 GiB; the disk size is never derived from it.
 """
 
 from typing import NamedTuple
@@ -23,11 +23,11 @@ class Geometry(NamedTuple):
 
 
 LARGEST = Geometry(_MOST_CYLINDERS, 16, 255)
-"""Disk2vhd and qemu-img write it for other disks too: then everybody takes the size in the footer."""
+"""Disk2vhd and qemu-img write it for smaller disks too; every reader then uses the size in the footer."""
 
 
 def geometry(size: int) -> Geometry:
-    """The geometry that the specification gives a disk of *size* bytes."""
+    """The geometry that the specification defines for a disk of *size* bytes."""
     sectors = min(size // SECTOR, _MOST_CYLINDERS * 16 * 255)
     if sectors >= _MOST_CYLINDERS * 16 * 63:
         return Geometry(sectors // 255 // 16, 16, 255)

@@ -1,4 +1,4 @@
-"""The dynamic header of a VHD: its block table, its blocks, its parent (VHD 1.0)."""
+"""The dynamic disk header of a VHD: block table, block size, parent (VHD 1.0)."""
 
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -24,7 +24,7 @@ _VERSION = 0x00010000
 
 @dataclass(frozen=True, slots=True)
 class DynamicHeader:
-    """One dynamic header; *locators* and *parent_name* as they stand in the file (see `vhd_locator`)."""
+    """One dynamic header; *locators* and *parent_name* are undecoded (see `vhd_locator`)."""
 
     table_offset: int
     version: int
@@ -34,7 +34,7 @@ class DynamicHeader:
     parent_timestamp: int = 0
     parent_name: bytes = bytes(vhd_locator.NAME_SIZE)
     locators: bytes = bytes(vhd_locator.TABLE_SIZE)
-    data_offset: int = NO_OFFSET  # of no use yet
+    data_offset: int = NO_OFFSET  # reserved
 
     @property
     def entries(self) -> list[LocatorPlace]:
@@ -43,7 +43,7 @@ class DynamicHeader:
 
     @property
     def locator_places(self) -> list[int]:
-        """Where those begin that take space in the file. The offset of one without a byte says nothing."""
+        """File offsets of the locators that occupy space. The offset of one without data is meaningless."""
         return [entry.data_offset for entry in self.entries if entry.data_length]
 
 
@@ -70,7 +70,7 @@ HEADER: Record[DynamicHeader] = Record(
 
 
 class HeaderReading(NamedTuple):
-    """A header as found, and whether its checksum is right."""
+    """A parsed header, and whether its checksum is correct."""
 
     header: DynamicHeader
     sealed: bool
@@ -90,9 +90,10 @@ def build(header: DynamicHeader) -> bytes:
 
 
 def parse(data: bytes, offset: int) -> HeaderReading:
-    """The header in *data*; *offset* is its place in the file.
+    """The header in *data*; *offset* is its file offset.
 
-    With a wrong checksum it is accepted only if every other field is valid. Raises FormatError, UnsupportedFeature.
+    A header with a wrong checksum is accepted only if every other field is valid. Raises FormatError,
+    UnsupportedFeature.
     """
     header = HEADER.parse(data, offset)
     sealed = vhd_checksum.is_sealed(data[: HEADER.size], field=_CHECKSUM)
@@ -110,14 +111,14 @@ def parse(data: bytes, offset: int) -> HeaderReading:
 
 
 def block_size_fault(block_size: int) -> str:
-    """What is wrong with a block size; empty when nothing is."""
+    """What is wrong with a block size, or ""."""
     if block_size & (block_size - 1) or not SMALLEST_BLOCK <= block_size <= LARGEST_BLOCK:
-        return f"blocks of {block_size} bytes are not a power of two between {SMALLEST_BLOCK} and {LARGEST_BLOCK}"
+        return f"invalid block size {block_size}: must be a power of two from {SMALLEST_BLOCK} to {LARGEST_BLOCK}"
     return ""
 
 
 def _oddity(header: DynamicHeader) -> str:
-    """A field that a writer with only a wrong checksum would not have written, or ""."""
+    """A field value that makes more than the checksum suspect, or ""."""
     if header.data_offset not in (NO_OFFSET, 0xFFFFFFFF):
-        return f"it names another structure at {header.data_offset}"
+        return f"the reserved data offset is {header.data_offset}"
     return "" if header.version == _VERSION else f"the version is {header.version:#x}"

@@ -1,8 +1,8 @@
 """Parent locators of a VHD: paths to the parent of a differencing image, per platform (VHD 1.0).
 
 Windows records the path twice, in UTF-16LE: absolute (``W2ku``) and relative (``W2ru``), and a name in the dynamic
-header in UTF-16BE. The data space of an entry is in sectors by the specification and in bytes by Windows, so only
-offset and length are believed. Paths come from the image: never open one unchecked.
+header in UTF-16BE. The specification counts the data space of an entry in sectors, Windows in bytes, so only offset
+and length are trusted. Paths come from an untrusted image: never open one unchecked.
 """
 
 from collections.abc import Sequence
@@ -21,10 +21,10 @@ NAME_SIZE = 512
 
 
 class Platform(NamedTuple):
-    """What the code of an entry says of its data.
+    """A platform code.
 
-    *followed* where programs of today look for the parent by it; *key* is the name that its path, in UTF-16LE, has
-    elsewhere in this package, "" for one that this package does not read.
+    *followed*: current programs use it to find the parent. *key*: this package's name for its UTF-16LE path, "" if this
+    package does not read it.
     """
 
     meaning: str
@@ -36,23 +36,23 @@ ABSOLUTE, RELATIVE = b"W2ku", b"W2ru"
 PLATFORMS = {
     ABSOLUTE: Platform("the path on Windows", followed=True, key="absolute_win32_path"),
     RELATIVE: Platform("the path on Windows, from the directory of this file", followed=True, key="relative_path"),
-    b"Wi2k": Platform("an old form, not used"),
-    b"Wi2r": Platform("an old form, not used"),
+    b"Wi2k": Platform("deprecated"),
+    b"Wi2r": Platform("deprecated"),
     b"MacX": Platform("a file URL on a Macintosh", followed=True),
     b"Mac ": Platform("an alias on a Macintosh"),
 }
-"""All codes, in the order of Windows."""
+"""All codes, in the order in which Windows tries them."""
 KEYS = {code: platform.key for code, platform in PLATFORMS.items() if platform.key}
 PARENT_NAME = "parent_name"
 LONGEST = 64 << 10
-"""The longest path that is read, in bytes."""
+"""The maximum length of a path in bytes."""
 
 _SECTION = "VHD 1.0 parent locator"
 
 
 @dataclass(frozen=True, slots=True)
 class LocatorPlace:
-    """One entry: a code, the space set aside in the file, and the bytes used of it."""
+    """One entry: platform code, reserved space, used length, file offset."""
 
     code: bytes
     data_space: int
@@ -61,10 +61,10 @@ class LocatorPlace:
 
     @property
     def room(self) -> Range:
-        """The bytes of the file that belong to it, as far as one can tell."""
+        """The file range reserved for it, as far as it can be determined."""
         space = self.data_space
         if space < self.data_length or space % 512:
-            space *= 512  # as the specification has it, rather than Windows
+            space *= 512  # in sectors, as the specification defines it
         return Range(self.data_offset, max(min(space, 2 * LONGEST), self.data_length))
 
 
@@ -83,18 +83,18 @@ ENTRY: Record[LocatorPlace] = Record(
 
 
 def parse_entries(table: bytes) -> list[LocatorPlace]:
-    """The entries in use, in their order."""
+    """The entries in use, in table order."""
     entries = [ENTRY.parse(table[at : at + ENTRY.size]) for at in range(0, TABLE_SIZE, ENTRY.size)]
     return [entry for entry in entries if any(entry.code)]
 
 
 def build_entries(entries: Sequence[LocatorPlace]) -> bytes:
-    """The table of the dynamic header."""
+    """The locator table of the dynamic header."""
     return b"".join(map(ENTRY.build, entries)).ljust(TABLE_SIZE, b"\0")
 
 
 def decode_path(data: bytes) -> str | None:
-    """The path in an entry's data, or None for what is no text."""
+    """The path in an entry's data, or None if it is not text."""
     if len(data) % 2:
         return None
     try:
@@ -105,7 +105,7 @@ def decode_path(data: bytes) -> str | None:
 
 
 def encode_path(path: str) -> bytes:
-    """The data of an entry. Raises FormatError for what cannot be recorded."""
+    """The data of an entry. Raises FormatError for a path that cannot be recorded."""
     data = _encode(path, "utf-16-le")
     if not path or "\0" in path or len(data) > LONGEST:
         raise FormatError(ENTRY.structure, None, f"the path {path!r} cannot be recorded", _SECTION)
@@ -122,7 +122,7 @@ def decode_name(field: bytes) -> str | None:
 
 
 def encode_name(name: str) -> bytes:
-    """The name as the dynamic header holds it, or its last part where the whole is too long. Raises FormatError."""
+    """The name as stored in the dynamic header; only its last part if it is too long. Raises FormatError."""
     for text in (name, name.replace("/", "\\").rsplit("\\", 1)[-1]):
         data = _encode(text, "utf-16-be")
         if "\0" not in text and len(data) <= NAME_SIZE:

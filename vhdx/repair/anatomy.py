@@ -1,4 +1,4 @@
-"""What repairs of the block table have to know of a VHDX whose headers, log and region tables are in order."""
+"""The structures that BAT repairs need, of a VHDX whose headers, log and region tables are valid."""
 
 import re
 from collections.abc import Iterator
@@ -18,7 +18,7 @@ _FREE = re.compile(b"\0+")
 
 @dataclass(frozen=True, slots=True)
 class Anatomy:
-    """*structures* are the places of log and regions; *locator* says that a parent is recorded, used or not."""
+    """*structures* are the file ranges of log and regions; *locator*: there is a parent locator, used or not."""
 
     storage: Storage
     disk: DiskMetadata
@@ -45,11 +45,11 @@ class Anatomy:
         return cls(storage, disk, layout, table, structures, metadata.PARENT_LOCATOR in items)
 
     def entries(self) -> Iterator[tuple[int, int]]:
-        """Every entry of the disk's that is not zero: (index, raw)."""
+        """Every nonzero BAT entry of the disk: (index, raw)."""
         return scan(self.storage, Range(self.region.offset, self.layout.entries * ENTRY_SIZE))
 
     def padding(self) -> Iterator[tuple[int, int]]:
-        """Every entry in the region that is not zero, though no block or bitmap of the disk has it."""
+        """Every nonzero entry in the region that belongs to no block or sector bitmap of the disk."""
         layout = self.layout
         for index, raw in self.entries():
             if self.is_payload(index) and index - index // (layout.chunk_ratio + 1) >= layout.payload_blocks:
@@ -63,20 +63,20 @@ class Anatomy:
         return index % (self.layout.chunk_ratio + 1) != self.layout.chunk_ratio
 
     def names_block(self, index: int, raw: int) -> bool:
-        """Whether an entry says that there is something at a place in the file."""
+        """Whether an entry is present and its range is inside the file, after the header section."""
         held = bat.state(raw) in bat.PRESENT if self.is_payload(index) else bat.state(raw) == BitmapState.PRESENT
         place = self.place(index, raw)
         return held and place.offset >= AREA and place.end <= self.storage.size()
 
     def place(self, index: int, raw: int) -> Range:
-        """Where an entry leads."""
+        """The file range of an entry."""
         length = self.layout.block_size if self.is_payload(index) else BITMAP_BLOCK_SIZE
         return Range(bat.file_offset(raw), length)
 
     def free(self) -> Iterator[Range]:
-        """The whole MiB of the file that nothing refers to; the last may reach past its end.
+        """Unreferenced ranges of whole MiB; the last may extend beyond end of file.
 
-        What an entry beyond end of disk names is not free: the disk may have been larger.
+        The range of an entry beyond end of disk is not free: the disk may have been larger.
         """
         taken = bytearray(-(-self.storage.size() // MIB))
         places = [Range(0, AREA), *self.structures]

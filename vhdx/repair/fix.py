@@ -1,4 +1,4 @@
-"""One repair, and what is known of the file while it is planned."""
+"""One fix, and the context in which fixes are planned."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -10,9 +10,9 @@ from vhdx.storage.base import FileSystem, Storage
 
 @dataclass(frozen=True, slots=True)
 class Fix:
-    """What is wrong, as a check calls it by *code*, and what is done about it; *offset* is in bytes, or None.
+    """One defect, by its finding *code*, and its fix; *offset* is the file offset in bytes, or None.
 
-    *apply* does it; stopped in the middle it can be done again. Two fixes are equal when they say the same.
+    *apply* makes the change; it can be repeated after an interruption. Equality ignores *apply*.
     """
 
     code: str
@@ -28,10 +28,10 @@ class Fix:
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """The file under repair and what stands around it.
+    """The file under repair and its context.
 
-    *told* says that the format was named by the caller, not recognised by content, which a guest may have written;
-    *reclaim* that space which nothing refers to is given back.
+    *told*: the caller named the format, so it does not depend on content that a guest may have written. *reclaim*: free
+    unreferenced space.
     """
 
     files: FileSystem

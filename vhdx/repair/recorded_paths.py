@@ -1,4 +1,4 @@
-"""Where a differencing image says that its parent lies, when the parent is beside it under another name."""
+"""The recorded path of a parent that is in the image's directory under another name."""
 
 import posixpath
 from contextlib import closing
@@ -15,10 +15,10 @@ from vhdx.storage.overlay import OverlayStorage
 
 
 def find_stale_path(storage: Storage, case: Case) -> Fix | None:
-    """The recorded path made right, when it leads to no image or another and one file beside is the parent.
+    """Correct a recorded path that does not lead to the parent, if exactly one file in the directory is the parent.
 
-    A path that leads out of the directory is not followed, so nothing is known of it and it stays. Raises Error when
-    more than one file may be the parent.
+    A path that leads outside the directory is neither followed nor changed. Raises Error when more than one file may be
+    the parent.
     """
     with closing(open_image(OverlayStorage(storage, []), new_id=case.new_id, format=case.format)) as image:
         child = image.info
@@ -38,11 +38,11 @@ def find_stale_path(storage: Storage, case: Case) -> Fix | None:
     beside = [path for path, verdict in tried.items() if verdict is _Parent.YES and posixpath.dirname(path) == home]
     if len(beside) > 1:
         names = ", ".join(map(case.files.describe, beside))
-        raise Error(f"{storage.name}: each of {names} may be its parent; relink it to the right one")
+        raise Error(f"{storage.name}: {names} all match as its parent; relink it to the right one")
     if not beside:
         return None
     path = relative_path(posixpath.basename(beside[0]))
-    message = f"{recorded!r} does not lead to the parent, which lies beside the image; {path!r} is recorded instead"
+    message = f"{recorded!r} does not lead to the parent in the image's directory; {path!r} is recorded instead"
     right = ParentLink(link.linkage, link.linkage2, {"relative_path": path})
     return Fix("chain-stale-path", "parent locator", None, message, partial(_record, case, right))
 
@@ -52,7 +52,7 @@ class _Parent(Enum):
 
     YES = "yes"
     NO = "no"
-    UNKNOWN = "unknown"  # it is there and cannot be read as an image
+    UNKNOWN = "unknown"  # it exists but cannot be read as an image
 
 
 def _is_parent(case: Case, candidate: Candidate, child: ImageInfo) -> _Parent:

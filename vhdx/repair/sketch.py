@@ -1,4 +1,4 @@
-"""A file as a repair would leave it: every change stays in memory, none reaches the file."""
+"""A file as a repair would leave it: changes stay in memory and never reach the file."""
 
 from collections.abc import Hashable, Iterator, Sequence
 
@@ -8,7 +8,7 @@ from vhdx.storage.overlay import Change, OverlayStorage
 
 
 class SketchStorage:
-    """*base* with changes over it, written and read like a file. Closing it closes nothing."""
+    """A writable in-memory overlay over *base*. Closing it does not close *base*."""
 
     def __init__(self, base: Storage) -> None:
         self._base = base
@@ -69,14 +69,14 @@ class SketchStorage:
         return self._seen().allocated(offset, length)
 
     def flush(self) -> None:
-        """Nothing is ever durable here."""
+        """Does nothing: a sketch is never durable."""
 
     def size(self) -> int:
         return self._size
 
     def truncate(self, size: int) -> None:
         if size < self._size:
-            # What is cut off does not come back when the file grows again.
+            # Truncated content must not reappear when the file grows again.
             self._change([(size, self._size - size)])
         self._size = size
         self._view = None

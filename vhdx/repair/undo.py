@@ -1,12 +1,11 @@
-"""A file that is being changed, and beside it what it was: an undo file, durable before each change that it covers.
+"""Saves the previous content of a file in an undo file, durably before each change that it covers.
 
-The undo file is of this package's own making, all numbers little-endian: a header of 512 bytes, then records without a
-gap, each 32 bytes and the bytes that it holds. A range of the file is saved once, before it changes for the first time,
-so the order of the records does not matter when they are put back. What follows the last whole record was on its way
-when somebody stopped, and covers no change yet.
+The undo file has a format of this package, all numbers little-endian: a header of 512 bytes, then contiguous records of
+32 bytes plus data. A range of the file is saved once, before its first change, so records can be restored in any order.
+Bytes after the last complete record belong to an interrupted save and cover no change.
 
-A file that was used since must not be taken back. So of what is written to its first MiB, where every writer leaves a
-trace, the undo file holds the outcome too: each byte there is as it was, or as one of these changes made it.
+A file that was modified since must not be restored. Every writer modifies the first MiB, so for it the undo file also
+holds the new bytes: each byte there must be the old one or result from one of these changes.
 """
 
 from bisect import bisect_left, bisect_right
@@ -35,12 +34,12 @@ HEAD, TAIL = 1 << 20, 64 << 10
 PIECE = 1 << 20
 _BATCH = 16 << 20
 IN_FLIGHT = _BATCH + PIECE
-"""More than is ever written to the undo file between two flushes."""
+"""Upper bound of the bytes written to the undo file between two flushes."""
 
 
 @dataclass(frozen=True, slots=True)
 class UndoHeader:
-    """The file as it was: its length in bytes, its name, and the fingerprint of its first and last bytes."""
+    """The original file: size in bytes, name, and fingerprint of its first and last bytes."""
 
     original_size: int
     fingerprint: int
@@ -66,10 +65,10 @@ HEADER: Record[UndoHeader] = Record(
 
 @dataclass(frozen=True, slots=True)
 class UndoRecord:
-    """*length* bytes at *offset* are the *stored* bytes that follow, or zeros where *stored* is 0.
+    """*length* bytes at *offset*: the *stored* bytes that follow, or zeros if *stored* is 0.
 
-    By *kind* these are bytes that were there (``was_``) or that may be there since (``then``); or the file may have
-    grown to *offset* bytes (``size``).
+    *kind*: old bytes (``was_``), or bytes that may have been written (``then``), or the file may have grown to *offset*
+    bytes (``size``).
     """
 
     kind: bytes
@@ -94,7 +93,7 @@ RECORD: Record[UndoRecord] = Record(
 
 @dataclass(slots=True)
 class _Covered:
-    """Disjoint ranges that never touch each other, as ascending edges."""
+    """A set of disjoint, nonadjacent ranges, as ascending edges."""
 
     starts: list[int] = field(default_factory=list)
     ends: list[int] = field(default_factory=list)
@@ -117,9 +116,9 @@ class _Covered:
 
 
 def fingerprint(storage: Storage, size: int) -> int:
-    """Of the first MiB and the last 64 KiB of a file of *size* bytes.
+    """CRC-32C of the first MiB and the last 64 KiB of a file of *size* bytes.
 
-    Every writer of a VHDX changes its headers, every growing VHD its table or footer: both are in there.
+    This covers the headers, which every writer of a VHDX modifies, and the footer of a VHD.
     """
     tail = min(size, TAIL)
     head, end = preads(storage, [(0, min(size, HEAD)), (size - tail, tail)])
@@ -127,9 +126,9 @@ def fingerprint(storage: Storage, size: int) -> int:
 
 
 def guarded(inner: Storage, undo: Storage) -> ForwardingStorage:
-    """*inner*, of which every byte is saved in *undo* before it changes. Closing it closes neither of the two.
+    """Wrap *inner* so that every byte is saved in *undo* before it changes. Closing it closes neither of the two.
 
-    *undo* is empty, and its name durable. Raises OSError where the saving fails; the change is then not made.
+    *undo* must be empty and its directory entry durable. Raises OSError when saving fails; the change is then not made.
     """
     keeper = _Keeper(inner, undo)
     return ForwardingStorage(
@@ -146,7 +145,7 @@ def guarded(inner: Storage, undo: Storage) -> ForwardingStorage:
 
 
 class _Keeper:
-    """The changes of a file, each after what it covers is in the undo file."""
+    """Makes each change after the bytes that it replaces are in the undo file."""
 
     def __init__(self, inner: Storage, undo: Storage) -> None:
         self._inner = inner
@@ -184,7 +183,7 @@ class _Keeper:
         self._save_growth(size)
         cut = max(self._inner.size() - size, 0)
         self._save([(size, cut)])
-        # Cut off and grown again it would be zeros.
+        # If the file grows again, the truncated range will read as zeros.
         self._announce([(size, bytes(max(min(cut, HEAD - size), 0)))])
         self._inner.truncate(size)
 
@@ -194,13 +193,13 @@ class _Keeper:
             self._most = end
 
     def _announce(self, pieces: Sequence[tuple[int, Buffer]]) -> None:
-        """Durably, what bytes of the first MiB may be from now on."""
+        """Record durably the new bytes of the first MiB."""
         end = min(self._original_size, HEAD)
         parts = [(offset, memoryview(data).cast("B")[: end - offset]) for offset, data in pieces if offset < end]
         self._append([_sealed(THEN, offset, len(part), bytes(part)) for offset, part in parts if len(part)])
 
     def _save(self, ranges: Sequence[tuple[int, int]]) -> None:
-        """Durably, what is not saved yet of *ranges* as they were at first."""
+        """Save durably the original content of *ranges* that is not saved yet."""
         self._save_growth(max((offset + length for offset, length in ranges), default=0))
         batch: list[bytes] = []
         room = _BATCH
@@ -212,12 +211,12 @@ class _Keeper:
                         batch, room = [], _BATCH
                     batch.append(record)
                     room -= len(record)
-                # Nothing is changed before the last of the batch is there.
+                # No change is made before the whole batch is saved.
                 self._covered.add(*missing)
         self._append(batch)
 
     def _records(self, place: Range) -> Iterator[bytes]:
-        """Records of everything in *place*, of holes without reading them."""
+        """Records for all of *place*; holes are not read."""
         at = place.offset
         for held in transfer.allocated(self._inner, place.offset, place.length):
             if held.offset > at:

@@ -1,7 +1,7 @@
-"""What an undo file holds, and putting it back.
+"""Reads an undo file and restores its content.
 
-A file is taken back only when it is what the changes were made to, each of them made, half made or not made: whoever
-used it since would lose what was done.
+A file is restored only if it is the one to which the changes were made, each of them complete, partial or not made:
+later changes by others would be lost.
 """
 
 from collections.abc import Iterator, Sequence
@@ -37,13 +37,13 @@ from vhdx.storage.overlay import Change, OverlayStorage
 from vhdx.storage.transfer import pread
 
 LARGEST = (1 << 63) - 1
-"""Bytes of a file that any system takes."""
+"""The maximum file size on any system."""
 _SECTOR = 512
 _BATCH = 16
 
 
 class _Saved(NamedTuple):
-    """A range and what it holds; *at* is the place of its bytes in the undo file, None for zeros."""
+    """A range and its content: at offset *at* in the undo file, or zeros if None."""
 
     offset: int
     length: int
@@ -52,7 +52,7 @@ class _Saved(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Undo:
-    """What an undo file holds: what was there (*saved*), and what the first MiB may have become (*made*)."""
+    """The content of an undo file: the old bytes (*saved*), and the new bytes of the first MiB (*made*)."""
 
     storage: Storage
     header: UndoHeader
@@ -62,22 +62,22 @@ class Undo:
 
     @classmethod
     def read(cls, storage: Storage) -> "Undo | None":
-        """The content of an undo file; None for one that was stopped before it could cover any change.
+        """Parse an undo file; None if it was interrupted before it covered any change.
 
-        Raises FormatError for anything else.
+        Raises FormatError if it is not an undo file or damaged.
         """
         size = storage.size()
         head = pread(storage, 0, min(size, HEADER_SIZE))
         if not head.strip(b"\0") and size <= HEADER_SIZE:
             return None
         if size < HEADER_SIZE or not head.startswith(MARK) or not checksum.is_sealed(head, field=HEADER_CHECKSUM):
-            raise FormatError(HEADER.structure, 0, "this is not an undo file, or it is damaged", file=storage.name)
+            raise FormatError(HEADER.structure, 0, "not an undo file, or damaged", file=storage.name)
         header = HEADER.parse(head, 0)
         if header.version != VERSION:
             reason = f"version {header.version} is not supported; use newer software"
             raise FormatError(HEADER.structure, 0, reason, file=storage.name)
         if header.original_size > LARGEST:
-            reason = f"no file has the {header.original_size} bytes that it was made for"
+            reason = f"invalid size {header.original_size} of the original file"
             raise FormatError(HEADER.structure, 0, reason, file=storage.name)
         found: dict[bytes, list[_Saved]] = {WAS: [], THEN: [], SIZE: []}
         for record, at in _whole_records(storage, size):
@@ -87,16 +87,16 @@ class Undo:
         return cls(storage, header, tuple(sorted(found[WAS])), tuple(found[THEN]), most)
 
     def put_back(self, file: Storage) -> None:
-        """Make *file* what it was, durably. Stopped anywhere, doing it again finishes.
+        """Restore *file* durably. Can be repeated after an interruption.
 
-        Raises FormatError, nothing being changed, when *file* is another file or was changed by others since.
+        Raises FormatError, without a change, when *file* is a different file or was modified since.
         """
         self._verify(file)
         size = self.header.original_size
         if file.size() < size:
             file.truncate(size)
             file.flush()
-        # The headers first: with its log in force again, a VHDX may hold anything where that leads.
+        # Headers first: once they make the log active again, the log covers the ranges that it changes.
         for near in (True, False):
             chosen = [saved for saved in self.saved if (saved.offset < HEAD) is near]
             transfer.zero(file, [(saved.offset, saved.length) for saved in chosen if saved.at is None])
@@ -109,7 +109,7 @@ class Undo:
             file.flush()
 
     def _data(self, chosen: Sequence[_Saved]) -> Iterator[tuple[int, bytes]]:
-        """Saved bytes that are not zeros, and their places."""
+        """File offset and bytes of saved ranges that are not zeros."""
         for offset, length, at in chosen:
             if at is not None:
                 yield offset, pread(self.storage, at, length)
@@ -119,18 +119,18 @@ class Undo:
         original = self.header.original_size
         reason = ""
         if size > self.most:
-            reason = f"it has {size} bytes, and never more than {self.most} while these changes were made"
+            reason = f"the file has {size} bytes, but had at most {self.most} during these changes"
         elif any(gaps((Range(saved.offset, saved.length) for saved in self.saved), size, original - size)):
-            reason = f"it has {size} bytes and had {original}, of which not all are saved"
+            reason = f"the file has {size} bytes instead of {original}, and the difference is not saved"
         elif not self._is_of(file):
-            reason = "its content is not what these changes were made to, or was changed since"
+            reason = "it belongs to a different file, or the file was modified since"
         if reason:
             name = self.header.name.rstrip(b"\0").decode("utf-8", "replace")
             reason = f"the undo file {self.storage.name} does not match {name!r}: {reason}"
             raise FormatError("file", None, reason, file=file.name)
 
     def _is_of(self, file: Storage) -> bool:
-        """Whether *file* is what these changes were made to, each of them made, half made or not made."""
+        """Whether *file* is the one to which these changes were made, each of them complete, partial or not made."""
         original = self.header.original_size
         near = [saved for saved in self.saved if saved.offset < HEAD or saved.offset + saved.length > original - TAIL]
         changes: list[Change] = [(saved.offset, saved.length) for saved in near if saved.at is None]
@@ -152,7 +152,7 @@ class Undo:
 
 
 def _is_made(here: bytes, then: bytes, made: Sequence[tuple[int, bytes]], place: Range) -> bool:
-    """Whether each byte of *place* is as it was or as one of the changes that were *made* leaves it."""
+    """Whether each byte of *place* is the old one or results from one of the changes in *made*."""
     left = {at for at in range(place.offset, place.end) if here[at] != then[at]}
     for offset, data in made:
         if offset < place.end and place.offset < offset + len(data):
@@ -161,7 +161,7 @@ def _is_made(here: bytes, then: bytes, made: Sequence[tuple[int, bytes]], place:
 
 
 def _whole_records(storage: Storage, size: int) -> Iterator[tuple[UndoRecord, int]]:
-    """Every record up to the end, or up to one that is not whole; and where its bytes lie."""
+    """Every complete record, with the offset of its data; stops at an incomplete one."""
     at, before = HEADER_SIZE, 0
     while at + RECORD.size <= size:
         head = pread(storage, at, RECORD.size)
@@ -177,12 +177,12 @@ def _whole_records(storage: Storage, size: int) -> Iterator[tuple[UndoRecord, in
         yield record, at + RECORD.size
         before, at = at, end
     if size - at > IN_FLIGHT:
-        reason = f"what follows the record at {before} is damaged"
+        reason = f"the record after the one at {before} is damaged"
         raise FormatError(RECORD.structure, at, reason, file=storage.name)
 
 
 def _verify_record(record: UndoRecord, at: int, original_size: int, name: str) -> None:
-    """Raises FormatError for one that was never written like this: nobody may put back what it says."""
+    """Raises FormatError for a record that this package cannot have written."""
     end = {WAS: original_size, THEN: HEAD}.get(record.kind, LARGEST)
     if record.stored not in (0, record.length) or record.offset + record.length > end:
         reason = f"{record.length} bytes at {record.offset} cannot have been saved from a file of {original_size}"

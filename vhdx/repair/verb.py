@@ -1,4 +1,4 @@
-"""The verbs by path: what a repair would do, doing it, taking it back."""
+"""The verbs by path: plan a repair, repair, undo."""
 
 import posixpath
 from collections.abc import Callable, Iterator
@@ -22,7 +22,7 @@ from vhdx.repair.vhdx_table import find_table
 from vhdx.storage.base import Access, FileStatus, FileSystem, Storage
 
 _MOST_FIXES = 64
-"""More than there are kinds of fixes; each kind is found once."""
+"""More than the number of kinds of fixes; each kind is found once."""
 
 OnFix = Callable[[Fix], None]
 
@@ -36,11 +36,10 @@ def plan_repair(
     format: ImageFormat | None = None,
     reclaim: bool = False,
 ) -> list[Fix]:
-    """What `repair` would do to the image now, in this order; nothing is changed.
+    """The fixes that `repair` would make, in order; changes nothing.
 
-    *format* says what it is instead of its content. With *reclaim* the space that nothing
-    refers to is given back, which trusts the table: lost entries would take their blocks along. Raises
-    Error when something is wrong that cannot be repaired without guessing; nothing at all is repaired then.
+    *format* overrides detection. *reclaim* also frees unreferenced space; it trusts the BAT: blocks of lost entries are
+    freed too. Raises Error when anything cannot be repaired without guessing; nothing is repaired then.
     """
     with closing(files.open(path, Access.READ)) as storage:
         return _plan(storage, _case(files, path, storage, new_id=new_id, policy=policy, format=format, reclaim=reclaim))
@@ -57,11 +56,11 @@ def repair(
     reclaim: bool = False,
     on_fix: OnFix | None = None,
 ) -> list[Fix]:
-    """Put the image right as `plan_repair` says, each fix durable before *on_fix* is told of it.
+    """Repair the image as `plan_repair` describes; each fix is durable before *on_fix* is called with it.
 
-    What the file was goes to *undo*, a new file that is made only when there is something to do, and stays. Stopped
-    anywhere, the image can be repaired again, with another undo file, and each undo file takes its part back, the
-    newest first. Raises like `plan_repair`, and FileExistsError when *undo* exists; nothing is changed then.
+    The previous bytes are saved in *undo*, a new file that is created only if there is something to repair, and kept.
+    An interrupted repair can be repeated with another undo file; undo them newest first. Raises like `plan_repair`,
+    and FileExistsError when *undo* exists; nothing is changed then.
     """
     with closing(files.open(path, Access.WRITE)) as storage:
         case = _case(files, path, storage, new_id=new_id, policy=policy, format=format, reclaim=reclaim)
@@ -77,10 +76,10 @@ def repair(
 
 
 def undo(files: FileSystem, path: str, undo: str) -> None:
-    """Make the image byte for byte what it was before the repair that wrote the file *undo*, which stays.
+    """Restore the image byte for byte to its state before the repair that wrote the file *undo*, which is kept.
 
-    Idempotent; finishes an interrupted undo. Raises FormatError, nothing being changed, when *undo* is
-    no undo file, belongs to another file, or the image was changed since.
+    Idempotent; finishes an interrupted undo. Raises FormatError, without a change, when *undo* is not an undo file,
+    belongs to a different file, or the image was modified since.
     """
     with closing(files.open(undo, Access.READ)) as saved:
         found = Undo.read(saved)
@@ -91,7 +90,7 @@ def undo(files: FileSystem, path: str, undo: str) -> None:
 
 @contextmanager
 def _saving(storage: Storage, files: FileSystem, undo: str, like: FileStatus) -> Iterator[Storage]:
-    """*storage*, every change of which is saved first in the new file *undo*, which nobody else may read either."""
+    """Wrap *storage* so that changes are saved first in the new file *undo*, created with restricted permissions."""
     with closing(files.create(undo, like=like)) as saved:
         try:
             kept = guarded(storage, saved)
@@ -130,12 +129,12 @@ def _plan(storage: Storage, case: Case) -> list[Fix]:
     fixes = list(_fixes(sketch, case))
     for finding in check_storage(sketch, format=case.format):
         if finding.severity is Severity.ERROR:
-            raise Error(f"{finding}; that cannot be repaired without guessing, so nothing is repaired")
+            raise Error(f"{finding}; cannot be repaired without guessing, so nothing is repaired")
     return fixes
 
 
 def _fixes(storage: Storage, case: Case) -> Iterator[Fix]:
-    """Each fix that was found and done."""
+    """Find and apply fixes, one at a time."""
     for _ in range(_MOST_FIXES):
         with naming(storage.name):
             fix = _next(storage, case)
@@ -144,7 +143,7 @@ def _fixes(storage: Storage, case: Case) -> Iterator[Fix]:
             fix.apply(storage)
         storage.flush()
         yield fix
-    raise Error(f"{storage.name}: the repair did not persist; another process is changing the file")
+    raise Error(f"{storage.name}: the repair did not persist; another process is modifying the file")
 
 
 def _next(storage: Storage, case: Case) -> Fix | None:
@@ -154,4 +153,4 @@ def _next(storage: Storage, case: Case) -> Fix | None:
         case ImageFormat.VHD:
             return find_vhd(storage, case) or find_stale_path(storage, case)
         case ImageFormat.RAW:
-            raise Error(f"{storage.name}: every byte of a raw file is the guest's, so nothing in it can be repaired")
+            raise Error(f"{storage.name}: every byte of a raw file is guest data, so nothing can be repaired")

@@ -1,6 +1,7 @@
-"""The footers and the dynamic header of a VHD: one of two footers, the one of a fixed disk, wrong checksums.
+"""Fixes for the footers and the dynamic header of a VHD.
 
-There is nothing but a sum to tell a footer from rubbish, so where two of them differ in more than that, none is chosen.
+Only the checksum distinguishes a footer from garbage, so if neither copy has a correct one and other fields differ too,
+neither is chosen.
 """
 
 from dataclasses import dataclass
@@ -23,7 +24,7 @@ _FOOTER_CHECKSUM, _HEADER_CHECKSUM = 64, 36
 
 @dataclass(frozen=True, slots=True)
 class _Copy:
-    """A place where a footer is or should be; *reading* is None when what is there does not count at all."""
+    """The bytes where a footer should be; *reading* is None if they are not a footer."""
 
     offset: int
     data: bytes
@@ -36,18 +37,18 @@ class _Copy:
 
     @property
     def marked(self) -> bool:
-        """Whether there was a footer once."""
+        """Whether the cookie of a footer is there."""
         return self.data.startswith(COOKIE)
 
 
 def find_vhd(storage: Storage, case: Case) -> Fix | None:
-    """The first thing to repair in footers or dynamic header. Raises Error, FormatError, UnsupportedFeature."""
+    """The first fix for footers or dynamic header. Raises Error, FormatError, UnsupportedFeature."""
     size = storage.size()
     if size < SIZE:
         raise FormatError("file", None, f"{size} bytes are too few for a VHD", _SECTION)
     end = _at_end(storage, size)
     if end.reading is not None and not _dynamic(end):
-        # What stands at the start of a fixed disk is the guest's.
+        # The start of a fixed disk is guest data.
         _refuse_suspended(storage, end)
         return None if end.sealed else _checksum(end, end)
     first = _copy(storage, 0, SIZE, lenient=True)
@@ -56,7 +57,7 @@ def find_vhd(storage: Storage, case: Case) -> Fix | None:
         return _lost(storage, end, case)
     reason = why_start_is_guests(storage) if copied and end.reading is None else ""
     if reason:
-        raise FormatError("footer", end.offset, f"{reason}; at 0 there is a footer of another disk", _SECTION)
+        raise FormatError("footer", end.offset, f"{reason}; the footer at 0 belongs to a different disk", _SECTION)
     force = first if copied and not end.sealed else end
     if force.reading is None:
         raise FormatError("footer", force.offset, force.reason, _SECTION)
@@ -69,7 +70,7 @@ def find_vhd(storage: Storage, case: Case) -> Fix | None:
 
 def _refuse_suspended(storage: Storage, copy: _Copy) -> None:
     if copy.reading is not None and copy.reading.footer.saved_state:
-        reason = "a machine was suspended with the disk, so it must not be changed; resume it and shut it down first"
+        reason = "a virtual machine was suspended with the disk; resume and shut it down before modifying the disk"
         raise Error(f"{storage.name}: {reason}")
 
 
@@ -80,7 +81,7 @@ def _at_end(storage: Storage, size: int) -> _Copy:
 
 
 def _copy(storage: Storage, offset: int, length: int, *, lenient: bool = False) -> _Copy:
-    """The footer at *offset*; where *lenient*, one of an unknown version is none."""
+    """The footer at *offset*; with *lenient*, one of an unknown version does not raise."""
     data = pread(storage, offset, length)
     if data.startswith(POISON):
         vhd_footer.parse(data, offset)  # raises
@@ -91,7 +92,7 @@ def _copy(storage: Storage, offset: int, length: int, *, lenient: bool = False) 
     except UnsupportedFeature:
         if not lenient:
             raise
-        return _Copy(offset, data, None, "it is of another version")
+        return _Copy(offset, data, None, "it has an unknown version")
 
 
 def _dynamic(copy: _Copy) -> bool:
@@ -99,9 +100,9 @@ def _dynamic(copy: _Copy) -> bool:
 
 
 def _checksum(end: _Copy, first: _Copy) -> Fix:
-    """The checksum of the footer at the end, when none has a right one."""
+    """Fix the checksum of the footer at the end, if no copy has a correct one."""
     if first.marked and _dynamic(end) and not _same(end.data, first.data, _FOOTER_CHECKSUM):
-        reason = "its checksum and that of its copy at 0 are wrong, and they differ in more than that"
+        reason = "its checksum and that of its copy at 0 are wrong, and other fields differ too"
         raise FormatError("footer", end.offset, reason, _SECTION)
     right = vhd_checksum.seal(end.data.ljust(SIZE, b"\0"), field=_FOOTER_CHECKSUM)
     message = "the checksum is wrong and all fields are valid; it is recomputed"
@@ -110,7 +111,7 @@ def _checksum(end: _Copy, first: _Copy) -> Fix:
 
 
 def _same(one: bytes, other: bytes, checksum: int) -> bool:
-    """Whether two structures are equal but for their checksums."""
+    """Whether two structures are equal except for their checksums."""
     length = max(len(one), len(other))
     return all(
         vhd_checksum.seal(data.ljust(length, b"\0"), field=checksum)
@@ -138,7 +139,7 @@ def _header(storage: Storage, footer: Footer) -> Fix | None:
 
 
 def _end(end: _Copy, first: _Copy, case: Case) -> Fix | None:
-    """The footer at the end, from its copy; behind the last block."""
+    """Fix the footer at the end from its copy; it is written after the last block."""
     if end.sealed or not first.sealed:
         return None
     code = "vhd-footer-other-checksum" if end.marked else "vhd-footer-end-missing"
@@ -146,22 +147,22 @@ def _end(end: _Copy, first: _Copy, case: Case) -> Fix | None:
     message = f"the footer at the end of the file {state}; its copy at 0 is appended"
 
     def apply(storage: Storage) -> None:
-        # Opening it for writing does just that, and looks first where the last block ends.
+        # Opening for writing does that, and locates the end of the last block first.
         open_vhd(storage, new_id=case.new_id).abandon()
 
     return Fix(code, "footer", end.offset, message, apply)
 
 
 def _first(end: _Copy, first: _Copy) -> Fix | None:
-    """The copy at the start, from the footer at the end."""
+    """Fix the copy at the start from the footer at the end."""
     assert end.reading is not None
     right = vhd_footer.build(end.reading.footer)
     if first.data == right:
         return None
     if first.sealed and first.reading is not None:
-        # Type and header may differ: a change of the parent is a change of the footer at the end, then of its copy.
+        # Type and data offset may differ: relinking changes the footer at the end first, then its copy.
         if end.reading.footer.unique_id != first.reading.footer.unique_id:
-            reason = f"it and the one at {end.offset} are both valid and of different disks"
+            reason = f"the footers at 0 and {end.offset} are both valid, but of different disks"
             raise FormatError("footer", 0, reason, _SECTION)
         code, state = "vhd-footers-differ", "is older than the footer at the end"
     elif first.marked:
@@ -173,19 +174,19 @@ def _first(end: _Copy, first: _Copy) -> Fix | None:
 
 
 def _lost(storage: Storage, end: _Copy, case: Case) -> Fix | None:
-    """The footer of a fixed disk that was to grow: it is where the disk ends, and all behind it is zeros."""
+    """Fix a fixed disk whose growth was interrupted: the footer is at the end of the disk, followed by zeros only."""
     footer = lost_footer(storage)
     if footer is None:
-        reason = f"{end.reason}; there is no copy at 0, and none where the disk of a fixed image might end"
+        reason = f"{end.reason}; there is no copy at 0 and no footer at the end of a smaller fixed disk"
         raise FormatError("footer", end.offset, reason, _SECTION)
     if not case.told:
-        # A guest can write a footer anywhere into its raw disk.
-        reason = "it is where that of a fixed VHD is whose growing was interrupted; if it is that, give the format: vhd"
+        # A guest can write a footer anywhere on its raw disk.
+        reason = "it may be the footer of a fixed VHD whose growth was interrupted; if so, give the format: vhd"
         raise FormatError("footer", footer.current_size, reason, _SECTION)
     rest = storage.size() - footer.current_size - SIZE
     message = (
-        f"the footer of a fixed disk lies where the disk ends and {rest} bytes of zeros lie behind it: growing it was "
-        "interrupted; the zeros are cut off"
+        f"growing the fixed disk was interrupted: its footer is followed by {rest} bytes of zeros; the zeros are "
+        "removed"
     )
     size = footer.current_size + SIZE
     return Fix("vhd-footer-none", "footer", footer.current_size, message, lambda storage: storage.truncate(size))

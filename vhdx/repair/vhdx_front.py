@@ -1,6 +1,6 @@
-"""The first MiB of a VHDX and its log: one of two headers, a log to be replayed, one of two region tables.
+"""Fixes for the headers, the log and the region tables of a VHDX.
 
-Every change begins with a header of its own (MS-VHDX 2.2.2.1), so whoever keeps a FileWriteGuid sees it.
+Every change begins with a header update (MS-VHDX 2.2.2.1), so that FileWriteGuid changes.
 """
 
 from vhdx.check import Severity, check_storage
@@ -21,7 +21,7 @@ _CHECKSUM = 4
 
 
 def find_front(storage: Storage, case: Case) -> Fix | None:
-    """The first thing to repair in headers, log or region tables. Raises FormatError, UnsupportedFeature."""
+    """The first fix for headers, log or region tables. Raises FormatError, UnsupportedFeature."""
     copies = preads(storage, [(offset, header.HEADER.size) for offset in header.OFFSETS])
     current = header.current(copies)
     new_id = case.new_id
@@ -33,7 +33,7 @@ def find_front(storage: Storage, case: Case) -> Fix | None:
 
 
 def touch(storage: Storage, new_id: NewId) -> None:
-    """A header in both slots that tells of a change to come; durable."""
+    """Write both headers with a new FileWriteGuid, durably."""
     current = header.current(preads(storage, [(offset, header.HEADER.size) for offset in header.OFFSETS]))
     Headers(storage, current, new_id).update()
 
@@ -52,11 +52,11 @@ def _header(copies: list[bytes], current: Current, new_id: NewId) -> Fix | None:
 def _log(storage: Storage, current: Current, new_id: NewId) -> Fix:
     for finding in check_storage(storage, format=ImageFormat.VHDX):
         if finding.severity is Severity.ERROR and finding.code.startswith(("header-", "log-")):
-            raise Error(f"{finding}; it cannot be repaired without guessing")
+            raise Error(f"{finding}; cannot be repaired without guessing")
     place = current.header.log
     entries = log.scan(StoredBytes(storage, place), current.header.log_guid)
     count = sum(entry.header.descriptor_count for entry in entries)
-    message = f"its {count} changes are put in place, then it is taken out of use"
+    message = f"its changes ({count}) are replayed, then the log is marked empty"
     return Fix("log-dirty", "log", place.offset, message, lambda storage: _replay(storage, new_id))
 
 
@@ -71,7 +71,7 @@ def _replay(storage: Storage, new_id: NewId) -> None:
     size = log.file_size_after(entries, storage.size())
     if size > storage.size():
         storage.truncate(size)
-    # A sketch keeps all that is written to it, so a page that is written again and again is written once.
+    # A sketch keeps everything that is written to it, so each page is written only once.
     for offset, what in settled(log.places(entries)):
         if isinstance(what, int):
             transfer.zero(storage, [(offset, what)])
@@ -88,7 +88,7 @@ def _region_table(storage: Storage, new_id: NewId) -> Fix | None:
         region.current(copies)  # raises
     if all(sealed):
         if region.parse(copies[0], region.OFFSETS[0]) != region.parse(copies[1], region.OFFSETS[1]):
-            reason = "both copies are valid and differ, so the right one cannot be determined"
+            reason = "both copies are valid but differ, so the right one cannot be determined"
             raise FormatError("region table", region.OFFSETS[0], reason, "2.2.3", file=storage.name)
         return None
     good = sealed.index(True)

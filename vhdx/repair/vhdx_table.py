@@ -1,4 +1,4 @@
-"""The block table of a VHDX: places where there must be none, entries that are nobody's, and space that is nobody's."""
+"""Fixes for the BAT of a VHDX: invalid file offsets, entries of no block, and unreferenced space."""
 
 import struct
 from collections.abc import Callable, Iterator
@@ -27,13 +27,13 @@ Chooser = Callable[[Anatomy], Entries]
 
 
 def find_table(storage: Storage, case: Case) -> Fix | None:
-    """The first thing to repair in the BAT or in the space that it allocates."""
+    """The first fix for the BAT or for unreferenced space."""
     anatomy = Anatomy.of(storage)
     for code, choose, message in _KINDS:
         fix = _entries(anatomy, choose, case.new_id, code, message)
         if fix is not None:
             return fix
-    # A fixed disk keeps room for all of its blocks.
+    # A fixed disk keeps space for all of its blocks.
     return _space(anatomy, case.new_id) if case.reclaim and not anatomy.disk.leave_block_allocated else None
 
 
@@ -54,7 +54,7 @@ def _padding(anatomy: Anatomy) -> Entries:
 
 
 def _bitmaps(anatomy: Anatomy) -> Entries:
-    """None where anything tells of a parent: the flag that there is one might be what is wrong."""
+    """Sector bitmap entries to clear; none if anything indicates a parent, since HasParent might be what is wrong."""
     if anatomy.disk.has_parent or anatomy.locator:
         return
     found = []
@@ -69,8 +69,8 @@ def _bitmaps(anatomy: Anatomy) -> Entries:
 
 _KINDS: tuple[tuple[str, Chooser, str], ...] = (
     ("bat-zero-with-place", _zero_with_place, "zero blocks have a file offset; it is cleared"),
-    ("bat-absent-with-place", _absent_with_place, "absent blocks have a file offset; it is cleared"),
-    ("bat-padding", _padding, "nothing on the disk has them; they are cleared"),
+    ("bat-absent-with-place", _absent_with_place, "blocks that are not present have a file offset; it is cleared"),
+    ("bat-padding", _padding, "they belong to no block of the disk; they are cleared"),
     ("bat-bitmap-without-parent", _bitmaps, "sector bitmaps of a disk without a parent; they are cleared"),
 )
 
@@ -83,7 +83,7 @@ def _entries(anatomy: Anatomy, choose: Chooser, new_id: NewId, code: str, messag
         number += 1
     if not number:
         return None
-    text = f"{number} entr{'y' if number == 1 else 'ies'}, the first is {first}: {message}"
+    text = f"{number} entr{'y' if number == 1 else 'ies'}, first entry {first}: {message}"
 
     def apply(storage: Storage) -> None:
         touch(storage, new_id)
@@ -99,7 +99,7 @@ def _entries(anatomy: Anatomy, choose: Chooser, new_id: NewId, code: str, messag
 
 
 def _pages(anatomy: Anatomy, choose: Chooser) -> Iterator[tuple[int, bytes]]:
-    """The pages of the table as they will be."""
+    """File offset and new content of each page to change."""
     start = anatomy.region.offset
     for page, changes in groupby(choose(anatomy), lambda change: change[0] * ENTRY_SIZE // _PAGE):
         data = bytearray(pread(anatomy.storage, start + page * _PAGE, _PAGE))
@@ -109,7 +109,7 @@ def _pages(anatomy: Anatomy, choose: Chooser) -> Iterator[tuple[int, bytes]]:
 
 
 def _space(anatomy: Anatomy, new_id: NewId) -> Fix | None:
-    """Free space behind the last thing in the file is cut off; further in it becomes holes."""
+    """Truncate unreferenced space at the end of the file; punch holes elsewhere."""
     storage, size = anatomy.storage, anatomy.storage.size()
     if size > _LARGEST_FILE:
         raise FormatError("file", None, f"{size} bytes are more than any image needs", file=storage.name)
@@ -121,7 +121,7 @@ def _space(anatomy: Anatomy, new_id: NewId) -> Fix | None:
     if not held:
         return None
     used = sum(place.length for place in held)
-    message = f"{used} bytes that nothing refers to are punched out as holes"
+    message = f"{used} unreferenced bytes are punched out as holes"
 
     def apply(storage: Storage) -> None:
         touch(storage, new_id)
@@ -135,11 +135,11 @@ def _cut(size: int, end: int, new_id: NewId) -> Fix:
         touch(storage, new_id)
         storage.truncate(end)
 
-    return Fix("space-unused", "file", end, f"{size - end} bytes at the end that nothing refers to are cut off", apply)
+    return Fix("space-unused", "file", end, f"{size - end} unreferenced bytes at the end are truncated", apply)
 
 
 def _not_zero(storage: Storage, place: Range) -> Iterator[Range]:
-    """The pieces of a free range that hold more than zeros: only those are worth a hole."""
+    """The pieces of a free range that are not all zeros."""
     for held in transfer.allocated(storage, place.offset, place.length):
         for at in range(held.offset, held.end, _PIECE):
             length = min(_PIECE, held.end - at)

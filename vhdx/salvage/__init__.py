@@ -1,7 +1,6 @@
-"""Salvage: what can still be read of a damaged image, sector by sector, and what is lost, with the reason.
+"""Salvage: reads a damaged image sector by sector, as far as possible, and reports what is lost and why.
 
-Opening an image refuses it when a structure breaks a rule. Here a damaged structure is used as far as its fields are
-sound, and each such use is noted. A range counts as lost when the file does not say for certain what it holds: its
-block is outside the file, shares its place with something else, or its entry breaks a rule. What is lost is never
-replaced by a guess, nor by what a parent holds.
+Opening an image fails if a structure violates a rule. Salvage uses the valid fields of damaged structures and notes
+each such use. A range is lost if its content cannot be determined for certain: its block is beyond end of file,
+overlaps another structure, or has an invalid entry. Lost data is never replaced by a guess or by the parent's data.
 """

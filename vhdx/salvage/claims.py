@@ -1,4 +1,4 @@
-"""Which parts of a file are claimed, and which are claimed twice."""
+"""Tracks which ranges of a file are allocated, and which more than once."""
 
 from array import array
 from bisect import bisect_left
@@ -12,12 +12,12 @@ _PAGE = 1 << 16
 _TWICE, _STRUCTURE = 2, 3
 _ONE_MORE = bytes((1, 2, 2, 3)).ljust(256, b"\3")
 _MOST_STARTS = 1 << 22
-SHARED = "another block has a part of the same place, and nothing tells which is right"
-ON_STRUCTURE = "its place belongs to a structure of the file"
+SHARED = "its block overlaps another one, and the right one cannot be determined"
+ON_STRUCTURE = "its block overlaps another structure of the file"
 
 
 class Claims:
-    """A byte for each unit of *unit* bytes, made where something lies: the size of the file bounds them."""
+    """A byte for each unit of *unit* bytes, allocated on demand: memory is bounded by the file size."""
 
     def __init__(self, unit: int) -> None:
         self._unit = unit
@@ -28,19 +28,19 @@ class Claims:
         return spans(first, last - first, _PAGE)
 
     def structure(self, place: Range) -> None:
-        """A part of the file that no block may have."""
+        """Mark a range that no block may overlap."""
         for number, within, count in self._parts(place):
             page = self._pages.setdefault(number, bytearray(_PAGE))
             page[within : within + count] = bytes((_STRUCTURE,)) * count
 
     def claim(self, place: Range) -> None:
-        """A block says that it lies there."""
+        """Mark the range of a block."""
         for number, within, count in self._parts(place):
             page = self._pages.setdefault(number, bytearray(_PAGE))
             page[within : within + count] = page[within : within + count].translate(_ONE_MORE)
 
     def dispute(self, place: Range) -> str:
-        """Why a block that has claimed *place* may not be there; empty when nothing else claims a part of it."""
+        """Why the block that claimed *place* is invalid; "" if it overlaps nothing."""
         worst = max(
             (max(page[within : within + count]) for number, within, count in self._parts(place)
              if (page := self._pages.get(number)) is not None),
@@ -49,7 +49,7 @@ class Claims:
         return ON_STRUCTURE if worst == _STRUCTURE else SHARED if worst == _TWICE else ""
 
     def unclaimed(self, end: int) -> int:
-        """How many whole units before *end* nothing claims."""
+        """Number of unclaimed whole units before *end*."""
         units = end // self._unit
         taken = 0
         for number, page in self._pages.items():
@@ -59,12 +59,12 @@ class Claims:
 
 
 class Starts:
-    """Where blocks of one length begin, in units of the caller's; two closer than *span* overlap."""
+    """Start offsets of blocks of equal length, in units of the caller; two closer than *span* overlap."""
 
     def __init__(self, starts: Iterable[int], span: int) -> None:
         found = array("I", islice(starts, _MOST_STARTS + 1))
         if len(found) > _MOST_STARTS:
-            raise UnsupportedFeature(f"more than {_MOST_STARTS} blocks, which are not compared with each other")
+            raise UnsupportedFeature(f"more than {_MOST_STARTS} blocks cannot be checked for overlaps")
         self._starts: Sequence[int] = array("I", sorted(found))
         self._span = span
 
@@ -72,7 +72,7 @@ class Starts:
         return len(self._starts)
 
     def shared(self, start: int) -> bool:
-        """Whether a block that begins at *start*, one of the starts, overlaps another."""
+        """Whether the block at *start*, one of the starts, overlaps another."""
         at = bisect_left(self._starts, start)
         before = at > 0 and start - self._starts[at - 1] < self._span
         return before or (at + 1 < len(self._starts) and self._starts[at + 1] - start < self._span)

@@ -1,4 +1,4 @@
-"""What can be read of a damaged disk, written into a new image; what cannot is left out of it, and told."""
+"""Copies the readable data of a damaged disk into a new image and reports the rest as lost."""
 
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -13,16 +13,16 @@ from vhdx.storage import transfer
 from vhdx.storage.transfer import BUFFER, PIECE
 
 _WORTH_ASKING = PIECE
-"""Bytes in one piece from which on its holes are asked for."""
+"""Smallest piece in bytes for which holes are queried."""
 _MOST_PIECES = 4096
 _IDLE = 1 << 14
-"""Parts without payload after which the progress is told."""
+"""Number of parts without payload after which progress is reported."""
 _UNREADABLE = "read error on the disk or share"
 _ZEROS = bytes(PIECE)
 
 
 class _Wanted(NamedTuple):
-    """Payload to be copied: where it lies on the disk, in a file, and in memory."""
+    """Payload to be copied: offset on the disk, layer, offset in its file, and buffer."""
 
     offset: int
     layer: int
@@ -31,10 +31,10 @@ class _Wanted(NamedTuple):
 
 
 def fill(disk: SalvageDisk, target: Image, ledger: Ledger, *, on_progress: Progress | None = None) -> None:
-    """Fill *target*, which is new and reads as zeros, with what can be read of *disk*; *ledger* takes the rest.
+    """Copy the readable data of *disk* to *target*, a new image that reads as zeros; *ledger* collects lost ranges.
 
-    What is lost, and what is nothing but zeros, is not written. Raises what writing raises, and OSError where not the
-    medium of the source fails but the way to it.
+    Lost ranges and zeros are not written. Raises what writing raises, and OSError when the transport of the source
+    fails rather than its medium.
     """
     sector = disk.layers[0].info.logical_sector_size
     for done, batch in _batches(disk, ledger):
@@ -58,9 +58,9 @@ def fill(disk: SalvageDisk, target: Image, ledger: Ledger, *, on_progress: Progr
 
 
 def _batches(disk: SalvageDisk, ledger: Ledger) -> Iterator[tuple[int, list[_Wanted]]]:
-    """The payload of a disk, in pieces of at most 1 MiB and batches of a bounded size; lost ranges go to *ledger*.
+    """The payload of a disk, in pieces of at most 1 MiB and batches of bounded size; lost ranges go to *ledger*.
 
-    With each batch, which is empty after a long time without payload, comes the offset up to which the disk is done.
+    Each batch comes with the disk offset reached so far; it is empty after many parts without payload.
     """
     room = memoryview(bytearray(min(BUFFER, max(disk.size, 1))))
     batch: list[_Wanted] = []
@@ -87,7 +87,7 @@ def _batches(disk: SalvageDisk, ledger: Ledger) -> Iterator[tuple[int, list[_Wan
 
 
 def _payload(disk: SalvageDisk, ledger: Ledger) -> Iterator[Part]:
-    """The parts of a disk, of DATA without the holes of the files."""
+    """The parts of a disk; DATA excludes holes of the files."""
     for layer, piece in disk.parts():
         if piece.lost:
             ledger.lose(piece.offset, piece.length, piece.lost)
@@ -113,7 +113,7 @@ def _without_holes(medium: Medium, piece: Piece, sector: int) -> Iterator[Piece]
 
 
 def _read(disk: SalvageDisk, batch: list[_Wanted]) -> Iterator[tuple[_Wanted, list[Range]]]:
-    """The same in their order, filled, with the ranges of the file that could not be read."""
+    """Fill the buffers of *batch*; in the same order, with the file ranges that could not be read."""
     bad: dict[int, list[Range]] = {}
     for number, layer in enumerate(disk.layers):
         own = [at for at, wanted in enumerate(batch) if wanted.layer == number]
@@ -124,7 +124,7 @@ def _read(disk: SalvageDisk, batch: list[_Wanted]) -> Iterator[tuple[_Wanted, li
 
 
 def _on_disk(wanted: _Wanted, bad: list[Range], sector: int) -> list[Range]:
-    """The whole sectors of the disk that bad ranges of the file spoil: ascending and disjoint."""
+    """The whole sectors of the disk affected by unreadable file ranges: ascending and disjoint."""
     missing: list[Range] = []
     for lost in bad:
         start = (lost.offset - wanted.file_offset) // sector * sector

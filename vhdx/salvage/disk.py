@@ -1,4 +1,4 @@
-"""The layers of a damaged disk as one."""
+"""A damaged disk, read through its layers."""
 
 import posixpath
 from collections.abc import Hashable, Iterator, Sequence
@@ -29,12 +29,12 @@ from vhdx.salvage.vhdx_layer import open_vhdx_layer
 from vhdx.storage.base import Access, FileSystem, Storage
 
 _SECTOR = 512
-_IN_PARENT = "only its parent has it"
-_NO_RECORD = "nothing in the image tells which file is its parent"
+_IN_PARENT = "the data is in the missing parent"
+_NO_RECORD = "the parent record is lost"
 
 
 class Part(NamedTuple):
-    """A piece of the disk and the number of the layer that it comes from, counted from the image."""
+    """A piece of the disk and its layer; 0 is the image itself."""
 
     layer: int
     piece: Piece
@@ -42,7 +42,7 @@ class Part(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class SalvageDisk:
-    """A disk through its layers, the image first. *complete* is False where the last one's parent is missing."""
+    """A disk and its layers, leaf first. *complete* is False if the parent of the last layer is missing."""
 
     paths: Sequence[str]
     layers: Sequence[SalvageLayer]
@@ -71,7 +71,7 @@ class SalvageDisk:
         for piece in self.layers[layer].pieces(offset, length):
             if piece.lost and layer:
                 where = posixpath.basename(self.paths[layer])
-                yield Part(layer, piece._replace(lost=f"in {where}, which is under it: {piece.lost}"))
+                yield Part(layer, piece._replace(lost=f"in the parent {where}: {piece.lost}"))
             elif piece.lost or piece.presence is not Presence.NOT_PRESENT:
                 yield Part(layer, piece)
             elif layer + 1 == len(self.layers):
@@ -108,11 +108,11 @@ def open_salvage(
     sector_size: int | None = None,
     without_parent: bool = False,
 ) -> SalvageDisk:
-    """The disk of *path* through its parents, each as far as it can be read; *notes* takes what is wrong.
+    """Open the disk of *path* with its parents, each as far as it can be read; problems are appended to *notes*.
 
-    *format* says what *path* is instead of its content, *sector_size* the sectors of a raw one. *without_parent* goes
-    on where a parent is missing, is another, or is of no use. Raises FormatError when nothing describes the disk,
-    ParentNotFound, ParentMismatch, UnsupportedFeature, InUse.
+    *format* overrides detection for *path*; *sector_size* applies to a raw disk. *without_parent*: continue if a parent
+    is missing, does not match or is unusable. Raises FormatError when the disk cannot be described, ParentNotFound,
+    ParentMismatch, UnsupportedFeature, InUse.
     """
     path = files.resolve(path)
     home = posixpath.dirname(path)
@@ -127,7 +127,7 @@ def open_salvage(
             _compare_with_strict(files, where, layer.info.format, notes, new_id)
             identity = files.stat(where).identity
             if identity in seen:
-                raise FormatError("chain", None, "the parents form a circle", file=files.describe(path))
+                raise FormatError("chain", None, "the chain is circular", file=files.describe(path))
             if len(layers) == policy.most_layers:
                 raise FormatError("chain", None, f"more than {policy.most_layers} layers", file=files.describe(path))
             seen.add(identity)
@@ -142,7 +142,7 @@ def open_salvage(
             except (ParentNotFound, ParentMismatch) as error:
                 if not without_parent:
                     raise
-                message = f"the parent is not there, and what only it has is lost ({error})"
+                message = f"the parent is missing, and its data is lost ({error})"
                 notes.append(SalvageNote(files.describe(paths[-1]), "chain", None, message, on_trust=True))
                 complete = False
                 break
@@ -183,9 +183,9 @@ def _open(
 def _compare_with_strict(
     files: FileSystem, path: str, format: ImageFormat, notes: list[SalvageNote], new_id: NewId
 ) -> None:
-    """Whoever reads by the rules may refuse what was opened here: that is noted, whatever rule is broken.
+    """Open the image strictly too, and note an error of that.
 
-    Raises UnsupportedFeature where none is, and the file has something that is not known here.
+    Raises UnsupportedFeature if the file requires an unknown feature.
     """
     name = files.describe(path)
     if any(note.on_trust and note.file == name for note in notes):
@@ -196,9 +196,9 @@ def _compare_with_strict(
     except UnsupportedFeature:
         raise
     except Error as error:
-        notes.append(SalvageNote(name, "file", None, f"read by the rules it is refused ({error})", on_trust=True))
+        notes.append(SalvageNote(name, "file", None, f"strict reading fails ({error})", on_trust=True))
     except OSError as error:
-        # Of what cannot be read another copy was taken, or it would have been said.
+        # Unreadable structures were replaced by another copy, or noted before.
         if not is_medium_error(error):
             raise
 
@@ -251,7 +251,7 @@ def _parent(
             return path, layer
         layer.close()
         if layer.info.linkage is None:
-            tried.append(f"{name}: its id is lost, so nothing tells whether it is the parent")
+            tried.append(f"{name}: its id is lost, so it cannot be verified as the parent")
             continue
         mismatches.append(f"{name} {reason}")
     if denied:

@@ -1,4 +1,4 @@
-"""A block table of which parts may be lost, read in pieces, of which a bounded number is kept."""
+"""A block table with unreadable parts, read in pieces through a bounded cache."""
 
 import re
 import sys
@@ -16,7 +16,7 @@ _CODES = {4: "I", 8: "Q"}
 
 
 class Entries:
-    """*count* entries from *offset* on, *size* bytes each; an entry of nothing but *blank* bytes is unused."""
+    """*count* entries of *size* bytes at *offset*; an entry whose bytes are all *blank* is unused."""
 
     def __init__(
         self, medium: Medium, offset: int, count: int, *, size: int, order: Literal["little", "big"], blank: bytes
@@ -31,7 +31,7 @@ class Entries:
         self.unused = int.from_bytes(blank * size)
 
     def _piece(self, number: int) -> tuple[bytes, list[Range]]:
-        """Bytes of a piece and its lost ranges, counted from the start of the table."""
+        """Bytes of a piece and its lost ranges, relative to the start of the table."""
         piece = self._pieces.get(number)
         if piece is None:
             start = number * _PIECE
@@ -46,9 +46,9 @@ class Entries:
         return piece
 
     def run(self, index: int, stop: int) -> tuple[int, int | None]:
-        """How many entries from *index* on, before *stop*, are alike as far as is known at once, and what they are.
+        """Length and value of a run of equal entries from *index* to before *stop*; a run may be split.
 
-        None is a lost entry. Only unused and lost entries come in runs.
+        The value None means lost. Only unused and lost entries form runs.
         """
         at, end = index * self._size, stop * self._size
         number = at // _PIECE
@@ -68,7 +68,7 @@ class Entries:
         return 1, int.from_bytes(data[at - start : at - start + self._size], self._order)
 
     def used(self) -> Iterator[tuple[int, int]]:
-        """Every entry that can be read and is not unused: (index, raw)."""
+        """Every readable entry that is in use: (index, raw)."""
         there = min(max(self._medium.end - self.place.offset, 0), self.place.length)
         for number in range(-(-there // _PIECE)):
             data, bad = self._piece(number)

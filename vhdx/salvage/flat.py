@@ -1,4 +1,4 @@
-"""A raw disk or a fixed VHD: the bytes of the file are those of the disk."""
+"""A raw disk or fixed VHD: file offset equals disk offset."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -10,17 +10,17 @@ from vhdx.salvage.medium import Medium
 
 @dataclass(frozen=True, slots=True)
 class FlatLayer:
-    """Implements `Layer`; the disk is the first *info.virtual_size* bytes of *medium*."""
+    """Implements `SalvageLayer`; the disk is the first *info.virtual_size* bytes of *medium*."""
 
     info: ImageInfo
     medium: Medium
     needs_parent: bool = False
 
     def survey(self) -> None:
-        """There is no table."""
+        """Does nothing: there is no table."""
 
     def pieces(self, offset: int, length: int) -> Iterator[Piece]:
-        """DATA as far as the file goes."""
+        """DATA up to end of file."""
         return held(self.medium, self.info.logical_sector_size, offset, offset + length, offset)
 
     def close(self) -> None:

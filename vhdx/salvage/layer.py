@@ -1,4 +1,4 @@
-"""One damaged image as far as it can be read: the counterpart of `vhdx.image.base.Image` for a salvage."""
+"""One damaged image: the counterpart of `vhdx.image.base.Image` for a salvage."""
 
 from collections.abc import Iterator
 from typing import NamedTuple, Protocol
@@ -9,7 +9,7 @@ from vhdx.salvage.medium import Medium
 
 
 class Piece(NamedTuple):
-    """A range of a disk: DATA at *file_offset*, ZERO, NOT_PRESENT, or, where *lost* says why, none of them."""
+    """A range of a disk: DATA at *file_offset*, ZERO, NOT_PRESENT, or lost for the reason in *lost*."""
 
     offset: int
     length: int
@@ -27,37 +27,37 @@ class SalvageLayer(Protocol):
 
     @property
     def info(self) -> ImageInfo:
-        """What the image says of itself, as far as that is known; *linkage* and *parent* are None where it is not."""
+        """The image's properties as far as they are known; *linkage* and *parent* are None if unknown."""
 
     @property
     def medium(self) -> Medium:
-        """Where payload lies."""
+        """The file with the payload."""
 
     @property
     def needs_parent(self) -> bool:
-        """Whether what is not present is in a parent."""
+        """Whether blocks that are not present are read from a parent."""
 
     def survey(self) -> None:
-        """Look through the block table once, before the first `pieces`. Raises FormatError for one that is no table."""
+        """Scan the block table; call once before `pieces`. Raises FormatError if it is not a block table."""
 
     def pieces(self, offset: int, length: int) -> Iterator[Piece]:
-        """What this layer says of a range: ascending and contiguous."""
+        """The pieces of a range in this layer: ascending and contiguous."""
 
     def close(self) -> None:
         """Close the file."""
 
 
-BEHIND_END = "it is beyond end of file"
+BEHIND_END = "beyond end of file"
 ENTRY_LOST = "its entry in the block table cannot be read"
 
 
 def lost(offset: int, end: int, reason: str) -> Piece:
-    """The range from *offset* to *end* as a lost one."""
+    """The range from *offset* to *end*, lost for *reason*."""
     return Piece(offset, end - offset, Presence.NOT_PRESENT, lost=reason)
 
 
 def held(medium: Medium, sector: int, offset: int, end: int, file_offset: int) -> Iterator[Piece]:
-    """DATA from *file_offset* on for a range of the disk; what lies beyond end of file is lost."""
+    """DATA from *file_offset* for a range of the disk; the part beyond end of file is lost."""
     inside = min(max(medium.end - file_offset, 0) // sector * sector, end - offset)
     if inside:
         yield Piece(offset, inside, Presence.DATA, file_offset)

@@ -1,4 +1,4 @@
-"""Reading a file of which parts are missing or cannot be read: those parts are named, the rest is there."""
+"""Reads a file with missing or unreadable parts, and reports those parts."""
 
 import errno
 from collections.abc import Sequence
@@ -10,18 +10,18 @@ _PAGE = 4096
 _MEDIUM = frozenset(
     getattr(errno, name) for name in ("EIO", "ENODATA", "EILSEQ", "EBADMSG", "EREMOTEIO") if hasattr(errno, name)
 )
-"""What a disk that cannot read a sector ends in; a lost connection is none of them."""
+"""Errors of a disk that cannot read a sector, unlike those of a lost connection."""
 
 
 def is_medium_error(error: OSError) -> bool:
-    """Whether only the bytes that were asked for cannot be read, and others may be."""
+    """Whether only the requested bytes are unreadable."""
     return error.errno in _MEDIUM and not isinstance(error, ConnectionError | TimeoutError)
 
 
 class Medium:
-    """*storage* up to *end*; bytes before *end* and beyond end of file read as zeros. Not thread-safe.
+    """*storage* up to *end*; bytes between end of file and *end* read as zeros. Not thread-safe.
 
-    What the medium fails to read is read again by halves down to pages of 4 KiB, and each failing page once more.
+    A failed read is repeated in halves down to pages of 4 KiB, and each failing page is retried once.
     """
 
     def __init__(self, storage: Storage, *, end: int | None = None) -> None:
@@ -30,9 +30,9 @@ class Medium:
         self.end = self.held if end is None else end
 
     def fill(self, pieces: Sequence[tuple[int, memoryview]]) -> list[list[Range]]:
-        """Fill each buffer from its offset; of each, the ranges of the file that could not be read, which are zeros.
+        """Fill each buffer from its offset; returns the unreadable file ranges of each, which are filled with zeros.
 
-        Raises OSError where not the medium fails but the way to it, FormatError where the file became shorter.
+        Raises OSError when the transport fails rather than the medium, FormatError when the file was truncated.
         """
         bad: list[list[Range]] = []
         inside: list[tuple[int, memoryview]] = []
@@ -73,13 +73,13 @@ class Medium:
         return first + second
 
     def read(self, offset: int, length: int) -> tuple[bytes, list[Range]]:
-        """*length* bytes, and which ranges of them could not be read."""
+        """*length* bytes and their unreadable ranges."""
         buffer = bytearray(length)
         bad = self.fill([(offset, memoryview(buffer))])
         return bytes(buffer), bad[0]
 
     def whole(self, offset: int, length: int) -> bytes | None:
-        """*length* bytes, or None where not all of them can be read."""
+        """*length* bytes, or None if any of them is unreadable."""
         if offset < 0 or offset + length > self.end:
             return None
         data, bad = self.read(offset, length)

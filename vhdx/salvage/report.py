@@ -1,4 +1,4 @@
-"""What a salvage returns: which ranges of the disk are lost, and which structures had to be taken on trust."""
+"""The result of a salvage: lost ranges of the disk, and structures taken on trust."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -6,7 +6,7 @@ from operator import attrgetter
 from typing import NamedTuple
 
 _MOST_RANGES = 1 << 17
-"""Lost ranges that are kept one by one; of those beyond, the bytes are counted."""
+"""Number of lost ranges kept individually; further ones are only counted."""
 
 
 class LostRange(NamedTuple):
@@ -23,10 +23,9 @@ class LostRange(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class SalvageNote:
-    """Something that is wrong with *structure* of *file*; *offset* is in bytes, None where it has no file offset.
+    """A problem with *structure* of *file*; *offset* is in bytes, None if it has no file offset.
 
-    *on_trust* says that the salvage relies on a guess there: the structure was used although it is damaged, or
-    something that it would have said is not known.
+    *on_trust*: the salvage relies on a guess: the damaged structure was used, or information from it is missing.
     """
 
     file: str
@@ -44,8 +43,8 @@ class SalvageNote:
 class Salvaged:
     """The result of `Engine.salvage`. Sizes are in bytes.
 
-    *size* is the size of the disk; *read* how much of it was read from the files, holes and blocks that are not there
-    left out; *lost* the lost ranges, ascending and disjoint; *unlisted* how many more there are than are kept.
+    *size* is the disk size; *read* the bytes read from files, without holes and absent blocks; *lost* the lost ranges,
+    ascending and disjoint; *unlisted* the number of lost ranges that are not in *lost*.
     """
 
     size: int
@@ -63,7 +62,7 @@ class Salvaged:
 
 @dataclass(slots=True)
 class Ledger:
-    """Collects what is lost, in any order, and what is noted."""
+    """Collects lost ranges, in any order, and notes."""
 
     read: int = 0
     lost_bytes: int = 0
@@ -72,7 +71,7 @@ class Ledger:
     _lost: list[LostRange] = field(default_factory=list)
 
     def lose(self, offset: int, length: int, reason: str) -> None:
-        """Note a range of the disk as lost; ranges do not overlap."""
+        """Record a lost range of the disk; ranges must not overlap."""
         self.lost_bytes += length
         last = self._lost[-1] if self._lost else None
         if last is not None and last.end == offset and last.reason == reason:
@@ -83,7 +82,7 @@ class Ledger:
             self.unlisted += 1
 
     def report(self, size: int) -> Salvaged:
-        """All of it; *size* is that of the disk in bytes."""
+        """The result; *size* is the disk size in bytes."""
         lost = tuple(_joined(sorted(self._lost, key=attrgetter("offset"))))
         return Salvaged(size, self.read, lost, self.lost_bytes, self.unlisted, tuple(self.notes))
 
@@ -109,9 +108,9 @@ class Noting:
     notes: list[SalvageNote]
 
     def trust(self, structure: str, offset: int | None, message: str) -> None:
-        """The salvage relies on a guess."""
+        """Add a note: the salvage relies on a guess."""
         self.notes.append(SalvageNote(self.file, structure, offset, message, on_trust=True))
 
     def tell(self, structure: str, offset: int | None, message: str) -> None:
-        """Worth knowing; what was read does not depend on it."""
+        """Add a note that does not affect the data."""
         self.notes.append(SalvageNote(self.file, structure, offset, message, on_trust=False))

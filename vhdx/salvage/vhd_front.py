@@ -1,4 +1,4 @@
-"""The footer of a damaged VHD: which copy is used, and the fallback if there is none (VHD 1.0)."""
+"""Selects the footer of a damaged VHD, or a fallback if there is none (VHD 1.0)."""
 
 from dataclasses import dataclass, replace
 
@@ -18,10 +18,9 @@ _SIZE_FIELD = slice(48, 56)
 
 @dataclass(frozen=True, slots=True)
 class FoundFront:
-    """The footer in use; *end* is where what lies before the footer at the end of the file ends.
+    """The footer in use; *end* is the end of the content before the footer at the end of the file.
 
-    *sealed* says that its checksum is right; *made* that the file has none, and of a disk with blocks, that its size is
-    not known.
+    *sealed*: its checksum is correct. *made*: the file has no footer; for a dynamic disk, the size is unknown.
     """
 
     footer: Footer
@@ -40,9 +39,9 @@ class _Copy:
 
 
 def find_footer(medium: Medium, noting: Noting, *, told: bool) -> FoundFront:
-    """The footer; with *told*, the format was named by the caller, and the file may have none.
+    """Find the footer; with *told*, the caller named the format, and the file may have no footer.
 
-    Raises FormatError when nothing describes the disk, UnsupportedFeature for another version of the format.
+    Raises FormatError when the disk cannot be described, UnsupportedFeature for another version of the format.
     """
     size = medium.end
     if size < SIZE:
@@ -52,7 +51,7 @@ def find_footer(medium: Medium, noting: Noting, *, told: bool) -> FoundFront:
     )
     end = size if at_end is None else at_end.offset
     if at_end is not None and at_end.sealed and not at_end.footer.is_dynamic:
-        return FoundFront(at_end.footer, end, sealed=True)  # the start is the guest's
+        return FoundFront(at_end.footer, end, sealed=True)  # the start is guest data
     start = _copy(medium, "its copy", 0, SIZE, noting)
     if start is not None and not _is_of(start, at_end):
         start = None
@@ -68,7 +67,7 @@ def find_footer(medium: Medium, noting: Noting, *, told: bool) -> FoundFront:
 
 
 def _is_of(start: _Copy, at_end: _Copy | None) -> bool:
-    """Whether what stands at the start can be the copy of the footer, and not the guest's bytes of a fixed disk."""
+    """Whether the footer at the start can be the copy, rather than guest data of a fixed disk."""
     if not start.footer.is_dynamic:
         return False
     return at_end is None or at_end.footer.is_dynamic or at_end.footer.unique_id == start.footer.unique_id
@@ -89,23 +88,23 @@ def _copy(medium: Medium, name: str, offset: int, length: int, noting: Noting) -
     except FormatError as error:
         footer = FOOTER.parse(whole, offset)
         if not _sound(footer):
-            noting.tell("footer", offset, f"{name} is of no use ({error.reason})")
+            noting.tell("footer", offset, f"{name} is unusable ({error.reason})")
             return None
         return _Copy(name, offset, footer, sealed=False, fault=error.reason)
 
 
 def _sound(footer: Footer) -> bool:
-    """Whether the fields that place the disk can be right."""
+    """Whether the fields that locate the disk are plausible."""
     return (
         footer.version >> 16 == 1
         and footer.disk_type in (VhdType.FIXED, VhdType.DYNAMIC, VhdType.DIFFERENCING)
-        # That of a fixed disk can be told from its place in the file.
+        # The footer of a fixed disk can be verified by its offset.
         and (not footer.is_dynamic or (0 < footer.current_size <= _LARGEST and not footer.current_size % SECTOR))
     )
 
 
 def _unsealed(at_end: _Copy | None, start: _Copy | None, end: int, noting: Noting) -> FoundFront:
-    """A footer with a wrong checksum: used when nothing contradicts it."""
+    """A footer with a wrong checksum, used if nothing contradicts it."""
     found = [copy for copy in (at_end, start) if copy is not None]
     if len(found) == 2 and _placing(found[0].footer) != _placing(found[1].footer):
         reason = "neither the footer nor its copy is valid, and they describe different disks"
@@ -114,7 +113,7 @@ def _unsealed(at_end: _Copy | None, start: _Copy | None, end: int, noting: Notin
     message = f"{one.name} is not valid ({one.fault}); its fields are valid and were used"
     if not footer.is_dynamic and footer.current_size != end:
         footer = replace(footer, current_size=end // SECTOR * SECTOR)
-        message = f"{one.name} is not valid ({one.fault}); the disk was taken for all that is before it"
+        message = f"{one.name} is not valid ({one.fault}); everything before it was used as the disk"
     noting.trust("footer", one.offset, message)
     return FoundFront(footer, end, sealed=False)
 
@@ -124,21 +123,21 @@ def _placing(footer: Footer) -> tuple[int, int, int]:
 
 
 def _without(medium: Medium, noting: Noting, *, told: bool) -> FoundFront:
-    """What a file is without any footer, where the caller says that it is a VHD."""
+    """A fallback for a file without any footer, if the caller named the format VHD."""
     if not told:
-        reason = "no footer is there, and no copy of it at the start of the file; -f vhd says that it is a VHD"
+        reason = "there is no footer at the end and no copy at the start of the file; if it is a VHD, use -f vhd"
         raise FormatError("footer", medium.end - SIZE, reason, _SECTION, file=noting.file)
     head = medium.whole(HOME, HEADER.size)
     if head is not None and head.startswith(_HEADER_COOKIE):
-        message = "there is none; that the disk is as large as the block table has entries for is a guess"
+        message = "there is none; the disk size was guessed from the number of block table entries"
         noting.trust("footer", None, message)
         return FoundFront(_made(VhdType.DYNAMIC, 0, HOME), medium.end, sealed=False, made=True)
     cut = medium.end // SECTOR * SECTOR
     rest = medium.whole(cut, medium.end - cut) or b""
     if rest.startswith(COOKIE) and (len(rest) < _SIZE_FIELD.stop or int.from_bytes(rest[_SIZE_FIELD]) == cut):
-        noting.tell("footer", cut, "the file was cut off inside the footer; the disk before it is whole")
+        noting.tell("footer", cut, "the file is truncated inside the footer; the disk before it is complete")
         return FoundFront(_made(VhdType.FIXED, cut, NO_OFFSET), cut, sealed=False, made=True)
-    message = "there is none; the file was taken for a fixed disk that ends where the file does, and may have been cut"
+    message = "there is none; the file was used as a fixed disk that ends at end of file, and may be truncated"
     noting.trust("footer", None, message)
     return FoundFront(_made(VhdType.FIXED, cut, NO_OFFSET), cut, sealed=False, made=True)
 

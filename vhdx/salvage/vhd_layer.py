@@ -1,4 +1,4 @@
-"""A damaged VHD as far as it can be read."""
+"""Reads a damaged VHD."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
@@ -27,7 +27,7 @@ _BITMAP_LOST = "the sector bitmap of its block cannot be read"
 
 
 def open_vhd_layer(storage: Storage, noting: Noting, *, told: bool) -> "VhdLayer | FlatLayer":
-    """The image in *storage*; *told* says that the caller named the format.
+    """Open the image in *storage*; *told*: the caller named the format.
 
     Raises FormatError when the disk cannot be described, UnsupportedFeature.
     """
@@ -36,7 +36,7 @@ def open_vhd_layer(storage: Storage, noting: Noting, *, told: bool) -> "VhdLayer
     if not found.footer.is_dynamic:
         if found.footer.current_size > found.end:
             size = found.footer.current_size
-            message = f"it says {size} bytes, and the file has {found.end} before it: it was cut off"
+            message = f"the disk has {size} bytes, but the file only {found.end} before the footer: it is truncated"
             noting.trust("footer", found.end, message)
         return FlatLayer(_described(found, DiskType.FIXED), Medium(storage, end=found.end))
     return _with_blocks(Medium(storage, end=found.end), found, noting)
@@ -51,19 +51,19 @@ def _with_blocks(medium: Medium, found: FoundFront, noting: Noting) -> "VhdLayer
     if not found.sealed and sealed and head.parent_id != NO_PARENT:
         differencing = True
     if vhd_footer.has_old_bitmaps(replace(footer, disk_type=VhdType.DIFFERENCING if differencing else VhdType.DYNAMIC)):
-        raise UnsupportedFeature(f"{noting.file}: its sector bitmaps are those of tapdisk 0.1, which are unknown")
+        raise UnsupportedFeature(f"{noting.file}: sector bitmaps of tapdisk 0.1 are not supported")
     layout = VhdLayout(footer.current_size, head.block_size, differencing)
     table = Range(head.table_offset, layout.blocks * ENTRY_SIZE)
     fixed = [Range(0, SIZE), Range(offset, HEADER.size)]
     reason = ""
     if head.max_entries < layout.blocks or (not sealed and not found.sealed and head.max_entries != layout.blocks):
-        reason = f"it has {head.max_entries} entries, and the disk {layout.blocks} blocks"
+        reason = f"it has {head.max_entries} entries, but the disk has {layout.blocks} blocks"
     elif any(table.offset < place.end and place.offset < table.end for place in fixed):
-        reason = f"it is said to be at {table.offset}, where a header is"
+        reason = f"the recorded offset {table.offset} overlaps a header"
     elif table.offset >= medium.end:
-        reason = f"it is said to be at {table.offset}, beyond end of file"
+        reason = f"the recorded offset {table.offset} is beyond end of file"
     if reason:
-        reason += "; one of them is wrong, so no block can be placed"
+        reason += "; one value is wrong, so blocks cannot be located"
         raise FormatError("block table", table.offset, reason, HEADER.section, file=noting.file)
     link, locators = _link(medium, head, noting) if differencing else (None, [])
     kind = DiskType.DIFFERENCING if differencing else DiskType.DYNAMIC
@@ -75,20 +75,20 @@ def _with_blocks(medium: Medium, found: FoundFront, noting: Noting) -> "VhdLayer
 
 
 def _described(found: FoundFront, kind: DiskType) -> ImageInfo:
-    """What the image says of itself; without a footer it has no id."""
+    """The image's properties; without a footer it has no id."""
     info = describe(found.footer, kind)
     return replace(info, linkage=None, disk_id=None, creator="") if found.made else info
 
 
 def _header(medium: Medium, found: FoundFront, noting: Noting) -> tuple[int, DynamicHeader, bool]:
-    """The dynamic header, where it is and whether its checksum is right."""
+    """Offset of the dynamic header, the header, and whether its checksum is correct."""
     stated = found.footer.data_offset
     for offset in dict.fromkeys((stated, HOME)):
         data = medium.whole(offset, HEADER.size)
         if data is None or not data.startswith(_COOKIE):
             continue
         if offset != stated:
-            message = f"the footer says that it is at {stated}, where there is none; the one at {offset} was used"
+            message = f"there is none at the recorded offset {stated}; the one at {offset} was used"
             noting.trust(HEADER.structure, offset, message)
         head, sealed = HEADER.parse(data, offset), vhd_checksum.is_sealed(data, field=_CHECKSUM)
         reason = vhd_header.block_size_fault(head.block_size)
@@ -97,12 +97,12 @@ def _header(medium: Medium, found: FoundFront, noting: Noting) -> tuple[int, Dyn
         elif head.table_offset % SECTOR:
             reason = f"the block table at {head.table_offset} is not sector-aligned"
         if reason:
-            reason += ", so no block can be placed"
+            reason += ", so blocks cannot be located"
             raise FormatError(HEADER.structure, offset, reason, HEADER.section, file=noting.file)
         if not sealed:
             noting.trust(HEADER.structure, offset, "its checksum is wrong; its fields are valid and were used")
         return offset, head, sealed
-    reason = "there is none, so no block can be placed"
+    reason = "there is none, so blocks cannot be located"
     raise FormatError(HEADER.structure, stated, reason, HEADER.section, file=noting.file)
 
 
@@ -121,7 +121,7 @@ def _link(medium: Medium, head: DynamicHeader, noting: Noting) -> tuple[ParentLi
 
 
 def _batmap(medium: Medium, head: DynamicHeader) -> list[Range]:
-    """What blktap keeps behind the table, in a file of its own making."""
+    """File ranges of the batmap, in a file created by blktap."""
     at = vhd_batmap.header_place(head.table_offset, head.max_entries)
     data = medium.whole(at, SECTOR)
     if data is None or not data.startswith(vhd_batmap.COOKIE):
@@ -132,7 +132,7 @@ def _batmap(medium: Medium, head: DynamicHeader) -> list[Range]:
 
 @dataclass(slots=True)
 class VhdLayer:
-    """Implements `Layer`; made by `open_vhd_layer`. *taken* is what no block may be on."""
+    """Implements `SalvageLayer`; created by `open_vhd_layer`. *taken* are ranges that no block may overlap."""
 
     medium: Medium
     info: ImageInfo
@@ -157,14 +157,14 @@ class VhdLayer:
         return self.layout.has_parent
 
     def survey(self) -> None:
-        """Note where blocks begin. Raises FormatError where the place of the table was a guess, and wrong."""
+        """Scan the table. Raises FormatError if the offset of the table was guessed, and wrong."""
         inside = (start for _, start in self.entries.used() if start * SECTOR < self.medium.end)
         self.starts = Starts(inside, self.layout.span // SECTOR)
         if self.doubtful:
             self._verify_guess()
 
     def _verify_guess(self) -> None:
-        """Whether the bytes where the table is said to be are a table, and that of this file."""
+        """Verify that the bytes at the recorded offset are a block table that fits this file."""
         for block, start in self.entries.used():
             place = Range(start * SECTOR, self.layout.span)
             wrong = BEHIND_END if place.end > self.medium.end else self._dispute(place)
@@ -172,10 +172,10 @@ class VhdLayer:
                 raise self._no_table(f"block {block}: {wrong}")
         clear = max(place.end for place in self.taken)
         if not len(self.starts) and self.medium.end - clear >= self.layout.span:
-            raise self._no_table("it is empty, and the file is not")
+            raise self._no_table("it is empty, but the file is not")
 
     def _no_table(self, reason: str) -> FormatError:
-        reason = f"the checksum of the dynamic header is wrong, and the table that it names does not fit ({reason})"
+        reason = f"the checksum of the dynamic header is wrong, and there is no valid table at its offset ({reason})"
         return FormatError("block table", self.table.offset, reason, HEADER.section, file=self.noting.file)
 
     def _dispute(self, place: Range) -> str:
@@ -184,7 +184,7 @@ class VhdLayer:
         return SHARED if self.starts.shared(place.offset // SECTOR) else ""
 
     def pieces(self, offset: int, length: int) -> Iterator[Piece]:
-        """What the table says of a range."""
+        """The pieces of a range."""
         size = self.layout.block_size
         at, end = offset, offset + length
         while at < end:

@@ -1,4 +1,4 @@
-"""A damaged VHDX as far as it can be read."""
+"""Reads a damaged VHDX."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -20,14 +20,14 @@ from vhdx.salvage.vhdx_metadata import read_disk, read_parent
 from vhdx.salvage.vhdx_regions import SalvageRegions, read_regions
 from vhdx.storage.base import Storage
 
-_PARENT_DENIED = "it is not present, and may have been in a parent, which the metadata deny"
+_PARENT_DENIED = "not present; it may have been in a parent, but HasParent is not set"
 _BITMAP_LOST = "the sector bitmap of its block is missing or cannot be read"
 
 
 def open_vhdx_layer(storage: Storage, noting: Noting) -> "VhdxLayer":
-    """The image in *storage*. Raises FormatError when the disk cannot be described, UnsupportedFeature."""
+    """Open the image in *storage*. Raises FormatError when the disk cannot be described, UnsupportedFeature."""
     if storage.size() < AREA:
-        reason = f"{storage.size()} bytes are too few for a VHDX: headers and tables are not all there"
+        reason = f"{storage.size()} bytes are too few for the headers and tables of a VHDX"
         raise FormatError("file", None, reason, file=noting.file)
     creator = _creator(Medium(storage), noting)
     front = read_front(storage, noting)
@@ -37,8 +37,8 @@ def open_vhdx_layer(storage: Storage, noting: Noting) -> "VhdxLayer":
     layout = BatLayout(disk.virtual_size, disk.block_size, disk.logical_sector_size, disk.has_parent)
     if layout.entries * ENTRY_SIZE > regions.bat.length or regions.bat.offset >= medium.end:
         reason = (
-            f"the {layout.entries} entries of the disk are not in its {regions.bat.length} bytes at "
-            f"{regions.bat.offset}: size or place of one of them is wrong, so no block can be placed"
+            f"the {layout.entries} entries of the disk do not fit into its {regions.bat.length} bytes at "
+            f"{regions.bat.offset}: one value is wrong, so blocks cannot be located"
         )
         raise FormatError("BAT", regions.bat.offset, reason, "2.5")
     link = read_parent(disk, regions.metadata.offset, noting)
@@ -48,7 +48,7 @@ def open_vhdx_layer(storage: Storage, noting: Noting) -> "VhdxLayer":
 def _creator(medium: Medium, noting: Noting) -> str:
     data = medium.whole(0, identifier.IDENTIFIER.size)
     if data is None or not data.startswith(identifier.SIGNATURE):
-        noting.tell("file identifier", 0, "the signature of the format is not there")
+        noting.tell("file identifier", 0, "the signature is missing")
         return ""
     return identifier.IDENTIFIER.parse(data, 0).creator_text
 
@@ -73,7 +73,7 @@ def _info(disk: DiskMetadata, front: Front, creator: str, link: ParentLink | Non
 
 @dataclass(slots=True)
 class VhdxLayer:
-    """Implements `Layer`; made by `open_vhdx_layer`."""
+    """Implements `SalvageLayer`; created by `open_vhdx_layer`."""
 
     medium: Medium
     info: ImageInfo
@@ -99,7 +99,7 @@ class VhdxLayer:
         return self.layout.has_parent
 
     def survey(self) -> None:
-        """Note what every entry claims. Raises FormatError where the place of the table was a guess, and wrong."""
+        """Scan the table. Raises FormatError if the offset of the table was guessed, and wrong."""
         for place in (Range(0, AREA), self.regions.bat, self.regions.metadata, *self.regions.others, self.front.log):
             if place is not None and place.offset < self.medium.end:
                 self.claims.structure(self._inside(place))
@@ -111,10 +111,10 @@ class VhdxLayer:
             partial += not self._is_bitmap(index) and bat.state(raw) == PayloadState.PARTIALLY_PRESENT
             absent += place is None and bat.state(raw) == PayloadState.NOT_PRESENT and raw >= MIB
         if absent:
-            message = f"{absent} entries of absent blocks have a file offset; it was ignored"
+            message = f"{absent} entries of blocks that are not present have a file offset; ignored"
             self.noting.trust("BAT", self.regions.bat.offset, message)
         if partial and not self.layout.has_parent:
-            message = f"{partial} blocks are partially present, so there was a parent, which the metadata deny"
+            message = f"{partial} blocks are partially present, so there was a parent, but HasParent is not set"
             self.noting.trust("BAT", self.regions.bat.offset, message)
             self._denies_parent = True
         if self.regions.doubtful:
@@ -130,7 +130,7 @@ class VhdxLayer:
         return index - index // (self.layout.chunk_ratio + 1)
 
     def _claimed(self, index: int, raw: int) -> Range | None:
-        """The place that an entry has, right or wrong."""
+        """The file range of an entry, valid or not."""
         if self._is_bitmap(index):
             offset = bat.file_offset(raw)
             return Range(offset, BITMAP_BLOCK_SIZE) if offset and bat.state(raw) != BitmapState.NOT_PRESENT else None
@@ -140,7 +140,7 @@ class VhdxLayer:
         return Range(offset, self.layout.block_size) if offset else None
 
     def _verify_guess(self) -> None:
-        """Whether the bytes where the table is said to be are a table, and that of this file."""
+        """Verify that the bytes at the recorded offset are a BAT that fits this file."""
         present = 0
         for index, raw in self.entries.used():
             if self._is_bitmap(index):
@@ -156,14 +156,14 @@ class VhdxLayer:
             if wrong:
                 raise self._no_table(f"entry {index} there: {wrong}")
         if not present and self.claims.unclaimed(self.medium.end):
-            raise self._no_table("it is empty, and the file is not")
+            raise self._no_table("it is empty, but the file is not")
 
     def _no_table(self, reason: str) -> FormatError:
-        reason = f"no copy of the region table is valid, and what one of them names as the BAT does not fit ({reason})"
+        reason = f"no copy of the region table is valid, and the recorded BAT does not fit the file ({reason})"
         return FormatError("BAT", self.regions.bat.offset, reason, "2.5", file=self.noting.file)
 
     def pieces(self, offset: int, length: int) -> Iterator[Piece]:
-        """What the table says of a range."""
+        """The pieces of a range."""
         size, ratio = self.layout.block_size, self.layout.chunk_ratio
         at, end = offset, offset + length
         while at < end:

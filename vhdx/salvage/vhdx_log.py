@@ -1,6 +1,6 @@
-"""Headers and log of a damaged VHDX: which header is used, and the file as its log leaves it (MS-VHDX 2.2.2, 2.3).
+"""Headers and log of a damaged VHDX: selects a header and replays the log in memory (MS-VHDX 2.2.2, 2.3).
 
-Without its log a file that was in use may be older in some places than in others, and nothing tells where.
+Without the replay of a log in use, parts of the file may be outdated, and which ones is unknown.
 """
 
 from dataclasses import dataclass
@@ -20,12 +20,12 @@ _LONGEST_LOG = 128 << 20
 _SLACK = 1 << 30
 _END_OF_FIELDS = 80
 _SIGNATURE = b"head"
-_WITHOUT = "what it held is missing: parts of the disk may be older than others, or mixed"
+_WITHOUT = "its changes are missing: parts of the disk may be outdated or mixed"
 
 
 @dataclass(frozen=True, slots=True)
 class Front:
-    """*view* is the file with its log replayed, where that can be done; *log* the place of the log, if known."""
+    """*view* is the file with its log replayed, if possible; *log* is the file range of the log, if known."""
 
     view: Storage
     end: int
@@ -35,12 +35,12 @@ class Front:
 
 
 def read_front(storage: Storage, noting: Noting) -> Front:
-    """The header in use, and the log. Raises UnsupportedFeature for another version of the format."""
+    """Select a header and replay the log. Raises UnsupportedFeature for another version of the format."""
     medium = Medium(storage)
     head, sure = _header(medium, noting)
     size = storage.size()
     if head is None:
-        message = f"neither copy is of use; if a log was in use, {_WITHOUT}"
+        message = f"neither copy is usable; if a log was in use, {_WITHOUT}"
         noting.trust("header", header.OFFSETS[0], message)
         return Front(storage, size, None, None, 0)
     place = head.log if head.log_length and _placed(head, size) else None
@@ -51,9 +51,9 @@ def read_front(storage: Storage, noting: Noting) -> Front:
                 return _replayed(medium, head, size, noting)
             except FormatError as error:
                 reason = error.reason
-        noting.trust("log", head.log_offset, f"it is in use and cannot be replayed ({reason}); {_WITHOUT}")
+        noting.trust("log", head.log_offset, f"it is in use but cannot be replayed ({reason}); {_WITHOUT}")
     elif head.log_length and place is None:
-        noting.trust("log", head.log_offset, "it cannot be there; as it is not in use, nothing is missing")
+        noting.trust("log", head.log_offset, "the offset is invalid; the log is not in use, so nothing is missing")
     return Front(storage, size, head, place, 0)
 
 
@@ -63,14 +63,14 @@ def _placed(head: Header, size: int) -> bool:
 
 def _unfit(head: Header, size: int) -> str:
     if not head.log_length or not _placed(head, size):
-        return f"it cannot be at {head.log_offset} with {head.log_length} bytes"
+        return f"invalid location: {head.log_length} bytes at {head.log_offset}"
     if head.log_version != 0:
-        return f"version {head.log_version} of the log is unknown"
-    return f"its {head.log_length} bytes are more than {_LONGEST_LOG}" if head.log_length > _LONGEST_LOG else ""
+        return f"version {head.log_version} of the log is not supported"
+    return f"its {head.log_length} bytes exceed {_LONGEST_LOG}" if head.log_length > _LONGEST_LOG else ""
 
 
 def _replayed(medium: Medium, head: Header, size: int, noting: Noting) -> Front:
-    """The file with the log laid over it. Raises FormatError when the log cannot be used."""
+    """The file with its log replayed in memory. Raises FormatError when the log is unusable."""
     place, storage = head.log, medium.storage
     ring, bad = medium.read(place.offset, place.length)
     entries = log.scan(ring, head.log_guid)
@@ -81,17 +81,17 @@ def _replayed(medium: Medium, head: Header, size: int, noting: Noting) -> Front:
     log.verify(entries, log=place, file_size=max(size, flushed))
     after = log.file_size_after(entries, size)
     if size < flushed:
-        message = f"the file had {flushed} bytes when the log was written and has {size}: it was cut off"
+        message = f"file truncated: {flushed} bytes when the log was written, {size} now"
         noting.trust("log", place.offset, message)
         after = size
     elif after > size + _SLACK:
-        noting.tell("log", place.offset, f"it gives the file a length of {after} bytes, which was ignored")
+        noting.tell("log", place.offset, f"the file size of {after} bytes that it gives was ignored")
         after = size
     return Front(OverlayStorage(storage, log.places(entries), size=after), after, head, place, len(entries))
 
 
 def _header(medium: Medium, noting: Noting) -> tuple[Header | None, bool]:
-    """The header in use, and whether what it says of the log is sure enough to replay it."""
+    """The header in use, and whether its log fields are certain enough for a replay."""
     valid: list[tuple[int, Header]] = []
     damaged: list[tuple[int, Header]] = []
     for slot, offset in enumerate(header.OFFSETS):
@@ -111,7 +111,7 @@ def _header(medium: Medium, noting: Noting) -> tuple[Header | None, bool]:
     if not damaged:
         return None, False
     slot, head = max(damaged, key=lambda item: item[1].sequence_number)
-    message = f"no copy has a right checksum; the fields of copy {slot + 1} are sound and were used"
+    message = f"no copy has a correct checksum; the fields of copy {slot + 1} are valid and were used"
     noting.trust("header", header.OFFSETS[slot], message)
     return head, True
 
@@ -123,18 +123,18 @@ def _best(
     offset = header.OFFSETS[slot]
     if head.version != 1:
         raise UnsupportedFeature(
-            f"{noting.file}: header at offset {offset}: version {head.version} of the format is unknown"
+            f"{noting.file}: header at offset {offset}: version {head.version} of the format is not supported"
         )
     numbers = {found.sequence_number for _, found in valid}
     if len(valid) == 2 and len(numbers) == 1 and valid[0][1] != valid[1][1]:
-        noting.trust("header", offset, "both copies have the same sequence number and different contents")
+        noting.trust("header", offset, "both copies have the same sequence number but different contents")
         if _of_log(valid[0][1]) != _of_log(valid[1][1]):
             noting.trust("log", None, f"the headers disagree on the log, so it was not replayed; {_WITHOUT}")
             return head, False
     for other_slot, other in damaged:
-        # The header in force may be the damaged one: then the valid copy is older than the log.
+        # The current header may be the damaged one: then the valid copy is older than the log.
         if other.sequence_number > head.sequence_number and _of_log(other) != _of_log(head):
-            message = f"copy {other_slot + 1} may be newer and names another log, which was not replayed; {_WITHOUT}"
+            message = f"copy {other_slot + 1} may be newer; its log is different and was not replayed; {_WITHOUT}"
             noting.trust("header", header.OFFSETS[other_slot], message)
     return head, True
 
@@ -144,7 +144,7 @@ def _of_log(head: Header) -> tuple[object, ...]:
 
 
 def _sound(copy: bytes, size: int) -> Header | None:
-    """The fields of a copy with a wrong checksum, when each of them is as a writer leaves it."""
+    """The fields of a copy with a wrong checksum, if each of them is plausible."""
     found = header.HEADER.parse(_SIGNATURE + copy[len(_SIGNATURE) :])
     odd = (
         any(copy[_END_OF_FIELDS:]),

@@ -1,4 +1,4 @@
-"""The metadata of a damaged VHDX: items whose values are sound, whatever is wrong around them (MS-VHDX 2.6)."""
+"""The metadata of a damaged VHDX: items with valid values, even if the table is damaged (MS-VHDX 2.6)."""
 
 from dataclasses import replace
 from uuid import UUID
@@ -36,10 +36,10 @@ _USUAL_PHYSICAL = 4096
 
 
 def read_disk(medium: Medium, region: Range, noting: Noting) -> DiskMetadata:
-    """The disk. Raises FormatError when its size, blocks or sectors are not known, UnsupportedFeature."""
+    """The disk. Raises FormatError when disk, block or sector size is unknown, UnsupportedFeature."""
     table = medium.whole(region.offset, TABLE_SIZE)
     if table is None:
-        raise FormatError("metadata table", region.offset, "it cannot be read, or is beyond end of file", "2.6")
+        raise FormatError("metadata table", region.offset, "unreadable, or beyond end of file", "2.6")
     try:
         wanted = metadata.system_items(metadata.parse_table(table, region))
         contents = {guid: medium.whole(region.offset + entry.offset, entry.length) for guid, entry in wanted.items()}
@@ -49,13 +49,13 @@ def read_disk(medium: Medium, region: Range, noting: Noting) -> DiskMetadata:
     except FormatError as error:
         reason = f"{error.structure}: {error.reason}"
     disk = _decoded(_Items(medium, region, table), region.offset)
-    message = f"it breaks a rule ({reason}); the values of its items are sound and were used"
+    message = f"it violates a rule ({reason}); the values of its items are valid and were used"
     noting.trust("metadata", region.offset, message)
     return disk
 
 
 class _Items:
-    """The items that a table names, as far as they can be read."""
+    """The readable items of a table."""
 
     def __init__(self, medium: Medium, region: Range, table: bytes) -> None:
         self._medium = medium
@@ -64,7 +64,7 @@ class _Items:
         self._count = int.from_bytes(table[10:12], "little")
 
     def read(self, guid: UUID, length: int | None) -> bytes | None:
-        """The only content that the entries of an item have, of *length* bytes unless it is None."""
+        """The content of an item, if unambiguous; it must have *length* bytes unless that is None."""
         found = {data for entry in self._entries(guid) if (data := self._content(entry, length)) is not None}
         if len(found) > 1:
             raise FormatError("metadata table", self._region.offset, f"item {guid} has two values", "2.6.1")
@@ -78,7 +78,7 @@ class _Items:
             if self._table.startswith(guid.bytes_le, at):
                 entry = TABLE_ENTRY.parse(self._table[at : at + TABLE_ENTRY.size])
                 (counted if number < self._count else behind).append(entry)
-        # Windows leaves old entries behind those that count.
+        # Windows leaves stale entries after the counted ones.
         return counted or behind
 
     def _content(self, entry: TableEntry, length: int | None) -> bytes | None:
@@ -94,7 +94,7 @@ def _decoded(items: _Items, offset: int) -> DiskMetadata:
     for guid, (name, length) in _LENGTHS.items():
         data = items.read(guid, length)
         if data is None:
-            raise FormatError("metadata", offset, f"the {name} is not known, so no block can be placed", "2.6.2")
+            raise FormatError("metadata", offset, f"the {name} is unknown, so blocks cannot be located", "2.6.2")
         values[guid] = data
     others = {guid: items.read(guid, length) for guid, length in _OPTIONAL.items()}
     parameters = PARAMETERS.parse(values[FILE_PARAMETERS], offset)
@@ -110,13 +110,13 @@ def _decoded(items: _Items, offset: int) -> DiskMetadata:
     )
     reason = metadata.unsound(disk)
     if reason:
-        raise FormatError("metadata", offset, f"{reason}, so no block can be placed", "2.6.2")
+        raise FormatError("metadata", offset, f"{reason}; blocks cannot be located", "2.6.2")
     record = items.read(PARENT_LOCATOR, None) if parameters.has_parent else None
     return replace(disk, has_parent=parameters.has_parent, parent_locator=record)
 
 
 def read_parent(disk: DiskMetadata, offset: int, noting: Noting) -> ParentLink | None:
-    """The recorded parent, or None where there is none or nothing tells which it is."""
+    """The recorded parent, or None if there is none or it is unknown."""
     if not disk.has_parent:
         return None
     item = disk.parent_locator or b""
@@ -125,16 +125,16 @@ def read_parent(disk: DiskMetadata, offset: int, noting: Noting) -> ParentLink |
     except FormatError as error:
         link = _link(item)
         if link is None:
-            message = f"it cannot be read ({error.reason}): which file is the parent is not known"
+            message = f"it cannot be read ({error.reason}), so the parent is unknown"
             noting.trust("parent locator", offset, message)
         else:
-            noting.trust("parent locator", offset, f"it breaks a rule ({error.reason}); its id and paths were used")
+            noting.trust("parent locator", offset, f"it violates a rule ({error.reason}); its id and paths were used")
         return link
     return ParentLink(found.linkage, found.linkage2, found.paths)
 
 
 def _link(item: bytes) -> ParentLink | None:
-    """What the pairs of a damaged locator say that are text."""
+    """The parent link from the readable pairs of a damaged locator."""
     if len(item) < HEADER.size:
         return None
     count = min(HEADER.parse(item).key_value_count, MOST_PAIRS, (len(item) - HEADER.size) // ENTRY.size)

@@ -1,4 +1,4 @@
-"""The regions of a damaged VHDX: from a valid copy of the table, else from what its copies agree on (MS-VHDX 2.2.3)."""
+"""The regions of a damaged VHDX, from a valid copy of the table or from damaged copies that agree (MS-VHDX 2.2.3)."""
 
 import struct
 from collections.abc import Sequence
@@ -23,7 +23,7 @@ _MOST_ENTRIES = 2047
 
 @dataclass(frozen=True, slots=True)
 class SalvageRegions:
-    """*others* are the places of regions of another kind; *doubtful* says that the place of the BAT is a guess."""
+    """*others* are the file ranges of other regions; *doubtful*: the location of the BAT is a guess."""
 
     bat: Range
     metadata: Range
@@ -32,7 +32,7 @@ class SalvageRegions:
 
 
 def read_regions(medium: Medium, noting: Noting) -> SalvageRegions:
-    """Raises FormatError when BAT or metadata cannot be found, UnsupportedFeature for an unknown, required region."""
+    """Raises FormatError when BAT or metadata cannot be located, UnsupportedFeature for an unknown required region."""
     copies = [(number, offset, medium.whole(offset, TABLE_SIZE)) for number, offset in enumerate(OFFSETS)]
     valid: list[tuple[int, list[RegionEntry]]] = []
     for number, offset, copy in copies:
@@ -52,10 +52,10 @@ def read_regions(medium: Medium, noting: Noting) -> SalvageRegions:
 
 
 def _stated(entries: Sequence[RegionEntry], offset: int, noting: Noting) -> SalvageRegions:
-    """The regions of a valid table, whose fields may be impossible all the same."""
+    """The regions of a table with a correct checksum, whose fields may still be invalid."""
     for entry in entries:
         if entry.guid not in _NAMES and entry.flags & _REQUIRED:
-            raise UnsupportedFeature(f"{noting.file}: region {entry.guid} is required and unknown")
+            raise UnsupportedFeature(f"{noting.file}: region {entry.guid} is required but unknown")
         if entry.flags & ~_REQUIRED:
             noting.trust("region table entry", offset, f"region {entry.guid} has reserved flags {entry.flags:#x}")
     places: dict[UUID, Range] = {}
@@ -63,7 +63,7 @@ def _stated(entries: Sequence[RegionEntry], offset: int, noting: Noting) -> Salv
         named = {entry.range for entry in entries if entry.guid == guid}
         if len(named) != 1 or not all(_is_place(guid, place) for place in named):
             reason = f"the {name} region is ambiguous: {len(named)} offsets are recorded" if len(named) != 1 else (
-                f"the {name} region cannot be at {min(named).offset} with {min(named).length} bytes"
+                f"invalid {name} region: {min(named).length} bytes at {min(named).offset}"
             )
             raise FormatError("region table", offset, reason, "2.2.3")
         places[guid] = named.pop()
@@ -72,27 +72,27 @@ def _stated(entries: Sequence[RegionEntry], offset: int, noting: Noting) -> Salv
 
 
 def _guessed(copies: Sequence[bytes], noting: Noting) -> SalvageRegions:
-    """The regions from tables without a right checksum."""
+    """The regions from tables with a wrong checksum."""
     places: dict[UUID, Range] = {}
     doubtful = False
     for guid, name in _NAMES.items():
         named = [set(_find(copy, guid)) for copy in copies]
         if not any(named):
-            reason = f"no copy is valid, and none says where the {name} region is"
+            reason = f"no copy is valid, and none gives a location of the {name} region"
             raise FormatError("region table", OFFSETS[0], reason, "2.2.3")
         choices = set.union(*named)
         if len(choices) > 1:
-            reason = f"no copy is valid, and they differ on where the {name} region is"
+            reason = f"no copy is valid, and they differ on the location of the {name} region"
             raise FormatError("region table", OFFSETS[0], reason, "2.2.3")
         places[guid] = choices.pop()
         doubtful = doubtful or (guid == BAT and not (len(named) == 2 and all(named)))
-    message = "no copy is valid; the entries of BAT and metadata are sound and were used"
+    message = "no copy is valid; the entries of BAT and metadata are valid and were used"
     noting.trust("region table", OFFSETS[0], message)
     return _apart(places[BAT], places[METADATA], (), OFFSETS[0], doubtful=doubtful)
 
 
 def _find(copy: bytes, guid: UUID) -> list[Range]:
-    """The sound places that a table without a right checksum has for a region."""
+    """The valid file ranges for a region in a table with a wrong checksum."""
     found = []
     for number in range(_MOST_ENTRIES):
         at = TABLE_HEADER.size + number * ENTRY.size

@@ -1,4 +1,4 @@
-"""``vhdx-img compact``: a smaller file for the same disk."""
+"""``vhdx-img compact``: reduces the file size of an image."""
 
 import click
 
@@ -12,20 +12,20 @@ from vhdx.cli.reach import Reach
 
 @subcommand("compact")
 @click.argument("image", shell_complete=file_names)
-@click.option("--no-scan", is_flag=True, help="Do not look for blocks of zeros, which means reading every block.")
+@click.option("--no-scan", is_flag=True, help="Do not read the blocks to find those that are all zeros.")
 @format_option
 @json_option
 @quiet_option
 def command(
     reach: Reach, *, image: str, no_scan: bool, format_name: str | None, as_json: bool, quiet: bool
 ) -> None:
-    """Give back the space in IMAGE that its disk does not need.
+    """Free unused space in IMAGE.
 
-    Blocks of zeros are dropped, blocks at the end of the file move into holes, and the file is cut. The disk reads the
-    same throughout, so images over this one are not hurt. What a guest deleted is not zeros: let it trim, or overwrite
-    free space with zeros, first.
+    Blocks of zeros are freed, blocks at the end of the file are moved to free space, and the file is truncated. The
+    disk content does not change, so children of this image stay valid. Deleted files of a guest are not zeros: trim
+    the guest's file systems, or overwrite their free space with zeros, first.
     """
-    advice = "the image is sound and reads as before; the same command again goes on"
+    advice = "the image is valid and its content unchanged; run the same command again to continue"
     with reach.place(image) as place, Meter("compact", advice, quiet=quiet) as meter:
         before = place.files.stat(place.path)
         reach.engine(place).compact(
@@ -40,4 +40,4 @@ def command(
     if as_json:
         print_json({"path": name, "file_size_before": before.size, "file_size": after.size})
     else:
-        print_line(f"{name}: {size_text(before.size)} became {size_text(after.size)}")
+        print_line(f"{name}: compacted from {size_text(before.size)} to {size_text(after.size)}")

@@ -1,4 +1,4 @@
-"""``vhdx-img convert``: a disk into an image of another kind."""
+"""``vhdx-img convert``: copies a disk into a new image."""
 
 import errno
 import posixpath
@@ -22,7 +22,7 @@ from vhdx.image.base import ImageFormat, ImageInfo
 from vhdx.location import Place
 from vhdx.salvage.report import Salvaged
 
-AZURE_SIZES = "Azure takes whole MiB, and 20 of them at least"
+AZURE_SIZES = "Azure requires a multiple of 1 MiB and at least 20 MiB"
 _LARGEST_SYSTEM = 4095 << 30
 _EXTENSIONS = {".vhd": "vhd", ".vhdx": "vhdx", ".raw": "raw", ".img": "raw"}
 
@@ -36,25 +36,25 @@ _EXTENSIONS = {".vhd": "vhd", ".vhdx": "vhdx", ".raw": "raw", ".img": "raw"}
     "--output-format",
     "target_format",
     type=FORMAT,
-    help="The format of TARGET, where its extension (.vhd, .vhdx, .raw, .img) does not say it or says another.",
+    help="Format of TARGET (default: from its extension .vhd, .vhdx, .raw or .img).",
 )
 @type_option
 @block_size_option
 @sector_size_option
-@click.option("--azure", is_flag=True, help="A VHD as Azure takes it: fixed, rounded up to whole MiB, 20 at least.")
+@click.option("--azure", is_flag=True, help="Create a VHD for Azure: fixed, rounded up to whole MiB, at least 20 MiB.")
 @click.option(
     "--scan-zeros",
     is_flag=True,
-    help="Read everything, and leave out zeros that SOURCE stores; without it they are left out only where the data "
-    "passes through here anyway. A fixed TARGET takes everything.",
+    help="Read all data and omit zeros that SOURCE stores. Default: omit them only where data is not copied by the "
+    "kernel or server. A fixed TARGET allocates everything.",
 )
 @click.option(
     "--salvage", is_flag=True,
-    help="Copy what can be read of a damaged SOURCE; lost ranges are listed and read as zeros in TARGET.",
+    help="Copy the readable data of a damaged SOURCE; lost ranges are listed and read as zeros in TARGET.",
 )
 @click.option(
     "--without-parent", is_flag=True,
-    help="With --salvage: continue when a parent is missing or unusable. Data that only the parent has is lost.",
+    help="With --salvage: continue when a parent is missing or unusable. The parent's data is lost.",
 )
 @force_option
 @quiet_option
@@ -77,23 +77,21 @@ def command(
     quiet: bool,
     as_json: bool,
 ) -> None:
-    """Copy the disk in SOURCE, read through its parents, into a new image TARGET.
+    """Copy the disk in SOURCE, including its parents' data, into a new image TARGET.
 
-    SOURCE is only read. TARGET appears under its name when it is complete; until then it is a file NAME.xxxxxxxx.tmp.
-
-    With --salvage exit code 0 means that all of the disk is there; 8 that parts are lost, or that damaged structures
-    had to be used.
+    SOURCE is not modified. TARGET has a temporary name, NAME.xxxxxxxx.tmp, until it is complete. With --salvage, exit
+    code 0 means that the whole disk was copied; 8 means that parts are lost, or that damaged structures were used.
     """
     if without_parent and not salvage:
         raise click.UsageError("--without-parent requires --salvage")
     named = target_format or _EXTENSIONS.get(posixpath.splitext(target)[1].lower()) or ("vhd" if azure else None)
     if named is None:
-        raise click.UsageError(f"the extension of {target} names no format: give -O raw, -O vhd or -O vhdx")
+        raise click.UsageError(f"unknown extension of {target}: specify the format with -O raw, -O vhd or -O vhdx")
     if azure and named != "vhd":
         remedy = "name it .vhd" if target_format is None else f"omit -O {target_format}"
-        raise click.UsageError(f"--azure makes a VHD, and {target} is to be {named}: {remedy}")
+        raise click.UsageError(f"--azure creates a VHD, but the format of {target} is {named}: {remedy}")
     if azure and kind == "dynamic":
-        raise click.UsageError("Azure takes fixed images only: omit -t dynamic")
+        raise click.UsageError("Azure requires a fixed image: omit -t dynamic")
     options = shape(ImageFormat(named), kind, block_size, sector_size, azure=azure)
     advice = "the incomplete copy was removed"
     with reach.place(source) as one, reach.place(target) as other, Meter("convert", advice, quiet=quiet) as meter:
@@ -158,24 +156,24 @@ def _print_json(source: str, target: str, info: ImageInfo, added: int, report: S
 def _print_lines(source: str, target: str, info: ImageInfo, added: int, report: Salvaged | None) -> None:
     print_line(f"{target}: {info.format.value}, {info.type.value}, {exact_size(info.virtual_size)}")
     if added:
-        print_line(f"{size_text(added)} of zeros were added: {AZURE_SIZES}")
+        print_line(f"{size_text(added)} of zeros added: {AZURE_SIZES}")
     for line in () if report is None else salvage_lines(source, report):
         print_line(line)
 
 
 @contextmanager
 def _naming_without_parent() -> Iterator[None]:
-    """Name the way out where a parent is missing."""
+    """Add the remedy for a missing parent to the message."""
     try:
         yield
     except (ParentNotFound, ParentMismatch) as error:
-        text = f"{reason(error)}; --without-parent takes what the image itself holds"
+        text = f"{reason(error)}; --without-parent copies only the image's own data"
         raise Stop(exit_code(error) or Exit.DAMAGED, text) from error
 
 
 @contextmanager
 def _naming_salvage(target: Place) -> Iterator[None]:
-    """Name the way out where the source is damaged, or its disk fails."""
+    """Add the remedy for a damaged or unreadable source to the message."""
     try:
         yield
     except (FormatError, OSError) as error:
@@ -187,7 +185,7 @@ def _naming_salvage(target: Place) -> Iterator[None]:
         code = exit_code(error)
         if not helps or code is None:
             raise
-        raise Stop(code, f"{reason(error)}; vhdx-img convert --salvage takes what can be read") from error
+        raise Stop(code, f"{reason(error)}; vhdx-img convert --salvage copies readable data") from error
 
 
 def _print_azure_notes(size: int) -> None:
@@ -196,10 +194,10 @@ def _print_azure_notes(size: int) -> None:
 
 
 def azure_notes(size: int) -> Iterator[str]:
-    """What is to be known before a disk of *size* bytes goes to Azure; nothing of one that it does not take."""
+    """Notes about a disk of *size* bytes in Azure; none if Azure does not accept it."""
     if size > LARGEST_AZURE:
         return
     if size > LARGEST_DISK:
-        yield f"the disk is larger than {LARGEST_DISK >> 30:,} GiB: Azure takes such a VHD, Hyper-V cannot open it"
+        yield f"the disk is larger than {LARGEST_DISK >> 30:,} GiB: Azure accepts such a VHD, Hyper-V does not"
     if size > _LARGEST_SYSTEM:
-        yield f"the disk is larger than {_LARGEST_SYSTEM >> 30:,} GiB: Azure takes it for data, not for a system"
+        yield f"the disk is larger than {_LARGEST_SYSTEM >> 30:,} GiB: Azure accepts it as a data disk, not an OS disk"

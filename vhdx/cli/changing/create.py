@@ -1,4 +1,4 @@
-"""``vhdx-img create``: an empty image."""
+"""``vhdx-img create``: creates an empty image."""
 
 import posixpath
 from typing import NamedTuple
@@ -29,7 +29,7 @@ _EXTENSIONS = {".vhd": "vhd", ".avhd": "vhd", ".vhdx": "vhdx", ".avhdx": "vhdx"}
     "--format",
     "format_name",
     type=click.Choice(["vhdx", "vhd"]),
-    help="The format, where the extension (.vhd, .avhd, .vhdx, .avhdx) does not say it or says another.",
+    help="Format of the image (default: from its extension .vhd, .avhd, .vhdx or .avhdx).",
 )
 @type_option
 @block_size_option
@@ -60,28 +60,28 @@ def command(
     parent_format: str | None,
     force: bool,
 ) -> None:
-    """Create an empty image at PATH, of SIZE bytes.
+    """Create an empty image of SIZE bytes at PATH.
 
-    SIZE takes K, M, G, T (or KiB, MiB, GiB, TiB), powers of 1024. Over a PARENT it may be left out: the disk is then as
-    large as the parent's. PARENT is a path like any other, relative to the current directory; PATH records it relative
-    to its own directory.
+    SIZE is in bytes, or with K, M, G, T (or KiB, MiB, GiB, TiB), powers of 1024. With PARENT it may be omitted: the
+    default is the parent's size. PARENT is relative to the current directory; the image records it relative to its own
+    directory.
     """
     with reach.place(path) as place, Meter("create"):
         if parent is not None:
             if kind or block_size is not None or sector_size is not None:
-                raise click.UsageError("a differencing image takes its layout from the parent: omit -t and the sizes")
+                raise click.UsageError("a differencing image has its parent's layout: omit -t and the sizes")
             below = _Parent(parent, image_format(parent_format))
             _create_child(reach, place, below, size, format_name, any_size=any_size, force=force)
             return
         if any_size:
             raise click.UsageError("--any-size requires -b")
         if parent_format is not None:
-            raise click.UsageError("-F gives the format of the parent, but -b is missing")
+            raise click.UsageError("-F requires -b")
         if size is None:
             raise click.UsageError("a disk without a parent requires a SIZE")
         named = format_name or _EXTENSIONS.get(posixpath.splitext(place.path)[1].lower())
         if named is None:
-            raise click.UsageError(f"the extension of {path} names no format: give -f vhdx or -f vhd")
+            raise click.UsageError(f"unknown extension of {path}: specify the format with -f vhdx or -f vhd")
         options = shape(ImageFormat(named), kind, block_size, sector_size)
         reach.engine(place).create(place.files, place.path, size, options, replace=force)
         kind_text = "fixed" if options.fixed else "dynamic"
@@ -108,19 +108,19 @@ def _create_child(
     try:
         info = engine.info(place.files, below, format=parent.said)
     except AnotherFormat:
-        raise  # no option makes it an image, and the message says what does
+        raise  # no option helps, and the message contains the remedy
     except Unrecognised as error:
-        remedy = "a raw disk cannot be a parent, -F vhd or -F vhdx says what another file is"
+        remedy = "a raw disk cannot be a parent; otherwise specify the format with -F vhd or -F vhdx"
         raise Stop(Exit.DAMAGED, f"{escaped(str(error))}; {remedy}") from error
     name = place.files.describe(place.path)
     wanted = format_name or _EXTENSIONS.get(posixpath.splitext(place.path)[1].lower())
     if wanted is not None and wanted != info.format.value:
         raise click.UsageError(
-            f"{parent.name} is a {info.format.value}, and a parent and its child have one format: name the child "
-            f".{info.format.value}, or say -f {info.format.value}"
+            f"{parent.name} is a {info.format.value}, and a child must have its parent's format: use the extension "
+            f".{info.format.value}, or -f {info.format.value}"
         )
     engine.create_child(
         place.files, place.path, below, size=size, any_size=any_size, parent_format=parent.said, replace=force
     )
-    print_line(f"{name}: {info.format.value}, differencing over {place.files.describe(below)}")
+    print_line(f"{name}: {info.format.value}, differencing, parent {place.files.describe(below)}")
     tell_of_elsewhere(reach, place, below, info.format)

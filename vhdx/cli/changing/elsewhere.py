@@ -1,4 +1,4 @@
-"""What is to be known of a child whose parent is in another directory."""
+"""Warnings about a child whose parent is in another directory."""
 
 import posixpath
 
@@ -10,13 +10,13 @@ from vhdx.location import LocalAddress, Place
 
 
 def tell_of_elsewhere(reach: Reach, place: Place, parent: str, format: ImageFormat | None = None) -> None:
-    """Say what reopening the image at *place* will need, and that nothing beside *parent* protects it."""
+    """Tell how to open the image at *place*, and that *parent* is not protected against changes."""
     elsewhere = posixpath.normpath(posixpath.dirname(parent))
     if elsewhere == posixpath.normpath(posixpath.dirname(place.files.resolve(place.path))):
         return
-    print_line("nothing beside the parent tells that it has this child: never change the parent")
+    print_line("this child is not found from the parent's directory: never modify the parent")
     try:
         reach.engine(place).layers(place.files, place.path, format=format)
     except ParentNotFound:
         directory = elsewhere if isinstance(place.address, LocalAddress) else f"/{elsewhere}"
-        print_line(f"the parent is outside the image's directory: whoever opens it says --parents-in {directory}")
+        print_line(f"the parent is outside the image's directory: open the image with --parents-in {directory}")

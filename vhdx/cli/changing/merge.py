@@ -1,4 +1,4 @@
-"""``vhdx-img merge``: layers of a chain made one."""
+"""``vhdx-img merge``: merges layers of a chain."""
 
 from typing import Any
 
@@ -20,7 +20,7 @@ from vhdx.verbs.contract import Engine
 from vhdx.verbs.merge_plan import MergePlan
 from vhdx.verbs.shrink import refuse_cut
 
-_ADVICE = "every disk reads as before; the same command again finishes it"
+_ADVICE = "the content of all disks is unchanged; run the same command again to finish"
 
 
 @subcommand("merge")
@@ -30,8 +30,8 @@ _ADVICE = "every disk reads as before; the same command again finishes it"
     help="Merge into this layer instead of the parent.",
 )
 @click.option("--dry-run", is_flag=True, help="Print what would be done and change nothing.")
-@click.option("--shrink", is_flag=True, help="Allow cutting off zeros at the end of larger layers under CHILD.")
-@click.option("--force", is_flag=True, help="With --shrink: also cut off data, which is lost.")
+@click.option("--shrink", is_flag=True, help="Allow removing zeros at the end of parents that are larger than CHILD.")
+@click.option("--force", is_flag=True, help="With --shrink: also remove data, which is lost.")
 @click.option("--keep", is_flag=True, help="Keep the merged files.")
 @orphan_option
 @layers_format_option
@@ -51,11 +51,11 @@ def command(
     as_json: bool,
     quiet: bool,
 ) -> None:
-    """Merge CHILD into its parent, which then reads as CHILD did.
+    """Merge CHILD into its parent, which then has the content of CHILD.
 
-    With --into the layers between go with it. Whatever names CHILD as its parent is linked to the result first; then
-    the merged files are removed that nothing names any more. When the result has other children they are named and
-    nothing is done, since they would become unreadable.
+    With --into, the layers in between are merged too. Children of CHILD are first relinked to the result; then merged
+    files without remaining children are removed. If the result has other children, they are listed and nothing is done,
+    because they would become unreadable.
     """
     way = shrinking(shrink=shrink, force=force)
     with reach.place(child) as place, Meter("merge", _ADVICE, quiet=quiet) as meter:
@@ -82,9 +82,11 @@ def command(
     else:
         _print(place.files, plan, removed, dry_run=dry_run, keep=keep)
     if dry_run and plan.orphaned and not orphan:
-        raise Stop(Exit.REFUSED, "it would be refused: other images would lose their parent (pass --orphan to proceed)")
+        message = "the merge would be refused: other images would lose their parent (pass --orphan to proceed)"
+        raise Stop(Exit.REFUSED, message)
     if dry_run and plan.links > 1 and not orphan:
-        raise Stop(Exit.REFUSED, f"it would be refused: the result has {plan.links} names (pass --orphan to proceed)")
+        message = f"the merge would be refused: the result has {plan.links} hard links (pass --orphan to proceed)"
+        raise Stop(Exit.REFUSED, message)
     if dry_run:
         refuse_cut(place.files.describe(target), plan, way)
 
@@ -107,7 +109,7 @@ def _gone(files: FileSystem, paths: tuple[str, ...]) -> list[str]:
 
 
 def plan_json(files: FileSystem, plan: MergePlan, removed: list[str], *, done: bool) -> dict[str, Any]:
-    """What is, or would be, done; sizes in bytes."""
+    """The merge that was, or would be, done; sizes in bytes."""
 
     def names(paths: "list[str] | tuple[str, ...]") -> list[str]:
         return [files.describe(path) for path in paths]
@@ -142,8 +144,8 @@ def _print(files: FileSystem, plan: MergePlan, removed: list[str], *, dry_run: b
         print_line(f"{files.describe(path)}: {'would lose' if dry_run else 'lost'} its parent")
     if plan.cut:
         print_line(
-            f"{result}: {size_text(plan.cut)} behind the end of the merged disk {would}cut off, "
-            f"{size_text(plan.lost)} of data among them"
+            f"{result}: {size_text(plan.cut)} beyond the end of the merged disk {would}removed, "
+            f"including {size_text(plan.lost)} of data"
         )
     if dry_run or keep:
         return

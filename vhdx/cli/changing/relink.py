@@ -1,4 +1,4 @@
-"""``vhdx-img relink``: another file as the parent of an image."""
+"""``vhdx-img relink``: records the parent of an image."""
 
 import posixpath
 
@@ -22,15 +22,15 @@ from vhdx.cli.reach import Reach
 def command(
     reach: Reach, *, child: str, parent: str | None, force: bool, undo: bool, format_name: str | None
 ) -> None:
-    """Record PARENT, the file that CHILD was made over, under the path that it has now.
+    """Record the current path of PARENT, the parent of CHILD.
 
-    PARENT must have the id that CHILD records, and its disk id and, for a VHD, its size. With --force any image of the
-    format is recorded: with other content than CHILD was made over the disk is rubbish. What was recorded before is
-    kept in CHILD.forced, chain and check tell of it, and --undo takes it back. The content of both files stays as it
-    is.
+    PARENT must have the id that CHILD records, the same disk id and, for a VHD, the same size. --force records any
+    image of the same format: if its content differs from that of the original parent, the disk is corrupt. The
+    previous record is saved in CHILD.forced, chain and check report it, and --undo restores it. The content of both
+    files does not change.
     """
     if undo == (parent is not None) or (undo and force):
-        raise click.UsageError("give a PARENT, or --undo alone")
+        raise click.UsageError("specify either PARENT or --undo")
     with reach.place(child) as place, Meter("relink"):
         name = place.files.describe(place.path)
         format = image_format(format_name)

@@ -1,4 +1,4 @@
-"""``vhdx-img repair``: repair damage that needs no guessing."""
+"""``vhdx-img repair``: repairs damage that needs no guessing."""
 
 from typing import Any
 
@@ -35,10 +35,10 @@ def command(
     format_name: str | None,
     as_json: bool,
 ) -> None:
-    """Repair what can be repaired in IMAGE without guessing.
+    """Repair damage to IMAGE that needs no guessing.
 
-    That is the copies of headers, tables and footers, a lost footer, stale paths of a parent. What was there before is
-    kept in the undo file. When anything else is wrong nothing is done: vhdx-inspect check says what it is.
+    This covers copies of headers, tables and footers, a lost footer, and stale parent paths. The previous bytes are
+    saved in the undo file. If there is any other damage, nothing is done: vhdx-inspect check lists it.
     """
     if undo and (dry_run or reclaim):
         raise click.UsageError("--undo accepts no other option than --undo-file")

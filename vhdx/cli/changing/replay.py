@@ -1,4 +1,4 @@
-"""``vhdx-img replay``: the log of a VHDX put where it belongs."""
+"""``vhdx-img replay``: replays the log of a VHDX."""
 
 from vhdx.cli.kinds import image_format
 from vhdx.cli.options import format_option, image_argument, subcommand
@@ -11,11 +11,11 @@ from vhdx.cli.reach import Reach
 @image_argument
 @format_option
 def command(reach: Reach, *, image: str, format_name: str | None) -> None:
-    """Replay the log of IMAGE, as any program does that opens it for writing.
+    """Replay the log of IMAGE, as every program does that opens it for writing.
 
-    A log to replay is left when a machine stops while it writes. The disk reads the same before and after.
+    A crash during writing leaves a log to replay. The disk content is the same before and after.
     """
     with reach.place(image) as place, Meter("replay"):
         done = reach.engine(place).replay(place.files, place.path, format=image_format(format_name))
         name = place.files.describe(place.path)
-        print_line(f"{name}: {'the log was replayed' if done else 'nothing to replay'}")
+        print_line(f"{name}: {'log replayed' if done else 'nothing to replay'}")

@@ -1,4 +1,4 @@
-"""``vhdx-img resize``: a disk of another size."""
+"""``vhdx-img resize``: changes the disk size."""
 
 import click
 
@@ -15,7 +15,7 @@ from vhdx.cli.reach import Reach
 @click.argument("image", shell_complete=file_names)
 @click.argument("size", type=NEW_SIZE)
 @click.option("--shrink", is_flag=True, help="Allow the disk to shrink if the removed end reads as zeros.")
-@click.option("--force", is_flag=True, help="With --shrink: also cut off data, which is lost.")
+@click.option("--force", is_flag=True, help="With --shrink: also remove data, which is lost.")
 @orphan_option
 @any_size_option
 @format_option
@@ -30,10 +30,10 @@ def command(
     any_size: bool,
     format_name: str | None,
 ) -> None:
-    """Make the disk in IMAGE SIZE bytes large, or, with a + before it, larger by so much.
+    """Resize the disk in IMAGE to SIZE bytes, or by SIZE bytes if it starts with +.
 
-    What is new reads as zeros. The guest's partitions and file systems are not touched: grow them in the guest
-    afterwards, shrink them before.
+    Added space reads as zeros. Partitions and file systems are not resized: grow them in the guest afterwards, shrink
+    them before.
     """
     way = shrinking(shrink=shrink, force=force)
     length, added = size
@@ -45,4 +45,4 @@ def command(
         engine.resize(
             place.files, place.path, wanted, shrink=way, orphan=orphan, any_size=any_size, format=format
         )
-        print_line(f"{place.files.describe(place.path)}: {exact_size(before)} became {exact_size(wanted)}")
+        print_line(f"{place.files.describe(place.path)}: resized from {exact_size(before)} to {exact_size(wanted)}")

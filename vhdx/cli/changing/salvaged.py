@@ -1,4 +1,4 @@
-"""What a salvage has to say: lost ranges, and what had to be taken on trust."""
+"""Output of a salvage: lost ranges, and structures taken on trust."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -11,25 +11,25 @@ _MOST_LINES = 100
 
 
 def salvage_lines(name: str, report: Salvaged) -> Iterator[str]:
-    """Lines for people about the salvage of the disk *name*; of the lost ranges at most a hundred."""
+    """Text output for the salvage of the disk *name*; at most a hundred lost ranges."""
     for note in report.notes:
         yield f"{note} [{'taken on trust' if note.on_trust else 'noted'}]"
     for lost in report.lost[:_MOST_LINES]:
         yield f"{name}: lost: {exact_size(lost.length)} at {lost.offset}: {lost.reason}"
     more = len(report.lost) - _MOST_LINES + report.unlisted
     if more > 0:
-        yield f"{name}: {more} more ranges are lost; --json lists {'them' if not report.unlisted else 'most of them'}"
+        yield f"{name}: {more} more lost ranges; --json lists {'them' if not report.unlisted else 'most of them'}"
     yield f"{name}: {_summary(report)}"
 
 
 def _summary(report: Salvaged) -> str:
     if report.lost_bytes:
-        return f"{size_text(report.lost_bytes)} of {size_text(report.size)} lost, zeros in the new image"
+        return f"{size_text(report.lost_bytes)} of {size_text(report.size)} lost; they read as zeros in the new image"
     return "nothing was lost" if report.complete else "nothing is known to be lost, but structures were taken on trust"
 
 
 def salvage_json(report: Salvaged) -> dict[str, Any]:
-    """The same with all that is known."""
+    """JSON output for a salvage."""
     return {
         "read": report.read,
         "lost_bytes": report.lost_bytes,
@@ -49,6 +49,6 @@ def salvage_json(report: Salvaged) -> dict[str, Any]:
 
 
 def end_salvage(name: str, report: Salvaged) -> None:
-    """Ends the command with a code of its own unless all of the disk is there for certain."""
+    """End the command with a special exit code unless the whole disk was copied for certain."""
     if not report.complete:
         raise Stop(Exit.SALVAGED, f"{name}: {_summary(report)}")

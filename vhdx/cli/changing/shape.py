@@ -1,4 +1,4 @@
-"""The shape of a new image as options say it."""
+"""Options for the type and layout of a new image."""
 
 import click
 
@@ -6,22 +6,22 @@ from vhdx.cli.kinds import SIZE
 from vhdx.image.base import CreateOptions, ImageFormat
 
 type_option = click.option(
-    "-t", "--type", "kind", type=click.Choice(["dynamic", "fixed"]), help="Whether space is taken when it is needed "
-    "(dynamic, the default) or all of it at once."
+    "-t", "--type", "kind", type=click.Choice(["dynamic", "fixed"]), help="Allocate space on demand (dynamic, the "
+    "default) or all of it immediately (fixed)."
 )
 block_size_option = click.option(
-    "--block-size", type=SIZE, help="Bytes by which a dynamic image grows: for vhdx a power of two from 1M to 256M "
-    "(32M unless said), for vhd one from 512 up (2M)."
+    "--block-size", type=SIZE, help="Block size. VHDX: a power of two from 1M to 256M (default 32M). VHD: a power of "
+    "two from 4K to 256M (default 2M)."
 )
 sector_size_option = click.option(
-    "--sector-size", type=SIZE, help="The logical sector size: 512, or 4096 for vhdx."
+    "--sector-size", type=SIZE, help="Logical sector size: 512, or 4096 for vhdx."
 )
 
 
 def shape(
     format: ImageFormat, kind: str | None, block_size: int | None, sector_size: int | None, *, azure: bool = False
 ) -> CreateOptions:
-    """The options as the engine takes them. Raises UsageError for such as contradict each other."""
+    """The options as `CreateOptions`. Raises UsageError for contradictory options."""
     if format is ImageFormat.RAW and (kind or block_size is not None or sector_size is not None):
         raise click.UsageError("a raw disk has no type or block size: omit -t and the sizes")
     if (azure or kind == "fixed") and block_size is not None and format is ImageFormat.VHD:

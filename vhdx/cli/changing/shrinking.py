@@ -1,4 +1,4 @@
-"""``--shrink`` and ``--force``: how much a disk may lose at its end."""
+"""The ``--shrink`` and ``--force`` options."""
 
 import click
 
@@ -6,7 +6,7 @@ from vhdx.verbs.shrink import Shrink
 
 
 def shrinking(*, shrink: bool, force: bool) -> Shrink:
-    """What the two options allow. Raises UsageError for --force alone."""
+    """What the two options allow. Raises UsageError for --force without --shrink."""
     if force and not shrink:
         raise click.UsageError("--force requires --shrink")
     return Shrink.FORCE if force else Shrink.UNUSED if shrink else Shrink.REFUSE

@@ -1,4 +1,4 @@
-"""``vhdx-img write``: bytes into a disk."""
+"""``vhdx-img write``: writes bytes to a disk."""
 
 import os
 import sys
@@ -29,7 +29,7 @@ _PIECE = 8 << 20
 @click.argument("offset", type=SIZE)
 @click.option(
     "--from", "source", metavar="FILE", shell_complete=file_names,
-    help="The bytes; standard input without it.",
+    help="Read the bytes from this file (default: standard input).",
 )
 @orphan_option
 @format_option
@@ -44,10 +44,10 @@ def command(
     format_name: str | None,
     quiet: bool,
 ) -> None:
-    """Write bytes at OFFSET into the disk in IMAGE.
+    """Write bytes at OFFSET to the disk in IMAGE.
 
-    What would go past the end of the disk is refused before the first byte is written. Sectors that were not written
-    yet when the command is stopped are as they were.
+    Data that would extend beyond end of disk is refused before anything is written. If the command is interrupted, the
+    remaining sectors are unchanged.
     """
     advice = "data written so far may or may not be on disk"
     with reach.place(image) as place, Meter("write", advice, quiet=quiet) as meter:
@@ -67,15 +67,15 @@ def command(
 
 
 def _refuse_itself(files: FileSystem, image: str, source: str) -> None:
-    """Raises Error when *source* is the image: what is read would change on the way."""
+    """Raises Error when *source* is the image itself: it would change while it is read."""
     path = Path(source).absolute()
-    # A pipe is no image, and must not be opened twice.
+    # A pipe is not an image, and must not be opened twice.
     if path.is_file() and LocalFileSystem(path.parent).stat(path.name).identity == files.stat(image).identity:
         raise Error(f"{source}: is the target image itself")
 
 
 def _overrun(length: int, most: int, offset: int, size: int) -> str:
-    """What is wrong with so many bytes at *offset*; of a stream no more are counted than it takes to know."""
+    """The message for *length* bytes at *offset*; a stream is counted only to the first byte too many."""
     what = f"more than {most} bytes" if length == most + 1 else f"{length} bytes"
     return f"{what} at {offset} extend beyond end of disk ({size} bytes)"
 
@@ -93,7 +93,7 @@ def _copy(file: BinaryIO, chain: Chain, offset: int, length: int, meter: Meter) 
 
 @contextmanager
 def _bytes_from(source: str | None, most: int) -> Iterator[tuple[BinaryIO, int]]:
-    """A file and how many bytes are in it; a stream is taken in whole first, up to a byte more than *most*."""
+    """A file and its length; a stream is first spooled, up to one byte more than *most*."""
     if source is not None:
         with Path(source).open("rb") as file:
             if file.seekable():
@@ -101,7 +101,7 @@ def _bytes_from(source: str | None, most: int) -> Iterator[tuple[BinaryIO, int]]
             else:
                 yield from _spooled(file, most)
     elif sys.stdin is None:
-        raise Error("standard input is closed; say --from FILE")
+        raise Error("standard input is closed; use --from FILE")
     else:
         yield from _spooled(sys.stdin.buffer, most)
 
@@ -114,4 +114,4 @@ def _spooled(stream: BinaryIO, most: int) -> Iterator[tuple[BinaryIO, int]]:
             left -= len(piece)
         length = spool.tell()
         spool.seek(0)
-        yield spool, length  # type: ignore[misc]  # it has all that is used of a file
+        yield spool, length  # type: ignore[misc]  # it has all methods that are used

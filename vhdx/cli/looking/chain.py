@@ -1,4 +1,4 @@
-"""``vhdx-inspect chain``: every layer of a disk, and where a link is broken."""
+"""``vhdx-inspect chain``: shows the layers of a disk and broken links."""
 
 from typing import Any
 from uuid import uuid4
@@ -14,11 +14,11 @@ from vhdx.cli.reach import Reach
 from vhdx.storage.base import FileSystem
 
 BROKEN = {
-    LinkVerdict.MISMATCH: "the file in the parent's place is not, or is no longer, the recorded one",
+    LinkVerdict.MISMATCH: "the file at the recorded path is not, or is no longer, the parent",
     LinkVerdict.MISSING: "the parent was not found",
-    LinkVerdict.LOOP: "the parent is this image or one above it",
-    LinkVerdict.TOO_DEEP: "there are more layers than any sound chain has",
-    LinkVerdict.DENIED: "a file that may be the parent may not be opened by this user",
+    LinkVerdict.LOOP: "the chain is circular: the parent is this image or one of its children",
+    LinkVerdict.TOO_DEEP: "the chain has too many layers",
+    LinkVerdict.DENIED: "permission denied for a file that may be the parent",
 }
 
 
@@ -27,10 +27,10 @@ BROKEN = {
 @format_option
 @json_option
 def command(reach: Reach, *, image: str, format_name: str | None, as_json: bool) -> None:
-    """Show every layer under IMAGE, the image first, and how each parent was found.
+    """Show the layers of IMAGE, leaf first, and how each parent was found.
 
-    Siblings are other images in the parent's directory that have the same parent: a change of the parent would make
-    them unreadable. Exit code 2 when a link is broken, 7 when a parent may not be read.
+    Siblings are other images in the parent's directory with the same parent: modifying the parent would make them
+    unreadable. Exit code 2 means that a link is broken, 7 that access to a parent is denied.
     """
     with reach.place(image) as place:
         policy = reach.policy(place)
@@ -81,14 +81,14 @@ def _print(files: FileSystem, number: int, member: Member) -> None:
 def _link(files: FileSystem, link: Link, member: Member) -> list[str]:
     if link.verdict is not LinkVerdict.FOUND:
         renamed = [
-            f"  {files.describe(path)} has the recorded id: it is the parent under another name, and "
-            f"vhdx-img relink records that"
+            f"  {files.describe(path)} has the recorded id, so it is the parent under another name; "
+            f"vhdx-img relink records it"
             for path in link.renamed
         ]
         state = "UNKNOWN" if link.verdict is LinkVerdict.DENIED else "BROKEN"
         return [f"{state}: {BROKEN[link.verdict]}", *(f"  {problem}" for problem in link.problems), *renamed]
     how = f"the file name in {link.key}" if link.by_name else link.key
-    lines = [f"parent found by {how}, id as recorded"]
+    lines = [f"parent found by {how}, id matches"]
     if link.forced:
         lines.append(f"FORCED by vhdx-img relink --force, although {'; '.join(link.forced)}")
     if member.siblings is None:

@@ -1,4 +1,4 @@
-"""``vhdx-inspect check``: everything that is wrong with an image, and what to do about it."""
+"""``vhdx-inspect check``: checks an image and suggests remedies."""
 
 from collections.abc import Iterable
 
@@ -19,7 +19,7 @@ COULD_NOT_FINISH, DAMAGED, MINOR = 1, 2, 3
 
 @subcommand("check")
 @image_argument
-@click.option("--chain", is_flag=True, help="Check the parents too, and the links to them.")
+@click.option("--chain", is_flag=True, help="Also check the parents and the links to them.")
 @click.option("--deep", is_flag=True, help="Read every allocated block.")
 @format_option
 @json_option
@@ -34,7 +34,7 @@ def command(
 ) -> None:
     """Check IMAGE against the rules of its format.
 
-    Exit code 0: clean, or nothing but infos; 1: the check could not be finished; 2: damaged; 3: warnings, no errors.
+    Exit code 0: clean, or only infos; 1: the check could not be completed; 2: damaged; 3: warnings, no errors.
     """
     try:
         with reach.place(image) as place:
@@ -43,7 +43,7 @@ def command(
             name = place.files.describe(place.path)
             found = engine.check(place.files, place.path, chain=chain, deep=deep, format=format)
             code = _print_json(name, list(found)) if as_json else _print(name, found)
-    except (Cancelled, BrokenPipeError):  # it is stopped, or nobody reads what it says
+    except (Cancelled, BrokenPipeError):  # interrupted, or the pipe was closed
         raise
     except (Error, OSError) as error:
         raise Stop(COULD_NOT_FINISH, reason(error)) from error
@@ -79,5 +79,5 @@ def _print(name: str, found: Iterable[Finding]) -> int:
 
 def _summary(severities: dict[Severity, int], code: int) -> str:
     counts = [f"{count} {severity.value}{'s' * (count != 1)}" for severity, count in severities.items()]
-    heading = {0: "clean", DAMAGED: "damaged", MINOR: "readable, with flaws"}[code]
+    heading = {0: "clean", DAMAGED: "damaged", MINOR: "readable, with warnings"}[code]
     return f"{heading} ({', '.join(counts)})" if counts else heading

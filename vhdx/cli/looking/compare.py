@@ -1,4 +1,4 @@
-"""``vhdx-inspect compare``: whether two images hold the same disk."""
+"""``vhdx-inspect compare``: compares the content of two disks."""
 
 import click
 
@@ -37,9 +37,9 @@ def command(
     as_json: bool,
     quiet: bool,
 ) -> None:
-    """Compare the disks in FIRST and SECOND, read through their parents, whatever their formats.
+    """Compare the disks in FIRST and SECOND, including their parents' data. Formats may differ.
 
-    Exit code 0: they are the same; 1: they differ, and it is said where; 3: they could not be compared.
+    Exit code 0: identical; 1: they differ, and the differences are listed; 3: the comparison failed.
     """
     try:
         with (
@@ -52,7 +52,7 @@ def command(
             warn_of_shared(right)
             found = _found(left, right, quiet=quiet)
             sizes = (left.size, right.size)
-    except (Cancelled, BrokenPipeError):  # it is stopped, or nobody reads what it says
+    except (Cancelled, BrokenPipeError):  # interrupted, or the pipe was closed
         raise
     except (Error, OSError) as error:
         raise Stop(COULD_NOT, reason(error)) from error
@@ -79,13 +79,13 @@ def _found(left: Chain, right: Chain, *, quiet: bool) -> list[Range]:
 
 def _print(found: list[Range], sizes: tuple[int, int], *, same: bool) -> None:
     if same:
-        print_line("the disks are the same")
+        print_line("the disks are identical")
         return
     if sizes[0] != sizes[1]:
         print_line(f"the sizes differ: {exact_size(sizes[0])} and {exact_size(sizes[1])}")
         if not found:
-            print_line("as far as both go they are the same, and the rest is zeros: --zero-tail lets that pass")
+            print_line("otherwise identical: the rest of the longer disk is zeros; --zero-tail ignores that")
     for wanted in found[:_MOST]:
-        print_line(f"they differ in {size_text(wanted.length)} at {wanted.offset} ({wanted.offset:#x})")
+        print_line(f"{size_text(wanted.length)} differ at {wanted.offset} ({wanted.offset:#x})")
     if len(found) > _MOST:
         print_line(f"more than {_MOST} such ranges; the rest was not compared")

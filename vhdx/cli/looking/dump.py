@@ -1,4 +1,4 @@
-"""``vhdx-inspect dump``: every field of an image's structures, as it is in the file, and what is wrong with it."""
+"""``vhdx-inspect dump``: shows every field of an image's structures, with findings."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -31,7 +31,7 @@ _SPOILT = frozenset(
         "vhd-batmap-checksum",
     }
 )
-"""Structures that are damaged while the image is not, since another copy counts."""
+"""Codes for a damaged structure of an image that is still valid because another copy is used."""
 
 
 @subcommand("dump")
@@ -40,11 +40,11 @@ _SPOILT = frozenset(
 @format_option
 @json_option
 def command(reach: Reach, *, image: str, parts: tuple[str, ...], format_name: str | None, as_json: bool) -> None:
-    """Show every field of the structures of IMAGE, with its offset, its bytes and what they mean.
+    """Show every field of the structures of IMAGE, with offset, bytes and meaning.
 
-    PART is one or more of headers, regions, metadata, bat, bitmap, log, locator, footer, or all, the default. Damaged
-    images are what this is for: what can be decoded is shown, and what is wrong is said below each structure. The file
-    is shown as it is, without what a replay of its log would change. Exit code 2 when a structure is damaged.
+    PART is one or more of headers, regions, metadata, bat, bitmap, log, locator, footer, or all (the default). This
+    command is made for damaged images: it shows everything that can be decoded, and lists findings below each
+    structure. The file is shown without a replay of its log. Exit code 2 means that a structure is damaged.
     """
     wanted = list(DumpPart) if not parts or _ALL in parts else [DumpPart(part) for part in dict.fromkeys(parts)]
     with reach.place(image) as place:
@@ -60,11 +60,11 @@ def command(reach: Reach, *, image: str, parts: tuple[str, ...], format_name: st
         finally:
             storage.close()
     if tally.damaged:
-        raise Stop(Exit.DAMAGED, f"{escaped(name)}: something in it is damaged; what and where is said above")
+        raise Stop(Exit.DAMAGED, f"{escaped(name)}: a structure is damaged; see the findings above")
 
 
 class _Tally:
-    """Structures on their way to the output, and whether one of them is damaged."""
+    """Passes structures on, and notes whether one of them is damaged."""
 
     def __init__(self, structures: Iterator[Structure]) -> None:
         self._structures = structures

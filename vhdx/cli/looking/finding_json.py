@@ -1,4 +1,4 @@
-"""A finding in JSON, as subcommands share it: the documented keys."""
+"""JSON output for findings."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ from vhdx.check.remedies import REMEDIES
 
 
 def finding_json(finding: Finding) -> dict[str, Any]:
-    """A finding with all that is known of it."""
+    """The documented keys of a finding."""
     return {
         "code": finding.code,
         "severity": finding.severity.value,

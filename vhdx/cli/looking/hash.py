@@ -1,4 +1,4 @@
-"""``vhdx-inspect hash``: one number for the content of a disk."""
+"""``vhdx-inspect hash``: prints a hash of the content of a disk."""
 
 import hashlib
 import struct
@@ -24,8 +24,8 @@ _ZEROS = bytes(_PIECE)
 @click.option(
     "--sparse",
     is_flag=True,
-    help="SHA-256 over the offset (64 bits, little-endian) and the bytes of every MiB that is not all zeros: takes "
-    "time by what is allocated, not by the size of the disk.",
+    help="SHA-256 over offset (64 bits, little-endian) and content of every MiB that is not all zeros. Time depends on "
+    "the allocated space, not on the disk size.",
 )
 @format_option
 @json_option
@@ -39,9 +39,10 @@ def command(
     as_json: bool,
     quiet: bool,
 ) -> None:
-    """Print the SHA-256 of the disk in IMAGE, read through its parents.
+    """Print the SHA-256 of the disk in IMAGE, including its parents' data.
 
-    It is that of the disk's bytes, whatever the format. Holes are not read; their zeros are hashed, unless --sparse.
+    The hash covers the disk's bytes and does not depend on the format. Holes are hashed as zeros without being read;
+    --sparse skips them.
     """
     with reach.place(image) as place:
         engine = reach.engine(place)
@@ -79,7 +80,7 @@ def _hash_zeros(update: Callable[[memoryview], object], length: int) -> None:
 
 
 def sparse_sha256(chain: Chain, on_progress: Progress) -> str:
-    """The hash of every MiB that is not all zeros, each behind its offset."""
+    """The hash of every MiB that is not all zeros, each after its offset."""
     digest = hashlib.sha256()
     done = 0
     for wanted in data_ranges(chain):

@@ -1,4 +1,4 @@
-"""An image in JSON, as subcommands share it: the documented keys."""
+"""JSON output for images."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from vhdx.storage.base import FileStatus, FileSystem
 def info_json(
     files: FileSystem, name: str, info: ImageInfo, status: FileStatus, link: Link | None
 ) -> dict[str, Any]:
-    """The documented keys; sizes in bytes, GUIDs lower-case with hyphens."""
+    """The documented keys; sizes in bytes, GUIDs in lower case with hyphens."""
     return {
         "path": name,
         "format": info.format.value,
@@ -31,7 +31,7 @@ def info_json(
 
 
 def link_json(files: FileSystem, link: Link) -> dict[str, Any]:
-    """The parent as it is recorded and as it was found."""
+    """The recorded parent, and the file that was found."""
     return {
         "recorded": recorded_json(link.recorded),
         "found": None if link.path is None else files.describe(link.path),
@@ -40,7 +40,7 @@ def link_json(files: FileSystem, link: Link) -> dict[str, Any]:
 
 
 def recorded_json(recorded: ParentLink) -> dict[str, Any]:
-    """What an image records of its parent."""
+    """The parent record of an image."""
     return {
         "linkage": str(recorded.linkage),
         "linkage2": None if recorded.linkage2 is None else str(recorded.linkage2),
@@ -49,5 +49,5 @@ def recorded_json(recorded: ParentLink) -> dict[str, Any]:
 
 
 def log_state(info: ImageInfo) -> str:
-    """Only a VHDX has a log."""
+    """The state of the log; only a VHDX has one."""
     return info.log.value if info.format is ImageFormat.VHDX else "none"

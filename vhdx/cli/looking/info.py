@@ -1,4 +1,4 @@
-"""``vhdx-inspect info``: what an image says of itself, and where its parent is."""
+"""``vhdx-inspect info``: shows the properties of an image and its parent."""
 
 from uuid import uuid4
 
@@ -18,9 +18,9 @@ from vhdx.storage.base import FileStatus, FileSystem
 @format_option
 @json_option
 def command(reach: Reach, *, image: str, format_name: str | None, as_json: bool) -> None:
-    """Show what IMAGE says of itself, and where its parent is.
+    """Show the properties of IMAGE, and where its parent is.
 
-    A child whose parent is missing is shown like any other. "On disk" is what the file system stores of the file.
+    A missing parent is not an error. "On disk" is the space that the file system has allocated for the file.
     """
     with reach.place(image) as place:
         path = place.files.resolve(place.path)
@@ -58,7 +58,7 @@ def _log(info: ImageInfo) -> str:
     if info.log is LogState.CLEAN:
         return "clean"
     changes = f"{info.log_entries} entries" if info.log_entries != 1 else "1 entry"
-    return f"dirty: {changes} to replay; what is shown is the image as it will be then"
+    return f"dirty: {changes} to replay; the image is shown as after the replay"
 
 
 def _parent(files: FileSystem, link: Link) -> list[tuple[str, str]]:
@@ -73,9 +73,9 @@ def _parent(files: FileSystem, link: Link) -> list[tuple[str, str]]:
             forced = [("", f"FORCED although {difference}") for difference in link.forced]
             return [*recorded, ("parent found", files.describe(link.path)), *forced]
         case LinkVerdict.MISMATCH:
-            heading = "another file is in its place"
+            heading = "a different file is at the recorded path"
         case LinkVerdict.DENIED:
-            heading = "a file that may not be opened is in its place"
+            heading = "permission denied for the file at the recorded path"
         case _:
             heading = "no"
     return [*recorded, ("parent found", heading), *(("", problem) for problem in link.problems)]

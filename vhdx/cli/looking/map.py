@@ -1,4 +1,4 @@
-"""``vhdx-inspect map``: which part of a disk lies where, as text, as JSON that scripts know, or as a picture."""
+"""``vhdx-inspect map``: shows the allocation of a disk as text, as JSON like qemu-img, or as an image."""
 
 import os
 import shutil
@@ -29,9 +29,9 @@ _KEYS = ("start", "length", "depth", "present", "zero", "data")
 
 
 class Mapped(NamedTuple):
-    """A range of the disk: where its bytes are, in the terms of ``qemu-img map``.
+    """A range of the disk, with the keys of ``qemu-img map``.
 
-    *zero* says that it reads as zeros; *data* that there is a place for it in a file, at *offset*.
+    *zero*: it reads as zeros; *data*: it is allocated in a file, at *offset*.
     """
 
     start: int
@@ -43,7 +43,7 @@ class Mapped(NamedTuple):
     offset: int | None
 
     def goes_on_in(self, other: "Mapped") -> bool:
-        """Whether *other*, which begins where this ends, says the same."""
+        """Whether *other*, the next range, can be joined to this one."""
         follows = None if self.offset is None else self.offset + self.length
         return self[2:6] == other[2:6] and follows == other.offset
 
@@ -51,8 +51,8 @@ class Mapped(NamedTuple):
 @subcommand("map")
 @image_argument
 @click.option("--layer", is_flag=True, help="Only IMAGE itself, without its parents.")
-@click.option("--svg", metavar="FILE", shell_complete=file_names, help="Draw the layers into FILE.")
-@click.option("--png", metavar="FILE", shell_complete=file_names, help="The same as PNG; needs the extra vhdx[png].")
+@click.option("--svg", metavar="FILE", shell_complete=file_names, help="Draw the layers to an SVG file.")
+@click.option("--png", metavar="FILE", shell_complete=file_names, help="Draw the layers to a PNG file (vhdx[png]).")
 @click.option("--heat", is_flag=True, help="Draw the layers on the terminal.")
 @replace_option
 @format_option
@@ -69,13 +69,13 @@ def command(
     format_name: str | None,
     as_json: bool,
 ) -> None:
-    """Show where each part of the disk in IMAGE lies.
+    """Show where each range of the disk in IMAGE is stored.
 
-    The JSON has the shape of qemu-img map --output=json: depth counts the layers from IMAGE (0) down, offset is the
-    place in the file of that layer. Pictures show every layer.
+    The JSON has the format of qemu-img map --output=json: depth is the layer, 0 being IMAGE; offset is the file offset
+    in that layer. Drawings show all layers.
     """
     if svg is not None and svg == png:
-        raise click.UsageError("--svg and --png name one file: give each its own")
+        raise click.UsageError("--svg and --png must name different files")
     format = image_format(format_name)
     with ExitStack() as stack:
         place = stack.enter_context(reach.place(image))
@@ -103,7 +103,7 @@ def command(
 
 
 def _opened(reach: Reach, place: Place, format: ImageFormat | None, *, alone: bool) -> Chain:
-    """The disk, or its uppermost layer, for which no parent has to be there."""
+    """The disk, or only its top layer, which opens without its parents."""
     if not alone:
         return reach.engine(place).open_chain(place.files, place.path, format=format)
     storage = place.files.open(place.path, Access.READ)
@@ -111,10 +111,10 @@ def _opened(reach: Reach, place: Place, format: ImageFormat | None, *, alone: bo
 
 
 def mapped(chain: Chain) -> Iterator[Mapped]:
-    """The disk from its start to its end."""
+    """The ranges of the whole disk, ascending."""
     images = [image.info for image in chain.images]
     base = images[-1]
-    # A VHD has no word for a block that was never written: without a parent it is zeros, and as such present.
+    # A VHD cannot mark a block as never written: without a parent it is zeros, and thus present.
     absent_is_zero = base.format is ImageFormat.VHD and base.type is not DiskType.DIFFERENCING
     for number, extent in chain.extents(0, chain.size):
         match extent.presence:
@@ -128,7 +128,7 @@ def mapped(chain: Chain) -> Iterator[Mapped]:
 
 
 def _empty(extent: Extent, holder: ImageInfo, depth: int, *, present: bool) -> Mapped:
-    """Zeros without bytes; where the file is the disk byte by byte they are a hole in it, and have their place."""
+    """A range of zeros without data; in a raw or fixed image it is a hole with a file offset."""
     plain = holder.type is DiskType.FIXED and holder.format is not ImageFormat.VHDX
     hole = plain and extent.end <= holder.virtual_size
     place = extent.offset if hole else None
@@ -136,7 +136,7 @@ def _empty(extent: Extent, holder: ImageInfo, depth: int, *, present: bool) -> M
 
 
 def joined(found: Iterator[Mapped]) -> Iterator[Mapped]:
-    """The same with neighbours that say the same made one."""
+    """Adjacent ranges with equal properties joined."""
     pending: Mapped | None = None
     for one in found:
         if pending is not None and pending.goes_on_in(one):
@@ -162,7 +162,7 @@ def _print(found: Iterator[Mapped], names: list[str]) -> None:
     print_line(f"{'start':>16} {'length':>16}  {'':<10} layer  what")
     for one in found:
         if one.data:
-            what = f"at {one.offset:#x} of the file" + (", a hole in it" if one.zero else "")
+            what = f"file offset {one.offset:#x}" + (", hole" if one.zero else "")
         else:
             what = "zeros" if one.present else "never written"
         where = str(one.depth) if one.present else "-"

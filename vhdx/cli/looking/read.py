@@ -1,4 +1,4 @@
-"""``vhdx-inspect read``: bytes of a disk."""
+"""``vhdx-inspect read``: shows bytes of a disk."""
 
 import sys
 from collections.abc import Iterator
@@ -21,7 +21,7 @@ _LETTERS = bytes(byte if 32 <= byte < 127 else ord(".") for byte in range(256))
 @image_argument
 @click.argument("offset", type=SIZE)
 @click.argument("length", type=SIZE)
-@click.option("--raw", is_flag=True, help="The bytes themselves, for a file or another program.")
+@click.option("--raw", is_flag=True, help="Write raw bytes to standard output.")
 @format_option
 def command(
     reach: Reach,
@@ -32,19 +32,18 @@ def command(
     raw: bool,
     format_name: str | None,
 ) -> None:
-    """Show LENGTH bytes at OFFSET of the disk in IMAGE, read through its parents.
+    """Show LENGTH bytes at OFFSET of the disk in IMAGE, including its parents' data.
 
-    Both are bytes, plain, in hexadecimal after 0x, or with K, M, G, T. Lines that repeat the one before are left out,
-    with a * in their place.
+    Both are in bytes: decimal, hexadecimal after 0x, or with K, M, G, T. Repeated lines are replaced by a *.
     """
     if raw and sys.stdout.isatty():
-        raise Stop(Exit.USAGE, "read --raw: the bytes would go to the terminal; send them to a file or a program")
+        raise Stop(Exit.USAGE, "read --raw: refusing to write to the terminal; redirect standard output")
     with reach.place(image) as place:
         engine = reach.engine(place)
         with engine.open_chain(place.files, place.path, format=image_format(format_name)) as chain:
             name = place.files.describe(place.path)
             if offset + length > chain.size:
-                raise Error(f"{name}: {length} bytes at {offset} are not inside the disk of {chain.size} bytes")
+                raise Error(f"{name}: {length} bytes at {offset} extend beyond end of disk ({chain.size} bytes)")
             pieces = _pieces(chain, offset, length)
             if raw:
                 for _, piece in pieces:
@@ -61,7 +60,7 @@ def _pieces(chain: Chain, offset: int, length: int) -> Iterator[tuple[int, bytes
 
 
 def hex_lines(pieces: Iterator[tuple[int, bytes]], end: int) -> Iterator[str]:
-    """The bytes in hexadecimal with their offsets and letters, the offset of the end last."""
+    """A hex dump: offsets, bytes, characters; the last line is the end offset."""
     before, repeated = b"", False
     for start, piece in pieces:
         for at in range(0, len(piece), _LINE):

@@ -1,4 +1,4 @@
-"""``vhdx-inspect report``: all that is known of an image on one page that can be kept, sent and printed."""
+"""``vhdx-inspect report``: writes all information about an image to an HTML page."""
 
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -24,10 +24,9 @@ from vhdx.cli.reach import Reach
 @replace_option
 @format_option
 def command(reach: Reach, *, image: str, output: str, force: bool, format_name: str | None) -> None:
-    """Write a page on IMAGE: its chain, which layer holds what, its structures, and what is wrong with it.
+    """Write an HTML page about IMAGE: chain, allocation by layer, structures and findings.
 
-    The page is one file and needs no network and no scripts. Exit code 0 says that it was written; how the image is,
-    damaged or not, is on the page.
+    The page is self-contained and has no scripts. Exit code 0 means that it was written, even if the image is damaged.
     """
     with reach.place(image) as place, reach.place(output) as target:
         subject = Subject(place.files, place.path, reach.engine(place), image_format(format_name))

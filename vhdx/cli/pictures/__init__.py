@@ -1,4 +1,4 @@
-"""Pictures of a disk: who holds which part of it, layer by layer, as SVG, PNG or characters of a terminal."""
+"""Drawings of a disk's allocation by layer: SVG, PNG, or characters on a terminal."""
 
 from vhdx.cli.pictures.heat import terminal
 from vhdx.cli.pictures.layout import drawing
@@ -10,10 +10,10 @@ __all__ = ["Survey", "png", "survey", "svg", "terminal"]
 
 
 def svg(found: Survey) -> str:
-    """The map as an SVG document that needs nothing besides itself."""
+    """The map as a self-contained SVG document."""
     return document(drawing(found))
 
 
 def png(found: Survey) -> bytes:
-    """The same picture in pixels. Raises ModuleNotFoundError where Pillow, the extra vhdx[png], is not installed."""
+    """The map as a PNG file. Raises ModuleNotFoundError when Pillow (the extra vhdx[png]) is not installed."""
     return paint(drawing(found))

@@ -1,4 +1,4 @@
-"""What a check found, for the page: a verdict, and tables by file with the gravest first."""
+"""Findings for the page: an outcome, and tables by file, most severe first."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -8,13 +8,13 @@ from vhdx.check.remedies import REMEDIES
 from vhdx.cli.pictures.page import PageOutcome, PageTable, Row
 from vhdx.errors import Error
 
-_COLUMNS = ("Severity", "Structure", "Offset", "What was found", "What to do", "Rule")
+_COLUMNS = ("Severity", "Structure", "Offset", "Finding", "Remedy", "Rule")
 _MOST = 300
-"""Findings of each severity that the page shows: a hundred of each code come from a check of one file."""
+"""Number of findings of each severity on the page; a check of one file reports up to a hundred of each code."""
 
 
 class Findings:
-    """Findings as they come, few of which are kept: a hostile chain may have millions. *name* is the leaf's file."""
+    """Collects a bounded number of findings: a malicious chain may have millions. *name* is the leaf's file."""
 
     def __init__(self, name: str) -> None:
         self._name = name
@@ -23,7 +23,7 @@ class Findings:
         self._stopped = ""
 
     def collect(self, found: Iterable[Finding]) -> None:
-        """Take them all; a check that cannot go on is told on the page. Raises OSError when the transport fails."""
+        """Collect findings; an aborted check is noted on the page. Raises OSError when the transport fails."""
         try:
             for finding in found:
                 self._counts[finding.severity] += 1
@@ -34,31 +34,31 @@ class Findings:
 
     @property
     def verdict(self) -> PageOutcome:
-        """How the image is."""
+        """The outcome for the image."""
         if self._counts[Severity.ERROR]:
             return PageOutcome("bad", "damaged", self._counted())
         if self._stopped:
-            return PageOutcome("none", "not checked", f"the check could not be finished: {self._stopped}")
+            return PageOutcome("none", "not checked", f"the check could not be completed: {self._stopped}")
         if self._counts[Severity.WARNING]:
-            return PageOutcome("poor", "readable, with flaws", self._counted())
-        return PageOutcome("good", "clean", self._counted() or "every rule of the format is kept")
+            return PageOutcome("poor", "readable, with warnings", self._counted())
+        return PageOutcome("good", "clean", self._counted() or "no violations of the format")
 
     @property
     def note(self) -> str:
-        """What there is to say before the tables."""
+        """The text before the tables."""
         if self._stopped:
-            return f"The check could not be finished: {self._stopped}"
-        return f"{self._counted()}." if self._kept else "Nothing was found, in the image or in the layers under it."
+            return f"The check could not be completed: {self._stopped}"
+        return f"{self._counted()}." if self._kept else "No findings for the image and its parents."
 
     def tables(self) -> list[PageTable]:
-        """One for each file."""
+        """One table for each file."""
         by_file: dict[str, list[Finding]] = {self._name: []}
         for finding in self._kept:
             by_file.setdefault(finding.file or self._name, []).append(finding)
         tables = [PageTable(name, _COLUMNS, _rows(findings)) for name, findings in by_file.items() if findings]
         left = self._counts.total() - len(self._kept)
         if left:
-            tables.append(PageTable("Left out", _COLUMNS, (), left_out=f"{left} more findings are not shown."))
+            tables.append(PageTable("Omitted", _COLUMNS, (), left_out=f"{left} more findings are not shown."))
         return tables
 
     def _counted(self) -> str:

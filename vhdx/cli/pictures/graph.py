@@ -1,4 +1,4 @@
-"""A chain as a drawing: a box for each layer, an arrow to its parent, and where an arrow leads to nothing, why."""
+"""A drawing of a chain: a box for each layer, an arrow to its parent, and the reasons for a broken link."""
 
 from collections.abc import Callable, Iterator, Sequence
 
@@ -22,16 +22,16 @@ Describe = Callable[[str], str]
 """The full path or URL of a path."""
 
 BROKEN = {
-    LinkVerdict.MISMATCH: "another file is in the parent's place, or the parent was changed",
+    LinkVerdict.MISMATCH: "the file at the recorded path is not, or is no longer, the parent",
     LinkVerdict.MISSING: "the parent was not found",
-    LinkVerdict.LOOP: "the parent is this image or one above it",
-    LinkVerdict.TOO_DEEP: "there are more layers than any sound chain has",
-    LinkVerdict.DENIED: "a file that may be the parent may not be opened by this user",
+    LinkVerdict.LOOP: "the chain is circular: the parent is this image or one of its children",
+    LinkVerdict.TOO_DEEP: "the chain has too many layers",
+    LinkVerdict.DENIED: "permission denied for a file that may be the parent",
 }
 
 
 def chain_drawing(members: Sequence[Member], describe: Describe) -> Drawing:
-    """The layers that were reached, leaf first."""
+    """A drawing of *members*, leaf first."""
     shapes: list[Shape] = []
     top = _MARGIN
     for number, member in enumerate(members):
@@ -51,21 +51,21 @@ def chain_drawing(members: Sequence[Member], describe: Describe) -> Drawing:
 
 
 def described(members: Sequence[Member], describe: Describe) -> str:
-    """The chain in words."""
+    """A text description of the chain."""
     names = [escaped(base_name(describe(member.path))) for member in members[:8]]
     text = " over ".join(names) + (f" over {len(members) - 8} more" if len(members) > 8 else "")
     link = members[-1].link if members else None
     if link is not None and link.verdict is not LinkVerdict.FOUND:
-        text += f"; broken there: {BROKEN[link.verdict]}"
+        text += f"; broken link: {BROKEN[link.verdict]}"
     return text
 
 
 def link_text(link: Link) -> str:
-    """How a parent was found, or what is wrong."""
+    """How a parent was found, or why the link is broken."""
     if link.verdict is not LinkVerdict.FOUND:
         return BROKEN[link.verdict]
     how = f"the file name in {link.key}" if link.by_name else link.key
-    return f"parent found by {how}, id as recorded"
+    return f"parent found by {how}, id matches"
 
 
 def _box(number: int, member: Member, describe: Describe, top: int) -> Iterator[Shape]:
@@ -84,7 +84,7 @@ def _box(number: int, member: Member, describe: Describe, top: int) -> Iterator[
 
 
 def _arrow(link: Link, top: int) -> Iterator[Shape]:
-    """From the box that ends at *top* to the next."""
+    """An arrow from the box that ends at *top* to the next one."""
     if link.verdict is LinkVerdict.FOUND:
         color = Color.MUTED
         yield Rect(_SHAFT - 1, top, 2, _GAP - 8, color)
@@ -96,13 +96,13 @@ def _arrow(link: Link, top: int) -> Iterator[Shape]:
 
 
 def _siblings(siblings: Sequence[str], describe: Describe, top: int) -> Iterator[Shape]:
-    """Other children of the same parent, with a line into the arrow that leads to it."""
+    """Other children of the same parent, connected to the arrow to it."""
     width = _WIDTH - _ASIDE - _MARGIN
     names = [base_name(describe(path)) for path in siblings[:_MOST_SIBLINGS]]
     if len(siblings) > _MOST_SIBLINGS:
         names[-1] = f"and {len(siblings) - _MOST_SIBLINGS + 1} more"
     yield from _frame(_ASIDE, top, width, _HEIGHT, Color.LINE)
-    yield Text(_ASIDE + 18, top + 21, "siblings: they need the same parent", 12, Color.MUTED)
+    yield Text(_ASIDE + 18, top + 21, "siblings: they have the same parent", 12, Color.MUTED)
     for number, name in enumerate(names):
         yield Text(_ASIDE + 18, top + 39 + 15 * number, shortened(escaped(name), 46), 12)
     middle, level = _ASIDE + width // 2, top + _HEIGHT + 10
@@ -111,7 +111,7 @@ def _siblings(siblings: Sequence[str], describe: Describe, top: int) -> Iterator
 
 
 def _broken(link: Link, describe: Describe, top: int) -> Iterator[Shape]:
-    """Where the parent should be: what is there instead, and why each candidate is not the parent."""
+    """A box in place of the parent, with the reason why each candidate was rejected."""
     yield from _frame(_MARGIN, top, _WIDTH - 2 * _MARGIN, _broken_height(link) - 4, Color.BAD)
     title = "no parent" if link.path is None else f"not the parent: {base_name(describe(link.path))}"
     yield Text(_MARGIN + 18, top + 25, shortened(escaped(title), 100), 15, Color.BAD, bold=True)
@@ -125,7 +125,7 @@ def _broken_height(link: Link) -> int:
 
 def _reasons(link: Link) -> list[str]:
     left = len(link.problems) - _MOST_REASONS
-    reasons = list(link.problems[:_MOST_REASONS]) or ["the image records no path that could be tried"]
+    reasons = list(link.problems[:_MOST_REASONS]) or ["the image records no usable path"]
     return [*reasons, f"and {left} more reasons"] if left > 0 else reasons
 
 

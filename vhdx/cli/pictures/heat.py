@@ -1,4 +1,4 @@
-"""The map of a disk in characters, a line for each layer, for a terminal of any width."""
+"""The map of a disk as characters, one line per layer, for a terminal of any width."""
 
 from collections.abc import Iterable
 from typing import NamedTuple
@@ -16,7 +16,7 @@ _RESET = "\x1b[0m"
 
 
 class _Kind(NamedTuple):
-    """What a cell is mostly: its characters from hardly any to full, the escape of its colour, its name."""
+    """The predominant kind of a cell: characters from nearly empty to full, colour escape, name."""
 
     unicode: str
     ascii: str
@@ -24,14 +24,14 @@ class _Kind(NamedTuple):
     text: str
 
 
-_VISIBLE = _Kind("░▒▓█", ".:+#", "\x1b[94m", "data, seen")
-_HIDDEN = _Kind("╱╳", "xX", "\x1b[33m", "data, hidden by a layer above")
-_ZERO = _Kind("·•", "o0", "\x1b[35m", "zeros, whatever lies below")
-_NOTHING = "the layer below shows"
+_VISIBLE = _Kind("░▒▓█", ".:+#", "\x1b[94m", "data, visible")
+_HIDDEN = _Kind("╱╳", "xX", "\x1b[33m", "data, hidden by a child")
+_ZERO = _Kind("·•", "o0", "\x1b[35m", "zeros, hiding the parent")
+_NOTHING = "not present: read from the parent"
 
 
 class _Look(NamedTuple):
-    """How the terminal is."""
+    """Capabilities of the terminal."""
 
     color: bool
     unicode: bool
@@ -43,13 +43,13 @@ class _Look(NamedTuple):
         return kind.unicode if self.unicode else kind.ascii
 
     def text(self, text: str) -> str:
-        """*text* in letters that the terminal has, none of which steers it."""
+        """*text* in characters that the terminal supports, without control characters."""
         text = escaped(text)
         return text if self.unicode else text.encode("ascii", "backslashreplace").decode()
 
 
 def terminal(found: Survey, width: int, *, color: bool, unicode: bool = True) -> list[str]:
-    """Lines at most *width* characters wide; without *unicode* in ASCII alone, without *color* without escapes."""
+    """Lines at most *width* characters wide; without *unicode* in ASCII, without *color* without escapes."""
     look = _Look(color, unicode)
     names = [look.text(f"{number} {base_name(layer.name)}") for number, layer in enumerate(found.layers)]
     shares = [percent(layer.held.total, found.size) for layer in found.layers]
@@ -70,7 +70,7 @@ def terminal(found: Survey, width: int, *, color: bool, unicode: bool = True) ->
 
 
 def _bar(survey: Survey, layer: Portion, width: int, look: _Look) -> str:
-    """A layer in *width* characters; runs of one colour share its escape."""
+    """A layer in *width* characters; adjacent characters of one colour share an escape."""
     pieces: list[tuple[_Kind | None, str]] = []
     for number in range(width if survey.columns else 0):
         first = number * survey.columns // width
@@ -86,7 +86,7 @@ def _bar(survey: Survey, layer: Portion, width: int, look: _Look) -> str:
 
 
 def _letter(found: Cell, look: _Look) -> tuple[_Kind | None, str]:
-    """What stands for a cell: the kind of which it has most."""
+    """The predominant kind of a cell and its character."""
     most, kind = max((found.visible, _VISIBLE), (found.hidden, _HIDDEN), (found.zero, _ZERO), key=lambda one: one[0])
     if not most:
         return None, " "
@@ -95,7 +95,7 @@ def _letter(found: Cell, look: _Look) -> tuple[_Kind | None, str]:
 
 
 def _legend(look: _Look) -> Iterable[tuple[str, str]]:
-    """Pieces of the legend: as they measure, and as they are printed."""
+    """Pieces of the legend: plain text for measuring, and text to print."""
     for kind in (_VISIBLE, _HIDDEN, _ZERO):
         letters = look.letters(kind)
         yield f"{letters} {kind.text}", f"{look.drawn(kind, letters)} {kind.text}"
@@ -104,7 +104,7 @@ def _legend(look: _Look) -> Iterable[tuple[str, str]]:
 
 
 def _packed(pieces: Iterable[tuple[str, str]], width: int) -> list[str]:
-    """The pieces in as few lines as they fit into; one that is wider than a line is cut, and has no colour."""
+    """The pieces in as few lines as possible; one that is wider than a line is cut, and loses its colour."""
     lines: list[str] = []
     used = 0
     for plain, drawn in pieces:
@@ -119,7 +119,7 @@ def _packed(pieces: Iterable[tuple[str, str]], width: int) -> list[str]:
 
 
 def _fixed(text: str, width: int) -> str:
-    """*text* in exactly *width* cells; a name that is too long loses its middle."""
+    """*text* in exactly *width* cells; a long name is shortened in the middle."""
     if cell_len(text) > width:
         mark = "~"
         end = width // 2

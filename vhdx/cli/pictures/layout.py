@@ -1,4 +1,4 @@
-"""The map of a disk as a drawing: a bar for each layer, an axis of offsets, a legend."""
+"""A drawing of the map of a disk: a bar for each layer, an axis of offsets, a legend."""
 
 from collections.abc import Iterator
 from itertools import groupby
@@ -19,22 +19,22 @@ _FOOT = 108
 _TICKS = 8
 _LONGEST_NAME = 56
 _GRAIN = 6
-"""A bar is divided among kinds in steps of this many pixels, so that columns that are much alike are one shape."""
+"""Granularity in pixels of the proportions in a bar, so that similar columns are one shape."""
 
 _LEGEND = (
-    (Color.VISIBLE, "data, seen by the guest"),
-    (Color.HIDDEN, "data, hidden by a layer above"),
-    (Color.ZERO, "zeros, whatever lies below"),
-    (Color.EMPTY, "nothing: the layer below shows"),
+    (Color.VISIBLE, "data, visible to the guest"),
+    (Color.HIDDEN, "data, hidden by a child"),
+    (Color.ZERO, "zeros, hiding the parent"),
+    (Color.EMPTY, "not present: read from the parent"),
 )
 
 
 def drawing(survey: Survey) -> Drawing:
-    """The map of a disk."""
+    """The drawing of a map."""
     shapes: list[Shape] = []
     height = _HEAD + _ROW * len(survey.layers) + _FOOT
     shapes.append(Rect(0, 0, _WIDTH, height, Color.PAPER))
-    title = f"Who holds what of {base_name(survey.layers[0].name)}"
+    title = f"Allocation by layer of {base_name(survey.layers[0].name)}"
     shapes.append(Text(_MARGIN, 36, shortened(escaped(title), 80), 20, bold=True))
     shapes.append(Text(_MARGIN, 57, summary(survey), color=Color.MUTED))
     for number, layer in enumerate(survey.layers):
@@ -46,36 +46,36 @@ def drawing(survey: Survey) -> Drawing:
 
 
 def summary(survey: Survey) -> str:
-    """The disk in one line."""
+    """A summary of the disk in one line."""
     count = len(survey.layers)
     return (
-        f"{size_text(survey.size)} disk in {count} layer{'s' * (count != 1)}, the newest first; "
-        f"{percent(survey.data, survey.size)} of it is data, the rest reads as zeros"
+        f"{size_text(survey.size)} disk in {count} layer{'s' * (count != 1)}, leaf first; "
+        f"{percent(survey.data, survey.size)} is data, the rest reads as zeros"
     )
 
 
 def described(survey: Survey) -> str:
-    """The map in words, for those who cannot see it."""
+    """A text description of the map."""
     rows = [f"{base_name(layer.name)}: {account(layer, survey.size)}" for layer in survey.layers[:_TICKS]]
     left = len(survey.layers) - len(rows)
     return "; ".join([summary(survey), *rows, *([f"and {left} more layers"] if left else [])])
 
 
 def account(layer: Portion, size: int) -> str:
-    """What a layer holds, in numbers."""
+    """The content of a layer in numbers."""
     held, visible, zero = layer.held.total, layer.visible.total, layer.zero.total
     parts = [f"holds {size_text(held)} ({percent(held, size)})"]
     if held:
-        parts.append("all seen" if visible == held else f"{size_text(visible)} seen ({percent(visible, size)})")
+        parts.append("all visible" if visible == held else f"{size_text(visible)} visible ({percent(visible, size)})")
     if zero:
         parts.append(f"zeros {size_text(zero)} ({percent(zero, size)})")
     if layer.info.virtual_size != size:
-        parts.append(f"its own disk has {size_text(layer.info.virtual_size)}")
+        parts.append(f"own disk size {size_text(layer.info.virtual_size)}")
     return ", ".join(parts)
 
 
 def percent(part: int, whole: int) -> str:
-    """A share for people: 0 and 100 only where it is none and all."""
+    """A percentage; 0 % and 100 % are exact."""
     if not part:
         return "0 %"
     if part == whole:
@@ -99,7 +99,7 @@ def _row(survey: Survey, number: int, layer: Portion, top: int) -> Iterator[Shap
 
 
 def _bar(survey: Survey, layer: Portion, top: int) -> Iterator[Rect]:
-    """The cells of a bar, equal neighbours joined."""
+    """The cells of a bar, adjacent equal ones joined."""
     looks = ((number, *_look(survey, layer, number)) for number in range(survey.columns))
     for (strength, parts), run in groupby(looks, lambda one: one[1:]):
         columns = [one[0] for one in run]
@@ -120,12 +120,12 @@ def _look(survey: Survey, layer: Portion, number: int) -> tuple[int, tuple[int, 
 
 
 def _place(survey: Survey, offset: int) -> int:
-    """Where on a bar an offset of the disk is."""
+    """The x coordinate of a disk offset."""
     return offset * BAR // max(survey.size, 1)
 
 
 def _axis(size: int, bottom: int) -> Iterator[Shape]:
-    """Offsets below the last bar."""
+    """The axis of offsets below the last bar."""
     for offset in ticks(size):
         anchor: Anchor = "start" if not offset else "end" if offset == size else "middle"
         x = _MARGIN + offset * BAR // max(size, 1)
@@ -133,7 +133,7 @@ def _axis(size: int, bottom: int) -> Iterator[Shape]:
 
 
 def ticks(size: int) -> list[int]:
-    """Offsets worth a name: multiples of a power of two, and the end, which crowds out one too near to it."""
+    """Offsets with a label: multiples of a power of two, and the end, which replaces one close to it."""
     step = 1 << max((max(size, 1) // _TICKS - 1).bit_length(), 9)
     offsets = [*range(0, size, step), size]
     if len(offsets) > 2 and offsets[-1] - offsets[-2] < step * 3 // 4:
@@ -148,9 +148,9 @@ def _legend(base: int) -> Iterator[Shape]:
         yield Text(x + 21, base, text, 12, Color.MUTED)
         x += 62 + 6 * len(text)
     base += 24
-    yield Text(_MARGIN, base, "the fuller a column, the stronger its colour:", 12, Color.MUTED)
+    yield Text(_MARGIN, base, "colour strength shows how full a column is:", 12, Color.MUTED)
     x = _MARGIN + 262
     for strength in range(FAINTEST, FULL + 1):
         yield Rect(x, base - 11, 20, 14, Color.VISIBLE, strength)
         x += 20
-    yield Text(x + 9, base, "all of it", 12, Color.MUTED)
+    yield Text(x + 9, base, "full", 12, Color.MUTED)

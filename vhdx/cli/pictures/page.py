@@ -1,7 +1,7 @@
-"""The report on an image as one HTML page that needs nothing besides itself: no script, no font, no other file.
+"""The report on an image as a self-contained HTML page without scripts or external files.
 
-The values come from files that anybody may have made. Whatever the template prints is escaped for HTML, has what is
-not printable written as escapes, and is cut when it is very long.
+The values come from untrusted files. Everything that the template prints is escaped for HTML, has nonprintable
+characters replaced by escapes, and is cut if it is very long.
 """
 
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ _LONGEST = 1500
 
 @dataclass(frozen=True, slots=True)
 class PageOutcome:
-    """What the page says first; *tone* is good, poor, bad or none."""
+    """The outcome at the top of the page; *tone* is good, poor, bad or none."""
 
     tone: str
     word: str
@@ -37,7 +37,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class PageTable:
-    """A table and what is to be said of it; *left_out* is the line that says what is not in it."""
+    """A table with a note; *left_out* says how much was omitted."""
 
     title: str
     columns: tuple[str, ...]
@@ -49,7 +49,7 @@ class PageTable:
 
 @dataclass(frozen=True, slots=True)
 class Chapter:
-    """A chapter of the structures of a file."""
+    """A chapter about the structures of a file."""
 
     title: str
     tables: tuple[PageTable, ...]
@@ -58,7 +58,7 @@ class Chapter:
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """A picture, an SVG document, or the reason why there is none."""
+    """An SVG drawing, or the reason why there is none."""
 
     svg: str | None
     reason: str = ""
@@ -66,13 +66,13 @@ class Figure:
 
     @property
     def markup(self) -> Markup:
-        """The picture for the page; its own text is escaped already."""
+        """The SVG markup; its text is already escaped."""
         return Markup(self.svg or "")  # noqa: S704
 
 
 @dataclass(frozen=True, slots=True)
 class Broken:
-    """A link that leads nowhere."""
+    """A broken link."""
 
     name: str
     text: str
@@ -81,7 +81,7 @@ class Broken:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """All that is on the page, in its order."""
+    """The content of the page, in order."""
 
     name: str
     path: str
@@ -99,7 +99,7 @@ class Page:
 
 
 def html(page: Page) -> str:
-    """The page."""
+    """Render the page."""
     source = resources.files(__package__).joinpath(_TEMPLATE).read_text("utf-8")
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, finalize=_harmless
@@ -108,7 +108,7 @@ def html(page: Page) -> str:
 
 
 def _harmless(value: Any) -> Any:
-    """What is printed for a value of the page."""
+    """The text printed for a value."""
     if isinstance(value, Markup) or not isinstance(value, str):
         return value
     if len(value) > _LONGEST:

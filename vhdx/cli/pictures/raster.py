@@ -1,4 +1,4 @@
-"""Drawings in pixels, through Pillow, which is imported nowhere else."""
+"""Drawings as PNG, through Pillow, which is imported only here."""
 
 import io
 from typing import TYPE_CHECKING
@@ -15,14 +15,14 @@ _ANCHORS: dict[Anchor, str] = {"start": "ls", "middle": "ms", "end": "rs"}
 
 
 def paint(drawing: Drawing) -> bytes:
-    """The drawing as a PNG file. Raises ModuleNotFoundError that names the extra when Pillow is missing."""
+    """The drawing as a PNG file. Raises ModuleNotFoundError, naming the extra, when Pillow is missing."""
     try:
         from PIL import Image, ImageDraw  # noqa: PLC0415  an extra
     except ModuleNotFoundError as error:
-        message = f"PNG needs {error.name}: install this package with its extra, vhdx[png], or draw an SVG"
+        message = f"PNG needs {error.name}: install the extra vhdx[png], or draw an SVG"
         raise ModuleNotFoundError(message, name=error.name) from error
     picture = Image.new("RGB", (drawing.width, drawing.height), Color.PAPER.rgb)
-    # RGBA makes ImageDraw mix what it draws into what is there.
+    # In RGBA mode ImageDraw blends colours.
     brush = ImageDraw.Draw(picture, "RGBA")
     fonts = _Fonts()
     for shape in drawing.shapes:
@@ -45,7 +45,7 @@ def _write(brush: "ImageDraw", fonts: "_Fonts", text: Text) -> None:
 
 
 class _Fonts:
-    """Fonts by size and weight: a common one that knows many letters, or the one that Pillow brings."""
+    """Fonts by size and weight: DejaVu if installed, otherwise Pillow's default."""
 
     def __init__(self) -> None:
         self._known: dict[tuple[int, bool], FreeTypeFont | ImageFont] = {}

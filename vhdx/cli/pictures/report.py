@@ -1,4 +1,4 @@
-"""The report on one image: everything that can be learnt of it, with the reason in place of what cannot."""
+"""The report on one image; for anything that cannot be determined it gives the reason."""
 
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -21,16 +21,16 @@ from vhdx.storage.base import Access, FileSystem
 from vhdx.verbs.contract import Engine
 
 _MOST_CELLS = 16384
-"""Columns of a map times its layers: what bounds the size of its picture."""
+"""Columns of a map times its layers; bounds the size of its drawing."""
 _FEWEST_COLUMNS = 64
 _MOST_NAMES = 20
 _TRIED = (Error, PermissionError)
-"""What leaves out a chapter; when the transport fails there is no report."""
+"""Errors that omit a chapter; when the transport fails there is no report."""
 
 
 @dataclass(slots=True)
 class Subject:
-    """One image and where it is. The layers that can be reached are looked up once."""
+    """One image; the layers that can be reached are looked up once."""
 
     files: FileSystem
     path: str
@@ -57,13 +57,13 @@ class Subject:
 
 
 def page(subject: Subject, *, made: str, version: str) -> Page:
-    """The page on *subject*, which has been explored; *made* is the time that it bears."""
+    """The page about *subject*, after `explore`; *made* is its creation time."""
     findings = Findings(subject.name)
     findings.collect(
         subject.engine.check(subject.files, subject.path, chain=True, format=subject.format)
     )
     parts, reason = _structures(subject)
-    note = "As they are in the file, without what a replay of its log would change. The layers below have their own."
+    note = "Structures of this file only, without a replay of its log."
     return Page(
         name=base_name(subject.name),
         path=subject.name,
@@ -77,7 +77,7 @@ def page(subject: Subject, *, made: str, version: str) -> Page:
         findings=findings.tables(),
         findings_note=findings.note,
         parts=parts,
-        parts_note=f"They cannot all be shown: {reason}" if reason else note,
+        parts_note=f"Some structures cannot be shown: {reason}" if reason else note,
     )
 
 
@@ -115,7 +115,7 @@ def _log(info: ImageInfo) -> str:
     if info.log is LogState.CLEAN:
         return "clean"
     entries = f"{info.log_entries} entr{'y' if info.log_entries == 1 else 'ies'}"
-    return f"dirty: {entries} to replay; summary, chain and map show the image as it will be then"
+    return f"dirty: {entries} to replay; summary, chain and map show the image as after the replay"
 
 
 def _parent(files: FileSystem, link: Link) -> list[tuple[str, str]]:
@@ -188,12 +188,12 @@ def _shares(found: Survey) -> PageTable:
         )
         for number, layer in enumerate(found.layers)
     )
-    columns = ("Layer", "Kind", "Disk", "Data held", "Seen by the guest", "Hidden by layers above", "Zeros")
-    return PageTable("Shares of the disk", columns, rows)
+    columns = ("Layer", "Type", "Disk size", "Data", "Visible to the guest", "Hidden by children", "Zeros")
+    return PageTable("Allocation by layer", columns, rows)
 
 
 def _structures(subject: Subject) -> tuple[list[Chapter], str]:
-    """The chapters, and why there are no more."""
+    """The chapters, and the reason if some are missing."""
     chapters: list[Chapter] = []
     try:
         with closing(subject.files.open(subject.path, Access.INSPECT)) as storage:

@@ -1,20 +1,20 @@
-"""What pictures are made of: rectangles, triangles and lines of text with whole coordinates, in pixels."""
+"""Shapes of drawings: rectangles, triangles and lines of text with integer coordinates in pixels."""
 
 from dataclasses import dataclass
 from enum import Enum
 from typing import Literal, NamedTuple
 
 FULL = 8
-"""The strength of a colour goes from 1 to this; 0 would not be seen."""
+"""Maximum strength of a colour; the minimum is 1, because 0 would be invisible."""
 
 
 Anchor = Literal["start", "middle", "end"]
 
 
 class Color(Enum):
-    """What colours stand for, and which they are on paper.
+    """Colours by meaning, with their values on a white background.
 
-    Those of data are from the palette of Okabe and Ito: people who see fewer colours tell them apart as well.
+    Data colours are from the palette of Okabe and Ito, which colour-blind people can distinguish.
     """
 
     PAPER = "#ffffff"
@@ -35,7 +35,7 @@ class Color(Enum):
 
 
 class Rect(NamedTuple):
-    """A filled rectangle; *strength* eighths of its colour over whatever is under it."""
+    """A filled rectangle with an opacity of *strength* eighths."""
 
     x: int
     y: int
@@ -46,7 +46,7 @@ class Rect(NamedTuple):
 
 
 class Triangle(NamedTuple):
-    """Pointing down with its tip at (*x*, *y*), twice as wide as high."""
+    """A triangle pointing down with its tip at (*x*, *y*), twice as wide as high."""
 
     x: int
     y: int
@@ -55,7 +55,7 @@ class Triangle(NamedTuple):
 
 
 class Text(NamedTuple):
-    """One line, *size* pixels high, that starts, ends or has its middle at (*x*, *y*), *y* being the base line."""
+    """One line, *size* pixels high, that starts, ends or is centred at *x*; *y* is the baseline."""
 
     x: int
     y: int
@@ -71,7 +71,7 @@ Shape = Rect | Triangle | Text
 
 @dataclass(frozen=True, slots=True)
 class Drawing:
-    """A picture: later shapes lie over earlier ones. *title* and *description* are for those who cannot see it."""
+    """A drawing; later shapes cover earlier ones. *title* and *description* are for screen readers."""
 
     width: int
     height: int
@@ -81,7 +81,7 @@ class Drawing:
 
 
 def shortened(text: str, most: int) -> str:
-    """*text* in at most *most* letters; what is left out is in the middle, since names differ at their ends."""
+    """*text* in at most *most* characters, shortened in the middle, because names differ at their ends."""
     if len(text) <= most:
         return text
     end = most * 2 // 3
@@ -89,5 +89,5 @@ def shortened(text: str, most: int) -> str:
 
 
 def base_name(name: str) -> str:
-    """The last part of a path or URL."""
+    """The last component of a path or URL."""
     return name.replace("\\", "/").rsplit("/", 1)[-1] or name

@@ -1,4 +1,4 @@
-"""The structures of one file as tables for the page, cut where they are long."""
+"""The structures of one file as tables for the page, with limits on their length."""
 
 from collections.abc import Iterable, Iterator
 
@@ -7,9 +7,9 @@ from vhdx.dump import DumpPart, Field, Structure
 
 _COLUMNS = ("Offset", "Field", "Bytes", "Value", "Meaning")
 _MOST_ROWS = 200
-"""Fields of each part that the page shows."""
+"""Number of fields of each part that the page shows."""
 _MOST_COUNTED = 100_000
-"""Fields of each part that are gone through only to say how many there are."""
+"""Number of fields of each part that are counted."""
 _RAW_BYTES = 16
 _MOST_REMARKS = 20
 
@@ -17,7 +17,7 @@ _TITLES = {"bat": "Block allocation table", "bitmap": "Bitmaps", "locator": "Par
 
 
 def chapter(part: DumpPart, structures: Iterable[Structure], image: str) -> Chapter | None:
-    """The tables of one part of a file that is called *image*; None when the file has nothing of it."""
+    """The tables of one part of the file *image*; None if the file has no such part."""
     tables: list[PageTable] = []
     room, beyond, counted = _MOST_ROWS, 0, 0
     for structure in structures:
@@ -36,7 +36,7 @@ def chapter(part: DumpPart, structures: Iterable[Structure], image: str) -> Chap
     if beyond:
         several = "or more " * (counted > _MOST_COUNTED)
         command = f"vhdx-inspect dump {image} {part.value}"
-        left = f"{beyond} {several}structures of this kind are left out; {command} shows all."
+        left = f"{beyond} {several}structures of this kind are omitted; {command} shows all."
     return Chapter(_TITLES.get(part.value, part.value.capitalize()), tuple(tables), left)
 
 
@@ -49,7 +49,7 @@ def _table(structure: Structure, room: int) -> PageTable:
         _COLUMNS,
         tuple(_row(field) for field in fields),
         " · ".join(text for text in (place, structure.note) if text),
-        f"{left} more of {len(structure.fields)} fields are left out." if left else "",
+        f"{left} of {len(structure.fields)} fields are omitted." if left else "",
         tuple(_remarks(structure)),
     )
 

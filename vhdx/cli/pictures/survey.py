@@ -1,7 +1,7 @@
-"""How much of each part of a disk each layer holds, counted exactly from extents.
+"""Exact byte counts of each layer's content, by column of the disk, from extents.
 
-A part, or column, is a range of the disk; extents are cut at its edges, so that the numbers of a layer add up to what
-its extents say. What is kept are the numbers: any number of extents can go by.
+A column is a range of the disk; extents are split at column boundaries, so the counts of a layer add up to the length
+of its extents. Only counts are kept, so the number of extents does not matter.
 """
 
 from array import array
@@ -17,7 +17,7 @@ COLUMNS = 1024
 
 
 class Counts:
-    """Bytes for each column of *width* bytes."""
+    """Byte counts for columns of *width* bytes."""
 
     def __init__(self, columns: int, width: int) -> None:
         self._width = width
@@ -44,10 +44,10 @@ class Counts:
 
 @dataclass(frozen=True, slots=True)
 class Portion:
-    """The part of one layer in a disk, in bytes for each column.
+    """The share of one layer in a disk, in bytes per column.
 
-    *held*: data in its file; *visible*: the part of it that no layer above hides; *zero*: what it says is zeros,
-    whatever lies below. A layer may end before the disk does, and reaches up to *end*.
+    *held*: data in its file; *visible*: the part of it that no child hides; *zero*: zeros that hide the parent. The
+    layer ends at *end*, which may be before end of disk.
     """
 
     name: str
@@ -60,7 +60,7 @@ class Portion:
 
 @dataclass(frozen=True, slots=True)
 class Survey:
-    """A disk of *size* bytes, cut into columns of *width* bytes, and the share of each layer, the leaf first."""
+    """A disk of *size* bytes in columns of *width* bytes, and the share of each layer, leaf first."""
 
     size: int
     width: int
@@ -68,24 +68,24 @@ class Survey:
 
     @property
     def columns(self) -> int:
-        """How many there are; the last may be narrower."""
+        """Number of columns; the last may be narrower."""
         return -(-self.size // self.width)
 
     def column(self, number: int) -> Range:
-        """The range of the disk that a column stands for."""
+        """The range of the disk in a column."""
         start = number * self.width
         return Range(start, min(self.width, self.size - start))
 
     @property
     def data(self) -> int:
-        """Bytes of the disk that are in some file."""
+        """Bytes of the disk that are data in some layer."""
         return sum(layer.visible.total for layer in self.layers)
 
 
 def survey(chain: Chain, names: Sequence[str], columns: int = COLUMNS) -> Survey:
-    """Look through every layer of *chain*, whose files are called *names*, in at most *columns* columns.
+    """Count the extents of every layer of *chain*, whose files are *names*, in at most *columns* columns.
 
-    Raises what reading the tables of an image raises.
+    Raises what reading the block tables raises.
     """
     size = chain.size
     width = max(-(-size // (columns * _SECTOR)), 1) * _SECTOR

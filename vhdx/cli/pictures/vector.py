@@ -1,7 +1,7 @@
-"""Drawings as SVG, for files of their own and for pages.
+"""Drawings as SVG, for separate files and for pages.
 
-Every shape carries the class of its colour, so that a page can have its own for a dark screen; without one the
-attributes hold.
+Every shape has the class of its colour, so that a page can define other colours for dark mode; otherwise the attributes
+apply.
 """
 
 from collections.abc import Iterable
@@ -15,7 +15,7 @@ _FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'DejaVu Sans', sans-serif
 
 
 def document(drawing: Drawing) -> str:
-    """The drawing as a document with all its text escaped."""
+    """The drawing as an SVG document with escaped text."""
     root = ElementTree.Element(
         "svg",
         {
@@ -40,12 +40,12 @@ def document(drawing: Drawing) -> str:
 
 
 def _kind(shape: Shape) -> tuple[Color, int] | None:
-    """What rectangles that can be one element have in common."""
+    """The key for rectangles that can share one element."""
     return (shape.color, shape.strength) if isinstance(shape, Rect) else None
 
 
 def _add_rects(root: ElementTree.Element, shapes: Iterable[Shape], color: Color, strength: int) -> None:
-    # A map may have very many of them, and a path takes a quarter of the letters.
+    # A map may have very many rectangles, and one path is a quarter as long.
     outline = "".join(
         f"M{shape.x} {shape.y}h{shape.width}v{shape.height}h-{shape.width}z"
         for shape in shapes
