@@ -511,7 +511,7 @@ def close_under_way(where: Where, location: str, number: int) -> None:
                 if right and result not in right:
                     wrong.append(result)
         except Error as error:
-            if not str(error).endswith("is closed; open it again"):
+            if not str(error).endswith("closed; open it again"):
                 wrong.append(error)
         except BaseException as error:  # noqa: BLE001  told by the test
             wrong.append(error)
