@@ -1,8 +1,7 @@
-"""The volume driver that a Cinder loads: ``volume_driver = smbfs_driver.driver.SmbfsDriver``.
+"""The Cinder volume driver: ``volume_driver = smbfs_driver.driver.SmbfsDriver``.
 
-Each entry point takes its locks and passes on what Cinder asks for. What is done to files, and what a stop in the
-middle leaves, is `smbfs_driver.volumes.volumes` and `smbfs_driver.volumes.moving`; both run in a process of their own
-(`smbfs_driver.worker.worker`).
+Each entry point takes its locks and delegates. `smbfs_driver.volumes.volumes` and `smbfs_driver.volumes.moving` work on
+the files and define what an interruption leaves; they run in a worker process (`smbfs_driver.worker.worker`).
 """
 
 from pathlib import Path
@@ -30,13 +29,13 @@ LOG = log.getLogger(__name__)
 cfg.CONF.register_opts(OPTIONS, group=configuration.SHARED_CONF_GROUP)
 
 _PROVISIONING = [option for option in remotefs.volume_opts if option.name == "nas_volume_prov_type"]
-"""Whether volumes are thin or thick: the option that Cinder's drivers for file servers share."""
+"""Thin or thick provisioning: an option shared by Cinder's remote file system drivers."""
 
 _VOLUME_LOCK = "smbfs-{volume.name}"
 _SOURCE_LOCK = "smbfs-{src_vref.name}"
 _SNAPSHOT_LOCK = "smbfs-{snapshot.volume_name}"
 _NODE_LOCAL = ("file", "ipc", "zake")
-"""Coordination that other nodes of a cluster do not see."""
+"""Coordination backends that are local to a node."""
 
 
 @interface.volumedriver
@@ -45,7 +44,7 @@ class SmbfsDriver(driver.VolumeDriver):  # type: ignore[misc]  # Cinder is not t
 
     Version history::
 
-        2.0.0  Written anew on an engine of its own, without Windows and without mounting.
+        2.0.0  Own engine for VHD and VHDX; requires neither Windows nor mounted shares.
     """
 
     VERSION = "2.0.0"
@@ -64,16 +63,16 @@ class SmbfsDriver(driver.VolumeDriver):  # type: ignore[misc]  # Cinder is not t
         """The options of this driver."""
         return [*OPTIONS, *_PROVISIONING]
 
-    # Start.
+    # Initialisation.
 
     def do_setup(self, context: Any) -> None:  # noqa: ARG002
-        """Read the configuration and the list of shares. Nothing is connected yet."""
+        """Read the configuration and the list of shares. Connects to no share."""
         statistics.check_ratios(self.configuration)
         self._check_coordination()
         with told_to_cinder():
             defaults = samba_config.of(self.configuration.smbfs_smb_conf)
             listed = shares.load(Path(self.configuration.smbfs_shares_config), defaults)
-            for warning in (*defaults.warnings, *(told for share in listed for told in share.warnings)):
+            for warning in (*defaults.warnings, *(warning for share in listed for warning in share.warnings)):
                 LOG.warning("%s", warning)
             pools = Pools(listed, self.configuration.smbfs_pool_mappings)
         others = neighbours.shares_beside(self.configuration.config_group, listed)
@@ -82,14 +81,14 @@ class SmbfsDriver(driver.VolumeDriver):  # type: ignore[misc]  # Cinder is not t
         self._recovery = ShareRecovery(self._reach)
 
     def check_for_setup_error(self) -> None:
-        """Nothing more: a share that cannot be reached is no mistake in the set-up, and is reported as down."""
+        """Does nothing: an unreachable share is no configuration error and is reported as down."""
 
     def _check_coordination(self) -> None:
-        """Services of one cluster that do not see each other's locks would change a volume at the same time."""
+        """Refuse node-local locks in a cluster, whose services could then change a volume at the same time."""
         url = cfg.CONF.coordination.backend_url or ""
         if self.cluster_name and url.partition(":")[0] in _NODE_LOCAL:
             raise exception.InvalidConfigurationValue(
-                option="cluster is set, which needs locks that all of its nodes see; [coordination] backend_url",
+                option="cluster is set, which requires locks shared by all nodes; [coordination] backend_url",
                 value=url,
             )
 
@@ -97,7 +96,7 @@ class SmbfsDriver(driver.VolumeDriver):  # type: ignore[misc]  # Cinder is not t
 
     @coordination.synchronized(_VOLUME_LOCK)
     def create_volume(self, volume: Any) -> dict[str, str]:
-        """An empty volume in the pool that the scheduler chose."""
+        """Create an empty volume in the pool that the scheduler selected."""
         if volume.encryption_key_id:
             raise exception.VolumeDriverException(message="This driver does not encrypt volumes.")
         shape, address = self._reach.shape(volume.volume_type), self._reach.announce(volume)
@@ -107,7 +106,7 @@ class SmbfsDriver(driver.VolumeDriver):  # type: ignore[misc]  # Cinder is not t
 
     @coordination.synchronized(_VOLUME_LOCK)
     def delete_volume(self, volume: Any) -> None:
-        """Every file of the volume."""
+        """Delete all files of a volume."""
         if not volume.provider_location:
             LOG.warning("%s: has no provider_location, so there is nothing to delete", volume.name)
             return
@@ -121,20 +120,20 @@ class SmbfsDriver(driver.VolumeDriver):  # type: ignore[misc]  # Cinder is not t
 
     @coordination.synchronized(_VOLUME_LOCK)
     def extend_volume(self, volume: Any, new_size: int) -> None:
-        """A larger volume, in GiB."""
+        """Extend a volume to *new_size* GiB."""
         refuse_attached(volume, "cannot be extended")
         with told_to_cinder():
             self._reach.run(Backend.extend, self._reach.address(volume), volume.name, new_size * units.Gi)
 
     @coordination.synchronized(_VOLUME_LOCK, _SOURCE_LOCK)
     def create_cloned_volume(self, volume: Any, src_vref: Any) -> dict[str, str]:
-        """A copy of another volume, in the pool that the scheduler chose."""
+        """Create a copy of a volume in the pool that the scheduler selected."""
         refuse_attached(src_vref, "cannot be cloned")
         return self._clone(volume, src_vref, None)
 
     @coordination.synchronized(_VOLUME_LOCK, _SNAPSHOT_LOCK)
     def create_volume_from_snapshot(self, volume: Any, snapshot: Any) -> dict[str, str]:
-        """A volume with what another one held at a snapshot, in the pool that the scheduler chose."""
+        """Create a volume from a snapshot in the pool that the scheduler selected."""
         return self._clone(volume, snapshot.volume, snapshot.id)
 
     def _clone(self, volume: Any, source: Any, snapshot_id: str | None) -> dict[str, str]:
@@ -157,7 +156,7 @@ class SmbfsDriver(driver.VolumeDriver):  # type: ignore[misc]  # Cinder is not t
 
     @coordination.synchronized(_SNAPSHOT_LOCK)
     def create_snapshot(self, snapshot: Any) -> None:
-        """A point in time that can be gone back to."""
+        """Create a snapshot."""
         refuse_attached(snapshot.volume, "cannot be snapshotted")
         with told_to_cinder():
             address = self._reach.address(snapshot.volume)
@@ -165,11 +164,11 @@ class SmbfsDriver(driver.VolumeDriver):  # type: ignore[misc]  # Cinder is not t
 
     @coordination.synchronized(_SNAPSHOT_LOCK)
     def delete_snapshot(self, snapshot: Any) -> None:
-        """One point in time less; the volume and the others keep what they have."""
+        """Delete a snapshot; the volume and its other snapshots keep their content."""
         address = self._reach.address(snapshot.volume)
         try:
             with told_to_cinder():
-                # One that was refused has left nothing, and must not have to wait for a guest.
+                # A snapshot whose creation was refused does not exist, and deleting it must work while attached.
                 if self._reach.run(Backend.has_snapshot, address, snapshot.volume.name, snapshot.id):
                     refuse_attached(snapshot.volume, "none of its snapshots can be deleted")
                 self._reach.run(Backend.delete_snapshot, address, snapshot.volume.name, snapshot.id)
@@ -180,29 +179,29 @@ class SmbfsDriver(driver.VolumeDriver):  # type: ignore[misc]  # Cinder is not t
 
     @coordination.synchronized(_VOLUME_LOCK)
     def revert_to_snapshot(self, context: Any, volume: Any, snapshot: Any) -> None:  # noqa: ARG002
-        """What the volume held at its latest snapshot."""
+        """Revert a volume to its latest snapshot."""
         refuse_attached(volume, "cannot be reverted")
         with told_to_cinder():
             self._reach.run(Backend.revert, self._reach.address(volume), volume.name, snapshot.id)
 
     def snapshot_revert_use_temp_snapshot(self) -> bool:
-        """A revert is one step here, so nothing has to be kept for going back."""
+        """False: a revert is atomic."""
         return False
 
     # Groups.
 
     def create_group(self, context: Any, group: Any) -> dict[str, Any]:  # noqa: ARG002
-        """A group is known to Cinder only."""
+        """Does nothing: a group exists only in Cinder's database."""
         return dict(groups.AVAILABLE)
 
     def delete_group(self, context: Any, group: Any, volumes: Any) -> groups.Updates:  # noqa: ARG002
-        """Every volume of the group."""
+        """Delete every volume of a group."""
         return groups.delete_each(self.delete_volume, volumes)
 
     def update_group(
         self, context: Any, group: Any, add_volumes: Any = None, remove_volumes: Any = None  # noqa: ARG002
     ) -> tuple[None, None, None]:
-        """A group is known to Cinder only."""
+        """Does nothing: a group exists only in Cinder's database."""
         return None, None, None
 
     def create_group_from_src(  # noqa: PLR0917  Cinder passes them by position
@@ -215,7 +214,7 @@ class SmbfsDriver(driver.VolumeDriver):  # type: ignore[misc]  # Cinder is not t
         source_group: Any = None,  # noqa: ARG002
         source_vols: Any = None,
     ) -> groups.Updates:
-        """A copy of each volume of a group, or of what it held at a snapshot of the group."""
+        """Copy each volume of a group, or of a group snapshot."""
         if group_snapshot:
             return groups.copies(self.create_volume_from_snapshot, volumes, snapshots)
         return groups.copies(self.create_cloned_volume, volumes, source_vols)
@@ -223,33 +222,33 @@ class SmbfsDriver(driver.VolumeDriver):  # type: ignore[misc]  # Cinder is not t
     def create_group_snapshot(
         self, context: Any, group_snapshot: Any, snapshots: Any  # noqa: ARG002
     ) -> groups.Updates:
-        """A snapshot of each volume of a group, all of one moment."""
+        """Create a consistent snapshot of each volume of a group."""
         return groups.create_snapshot(self._reach, snapshots)
 
     def delete_group_snapshot(
         self, context: Any, group_snapshot: Any, snapshots: Any  # noqa: ARG002
     ) -> groups.Updates:
-        """Each of these snapshots."""
+        """Delete each snapshot of a group snapshot."""
         return groups.delete_each(self.delete_snapshot, snapshots)
 
-    # Other pools and other types.
+    # Migration and retype.
 
     @coordination.synchronized(_VOLUME_LOCK)
     def migrate_volume(self, context: Any, volume: Any, host: Any) -> tuple[bool, dict[str, Any] | None]:  # noqa: ARG002
-        """Another share for a volume, where it is one of ours; the server copies where both are on one."""
+        """Move a volume to another share of this service; server-side copy if both are on one server."""
         return migration.migrate(self._reach, volume, host)
 
     @coordination.synchronized(_VOLUME_LOCK)
     def retype(
         self, context: Any, volume: Any, new_type: Any, diff: Any, host: Any  # noqa: ARG002
     ) -> tuple[bool, dict[str, Any] | None]:
-        """Another format, or another way to take space, as a type says."""
+        """Convert a volume to the format and provisioning of a type."""
         return migration.retype(self._reach, volume, new_type, host)
 
     def update_migrated_volume(
         self, context: Any, volume: Any, new_volume: Any, original_volume_status: Any  # noqa: ARG002
     ) -> dict[str, Any]:
-        """The name of a volume for the copy that Cinder made of it."""
+        """Rename the copy that Cinder made of a volume to the name of the volume."""
         return migration.rename_migrated(self._reach, volume, new_volume)
 
     # Images.
@@ -258,9 +257,9 @@ class SmbfsDriver(driver.VolumeDriver):  # type: ignore[misc]  # Cinder is not t
     def clone_image(
         self, context: Any, volume: Any, image_location: Any, image_meta: Any, image_service: Any  # noqa: ARG002
     ) -> tuple[dict[str, Any], bool]:
-        """A volume straight from a VHD or VHDX image; anything else is declined.
+        """Create a volume directly from a VHD or VHDX image; decline other images.
 
-        Cinder's own way would first have qemu-img look at the image, which fails for every dynamic VHD.
+        Cinder's generic path inspects the image with qemu-img first, which fails for every dynamic VHD.
         """
         return images.receive(self._reach, context, volume, image_meta, image_service)
 
@@ -273,51 +272,51 @@ class SmbfsDriver(driver.VolumeDriver):  # type: ignore[misc]  # Cinder is not t
         image_id: str,
         disable_sparse: bool = False,  # noqa: ARG002, FBT001, FBT002  Cinder's signature
     ) -> None:
-        """The content of an image in a volume that was just made."""
+        """Replace the content of a new volume by that of an image."""
         images.load(self._reach, context, volume, image_service, image_id)
 
     @coordination.synchronized(_VOLUME_LOCK)
     def copy_volume_to_image(self, context: Any, volume: Any, image_service: Any, image_meta: Any) -> None:
-        """The content of a volume as an image, flattened, in the format that the image is to have."""
+        """Upload a volume as a flat image in the format of *image_meta*."""
         images.upload(self._reach, context, volume, image_service, image_meta)
 
-    # Volumes that others made.
+    # Manage and unmanage.
 
     def manage_existing_get_size(self, volume: Any, existing_ref: dict[str, str]) -> int:
-        """GiB of an image on a share, rounded up."""
+        """Size of an image on a share in GiB, rounded up."""
         return adoption.size_of_volume(self._reach, volume, existing_ref)
 
     @coordination.synchronized(_VOLUME_LOCK)
     def manage_existing(self, volume: Any, existing_ref: dict[str, str]) -> dict[str, str]:
-        """An image on a share as a volume."""
+        """Turn an image on a share into a volume."""
         return adoption.adopt_volume(self._reach, volume, existing_ref)
 
     def unmanage(self, volume: Any) -> None:
-        """The files stay as they are."""
+        """Does nothing: the files stay as they are."""
 
     def get_manageable_volumes(  # noqa: PLR0917  Cinder passes them by position
         self, cinder_volumes: Any, marker: Any, limit: Any, offset: Any, sort_keys: Any, sort_dirs: Any
     ) -> Any:
-        """The images in the roots of the shares, and which of them could be volumes."""
+        """The images in the root directories of the shares, and whether each can be managed."""
         found = adoption.volumes(self._reach, cinder_volumes)
         return volume_utils.paginate_entries_list(found, marker, limit, offset, sort_keys, sort_dirs)
 
     def manage_existing_snapshot_get_size(self, snapshot: Any, existing_ref: dict[str, str]) -> int:
-        """GiB that the volume had at a snapshot, rounded up."""
+        """Size of the volume at a snapshot in GiB, rounded up."""
         return adoption.size_of_snapshot(self._reach, snapshot, existing_ref)
 
     @coordination.synchronized(_SNAPSHOT_LOCK)
     def manage_existing_snapshot(self, snapshot: Any, existing_ref: dict[str, str]) -> None:
-        """The id that Cinder gives it for a snapshot that is there."""
+        """Give an existing snapshot the id of *snapshot*."""
         adoption.adopt_snapshot(self._reach, snapshot, existing_ref)
 
     def unmanage_snapshot(self, snapshot: Any) -> None:
-        """The snapshot stays as it is."""
+        """Does nothing: the snapshot stays as it is."""
 
     def get_manageable_snapshots(  # noqa: PLR0917  Cinder passes them by position
         self, cinder_snapshots: Any, marker: Any, limit: Any, offset: Any, sort_keys: Any, sort_dirs: Any
     ) -> Any:
-        """The snapshots on the shares, and which of them Cinder does not have."""
+        """The snapshots on the shares, and whether Cinder manages each."""
         found = adoption.snapshots(self._reach, cinder_snapshots)
         return volume_utils.paginate_entries_list(found, marker, limit, offset, sort_keys, sort_dirs)
 
@@ -327,7 +326,7 @@ class SmbfsDriver(driver.VolumeDriver):  # type: ignore[misc]  # Cinder is not t
     def initialize_connection(
         self, volume: Any, connector: Any, initiator_data: Any = None, **_: Any  # noqa: ARG002
     ) -> dict[str, Any]:
-        """Where the volume's file is; the account of the share only where the operator says so."""
+        """The share and file of a volume; with the share's account only if smbfs_expose_credentials is set."""
         pool = self._reach.pool_of(volume)
         with told_to_cinder():
             active = self._reach.run(Backend.active, pool.address, volume.name)
@@ -337,21 +336,21 @@ class SmbfsDriver(driver.VolumeDriver):  # type: ignore[misc]  # Cinder is not t
         return {"driver_volume_type": "smbfs", "data": data}
 
     def terminate_connection(self, volume: Any, connector: Any, **_: Any) -> None:
-        """Nothing was set up for a connection, so nothing is to be taken down."""
+        """Does nothing: `initialize_connection` sets nothing up."""
 
     def create_export(self, context: Any, volume: Any, connector: Any) -> None:
-        """A share is there for everybody already."""
+        """Does nothing: the share is exported by its server."""
 
     def ensure_export(self, context: Any, volume: Any) -> None:
-        """A share is there for everybody already."""
+        """Does nothing: the share is exported by its server."""
 
     def remove_export(self, context: Any, volume: Any) -> None:
-        """A share stays."""
+        """Does nothing: the share is exported by its server."""
 
-    # Stats.
+    # Statistics.
 
     def _update_volume_stats(self) -> None:
-        """Ask each share for its capacity; one that came back is set right."""
+        """Query the capacity of each share; start the recovery of a share that is reachable again."""
         pools = []
         for pool in self._reach.pools:
             stats = statistics.pool_stats(self._reach, self.db, self.host, self.cluster_name, pool)

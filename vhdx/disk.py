@@ -1,7 +1,7 @@
-"""A disk by its location: opened through all its layers, or made.
+"""Open or create a disk by its location.
 
-The short way to what `vhdx.verbs.engine` does by file system and path. Offsets and lengths are in bytes and need not be
-those of sectors.
+Wraps `vhdx.verbs.engine`, which takes a file system and a path. Offsets and lengths are in bytes and need not be
+multiples of the sector size.
 """
 
 import os
@@ -27,9 +27,9 @@ if TYPE_CHECKING:
 
 
 class DiskExtent(NamedTuple):
-    """A range of a disk in bytes, and the layer that it comes from: a number in `Disk.layers`, None for nowhere.
+    """A range of a disk in bytes; *layer* is an index into `Disk.layers`, or None for NOT_PRESENT.
 
-    DATA is in that layer's file; ZERO and NOT_PRESENT both read as zeros.
+    DATA is in the file of that layer; ZERO and NOT_PRESENT read as zeros.
     """
 
     offset: int
@@ -43,9 +43,9 @@ class DiskExtent(NamedTuple):
 
 
 class Disk:
-    """One open disk. Any number of threads may read and write; writes wait for each other.
+    """An open disk. Thread-safe; writes are serialised.
 
-    All methods but `close` raise Error when it is closed, and for a range that is not inside the disk.
+    All methods but `close` raise Error if the disk is closed or a range is not inside it.
     """
 
     def __init__(self, chain: Chain, place: Place) -> None:
@@ -57,17 +57,17 @@ class Disk:
 
     @property
     def name(self) -> str:
-        """The location of the image, without a user."""
+        """The location of the image, without the user name."""
         return self._layers[0]
 
     @property
     def layers(self) -> tuple[str, ...]:
-        """The locations of the files that make up the disk: the image first, then its parent, and so on."""
+        """The locations of the files of the chain: the image first, then its parent, and so on."""
         return self._layers
 
     @property
     def size(self) -> int:
-        """Bytes of the disk."""
+        """Size of the disk in bytes."""
         return self._size
 
     @property
@@ -82,7 +82,7 @@ class Disk:
 
     @property
     def info(self) -> ImageInfo:
-        """What the image, the first of the layers, says of itself."""
+        """Properties of the image, the first of the layers."""
         return self._chain.leaf.info
 
     @property
@@ -92,7 +92,7 @@ class Disk:
         return self._open
 
     def read(self, offset: int, length: int) -> bytes:
-        """The bytes of a range. Raises OSError when the transport fails."""
+        """Read a range. Raises OSError if the transport fails."""
         return self._chain.read(offset, length)
 
     def readinto(self, offset: int, buffer: bytearray | memoryview) -> None:
@@ -103,7 +103,7 @@ class Disk:
         self._chain.readinto(offset, target)
 
     def write(self, offset: int, data: Buffer) -> None:
-        """Put *data* at *offset*. Durable after `flush`; until then each sector is old or new after a crash.
+        """Write *data* at *offset*. Durable after `flush`; after a crash before that, each sector is old or new.
 
         Raises ReadOnly, OutOfSpace, Poisoned after an earlier failure, OSError.
         """
@@ -118,13 +118,13 @@ class Disk:
         self._chain.discard(offset, length)
 
     def flush(self) -> None:
-        """Everything written before is durable when this returns. Raises OSError, and Poisoned from then on."""
+        """Make all previous writes durable. Raises OSError; after that, every change raises Poisoned."""
         self._chain.flush()
 
     def extents(self, offset: int = 0, length: int | None = None) -> Iterator[DiskExtent]:
-        """Extents of a range (to the end if no *length* is given): ascending, contiguous, maximal.
+        """Extents of a range (to the end without *length*): ascending, contiguous, maximal.
 
-        Looked up while it is iterated over, so concurrent writes may or may not be seen.
+        Evaluated lazily, so concurrent writes may or may not be visible.
         """
         offset = whole("offset", offset)
         length = self.size - offset if length is None else whole("length", length)
@@ -135,13 +135,13 @@ class Disk:
         return _joined(self._chain.extents(start, end - start), offset, offset + length)
 
     def file(self) -> DiskFile:
-        """The disk as a seekable file of its own position; closing that leaves the disk open."""
+        """The disk as a seekable file with its own position; closing the file leaves the disk open."""
         return DiskFile(self)
 
     def close(self) -> None:
-        """Flush and close the files; connections that were made for this disk end. Idempotent.
+        """Flush and close the files and the connections that belong to this disk. Idempotent.
 
-        Raises what the first failure raises, after everything is closed.
+        Closes everything, then raises the first error.
         """
         chain, self._open = self._open, None
         with ExitStack() as stack:
@@ -170,15 +170,15 @@ def open_disk(
     policy: ParentPolicy = DEFAULT_POLICY,
     pool: "SmbPool | None" = None,
 ) -> Disk:
-    """Open the disk at a path, an ``smb://`` URL or a UNC path, through all its layers; close it when done.
+    """Open the disk at a path, an ``smb://`` URL or a UNC path with its parents; close it when done.
 
-    *writable* opens the image for writing, its parents never. An image that others beside it name as their parent is
-    refused then, unless *orphan* gives those up. *auth* is who logs on to a share; connections are those of *pool*,
-    else they last as long as the disk. *format* says what the image is instead of its content: raw is taken for raw
-    only so. *policy* says where parents may lie; directories are paths of this machine or in the share.
+    *writable* opens the image for writing, but never its parents; it raises HasChildren if an image in the same
+    directory has it as its parent, unless *orphan* is set. *auth*: credentials for a share. *pool*: connections to use;
+    without it, connections are closed with the disk. *format*: the format of the image, instead of detecting it;
+    required for raw images. *policy*: directories in which parents may be, as local paths or paths on the share.
 
     Raises FileNotFoundError, PermissionError, ConnectionError and other OSError; FormatError, UnsupportedFeature,
-    ParentNotFound, ParentMismatch, InUse, and Error for a location that cannot be one.
+    ParentNotFound, ParentMismatch, InUse, and Error for an invalid location.
     """
     with ExitStack() as stack:
         place = stack.enter_context(locate(location, auth=auth, pool=pool))
@@ -204,21 +204,21 @@ def create_disk(
     auth: Credentials | None = None,
     pool: "SmbPool | None" = None,
 ) -> None:
-    """Make an image of *size* bytes, a dynamic VHDX unless *options* say otherwise. Durable on return.
+    """Create an image of *size* bytes, by default a dynamic VHDX. Durable on return.
 
-    With *parent*, a location in the same directory, it is an empty differencing image over that: of its format, and
-    of its size unless another is given; *options* go without a parent only. *any_size* lets a VHD have another size
-    than its parent, which Windows refuses. *parent_format* says what the parent is instead of its content. *auth* and
-    *pool* are as in `open`.
+    With *parent*, a location in the same directory, creates an empty differencing image with the format of the parent,
+    and with its size unless *size* is given; *options* must be None then. *any_size* permits a VHD with another size
+    than its parent, which Windows refuses. *parent_format*: the format of the parent, instead of detecting it. *auth*
+    and *pool* are as in `open`.
 
-    Raises FileExistsError, OutOfSpace, UnequalSizes, Error for a size or shape that the format does not have.
+    Raises FileExistsError, OutOfSpace, UnequalSizes, Error for a size or options that the format does not support.
     """
     name = shown(location)
     below = None if parent is None else sibling(location, parent)
     if below is not None and options is not None:
-        raise Error(f"{name}: a differencing image takes its layout from the parent, so it accepts no options")
+        raise Error(f"{name}: a differencing image takes its layout from the parent and accepts no options")
     if below is None and parent_format is not None:
-        raise Error(f"{name}: a parent format is given without a parent")
+        raise Error(f"{name}: parent_format requires a parent")
     engine = NativeEngine()
     with locate(location, auth=auth, pool=pool) as place:
         if below is not None:
@@ -232,7 +232,7 @@ def create_disk(
 
 
 def _joined(found: Iterator[Found], start: int, end: int) -> Iterator[DiskExtent]:
-    """The same without places in files: neighbours that say the same become one, cut at the edges of the request."""
+    """Merge adjacent extents of the same layer and presence, clipped to the request; drops file offsets."""
     pending: DiskExtent | None = None
     for number, extent in found:
         layer = None if extent.presence is Presence.NOT_PRESENT else number

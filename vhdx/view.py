@@ -1,7 +1,7 @@
-"""A disk as a seekable binary file, for whatever reads and writes files.
+"""A disk as a seekable binary file object.
 
-It is a raw file: each read and write goes to the disk. `io.BufferedReader` and `io.BufferedRandom` make many small ones
-cheap. A disk has one size, so the file does not grow: a write past the end is an Error and writes nothing.
+The file is unbuffered; wrap it in `io.BufferedReader` or `io.BufferedRandom` for many small reads and writes. Its size
+is fixed: a write beyond the end raises Error and writes nothing.
 """
 
 import io
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Sectors(Protocol):
-    """The part of a disk that a view needs."""
+    """The part of `Disk` that a view uses."""
 
     @property
     def name(self) -> str: ...
@@ -40,9 +40,9 @@ class Sectors(Protocol):
 
 
 class DiskFile(io.RawIOBase):
-    """A file on a disk; positions in bytes. Closing it flushes the disk and leaves it open.
+    """A file object on a disk; positions in bytes. Closing it flushes the disk and leaves it open.
 
-    A view has one position and is used by one thread at a time; there may be many views of a disk.
+    A view is not thread-safe, because it has a position; a disk can have any number of views.
     """
 
     def __init__(self, disk: Sectors) -> None:
@@ -57,21 +57,21 @@ class DiskFile(io.RawIOBase):
 
     @property
     def mode(self) -> str:
-        """As of a built-in file: ``rb``, or ``rb+`` where the disk is writable."""
+        """As for a built-in file: ``rb``, or ``rb+`` if the disk is writable."""
         return "rb+" if self._disk.writable else "rb"
 
     def readable(self) -> bool:
-        """Always. Raises ValueError when the view is closed."""
+        """True. Raises ValueError if the view is closed."""
         self._check_open()
         return True
 
     def writable(self) -> bool:
-        """Whether the disk was opened for writing. Raises ValueError when the view is closed."""
+        """Whether the disk was opened for writing. Raises ValueError if the view is closed."""
         self._check_open()
         return self._disk.writable
 
     def seekable(self) -> bool:
-        """Always. Raises ValueError when the view is closed."""
+        """True. Raises ValueError if the view is closed."""
         self._check_open()
         return True
 
@@ -81,9 +81,9 @@ class DiskFile(io.RawIOBase):
         return self._position
 
     def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
-        """Move the position and return it; past the end is allowed, and nothing is read there.
+        """Set the position and return it; it may be beyond the end, where reads return nothing.
 
-        Raises ValueError for an unknown *whence* and for a position before the start.
+        Raises ValueError for an invalid *whence* and for a negative position.
         """
         self._check_open()
         bases = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self._disk.size}
@@ -96,19 +96,19 @@ class DiskFile(io.RawIOBase):
         return position
 
     def readinto(self, buffer: "WriteableBuffer", /) -> int:
-        """Fill *buffer* as far as the disk goes and return how many bytes that were; 0 at the end."""
+        """Fill *buffer* up to the end of the disk and return the number of bytes; 0 at the end."""
         self._check_open()
         with memoryview(buffer) as view, view.cast("B") as target:
             length = min(len(target), self._left())
             if length:
                 self._disk.readinto(self._position, target[:length])
             else:
-                self._disk.read(0, 0)  # raises where the disk is closed
+                self._disk.read(0, 0)  # raises if the disk is closed
         self._position += length
         return length
 
     def readall(self) -> bytes:
-        """All from the position to the end of the disk, however much that is."""
+        """Read from the position to the end of the disk into memory."""
         self._check_open()
         length = self._left()
         data = self._disk.read(self._position if length else 0, length)
@@ -116,14 +116,14 @@ class DiskFile(io.RawIOBase):
         return data
 
     def write(self, data: "ReadableBuffer", /) -> int:
-        """Put all of *data* at the position and return its length. Durable after `flush`.
+        """Write all of *data* at the position and return its length. Durable after `flush`.
 
-        Raises io.UnsupportedOperation for a disk that was opened for reading, Error where *data* reaches past the end;
-        nothing is written then.
+        Raises io.UnsupportedOperation if the disk was opened read-only, Error if *data* extends beyond the end; writes
+        nothing then.
         """
         self._check_open()
         if not self._disk.writable:
-            raise io.UnsupportedOperation("the disk was opened for reading only")
+            raise io.UnsupportedOperation("the disk was opened read-only")
         with memoryview(data) as view, view.cast("B") as source:
             length = len(source)
             if length:
@@ -134,18 +134,18 @@ class DiskFile(io.RawIOBase):
         return length
 
     def truncate(self, size: int | None = None, /) -> NoReturn:  # noqa: ARG002
-        """A disk's size is changed by `Engine.resize`. Raises io.UnsupportedOperation."""
-        raise io.UnsupportedOperation("a disk cannot be truncated or grown through a file; resize the image")
+        """Raises io.UnsupportedOperation; use `Engine.resize` to resize a disk."""
+        raise io.UnsupportedOperation("a disk cannot be resized through a file object; resize the image")
 
     def flush(self) -> None:
-        """Everything written to the disk before, through whatever view, is durable when this returns."""
+        """Make all previous writes to the disk durable, including those through other views."""
         self._check_open()
-        # A disk that is closed has been flushed by that.
+        # Closing a disk flushes it.
         if not self._disk.closed and self._disk.writable:
             self._disk.flush()
 
     def __del__(self) -> None:
-        """A view that is dropped flushes nothing, unlike other files: what was written is with the disk already."""
+        """Unlike other files, a view does not flush when it is garbage-collected: it has no buffer."""
 
     def _left(self) -> int:
         return max(self._disk.size - self._position, 0)

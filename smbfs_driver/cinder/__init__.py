@@ -1,1 +1,1 @@
-"""What Cinder calls, family by family; these modules may import Cinder."""
+"""Implementations of the driver's entry points, by topic; these modules may import Cinder."""

@@ -1,4 +1,4 @@
-"""Volumes and snapshots that are on the shares already, as Cinder lists them and takes them over."""
+"""Manage existing volumes and snapshots: list them and adopt them."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -20,23 +20,23 @@ _PREFIX = "snapshot-"
 
 
 def size_of_volume(reach: BackendReach, volume: Any, existing_ref: dict[str, str]) -> int:
-    """GiB of an image on a share, rounded up."""
+    """Size of an image on a share in GiB, rounded up."""
     reference, _ = _referenced(reach, volume, existing_ref)
     with told_to_cinder():
         return _gib(reach.run(Backend.image_size, reference))
 
 
 def adopt_volume(reach: BackendReach, volume: Any, existing_ref: dict[str, str]) -> dict[str, str]:
-    """An image on a share grown to whole GiB, and renamed to a volume."""
+    """Turn an image on a share into a volume: extend it to whole GiB and rename it."""
     reference, pool = _referenced(reach, volume, existing_ref)
     if _is_of_another(volume, reference):
         raise exception.ManageExistingAlreadyManaged(volume_ref=reference.name)
     place: dict[str, str] = {}
     if pool != reach.pool_of(volume):
-        # In a cluster Cinder does not pass on which pool was asked for, and picks one itself.
+        # In a cluster Cinder does not pass the requested pool but selects one itself.
         if not volume.cluster_name:
             raise exception.ManageExistingInvalidReference(
-                existing_ref=existing_ref, reason=f"it is in the pool {pool.name}, not in that of the volume"
+                existing_ref=existing_ref, reason=f"it is in pool {pool.name}, not in the pool of the volume"
             )
         place = {"host": _in_pool(volume.host, pool), "cluster_name": _in_pool(volume.cluster_name, pool)}
     with told_to_cinder():
@@ -45,7 +45,7 @@ def adopt_volume(reach: BackendReach, volume: Any, existing_ref: dict[str, str])
 
 
 def _is_of_another(volume: Any, reference: Reference) -> bool:
-    """Whether an image is by its name that of a volume that Cinder has, under its id or the id of its name."""
+    """Whether the name of an image is that of another volume in Cinder, by its id or its name id."""
     owner = volume_utils.extract_id_from_volume_name(reference.path.lower().rpartition(".")[0])
     if owner is None or not is_identifier(owner) or owner == volume.id:
         return False
@@ -55,12 +55,12 @@ def _is_of_another(volume: Any, reference: Reference) -> bool:
 
 
 def _in_pool(place: str, pool: Pool) -> str:
-    """A host or a cluster that Cinder names with a pool, with this one."""
+    """A host or cluster string of Cinder with the name of this pool."""
     return str(volume_utils.append_host(volume_utils.extract_host(place, "backend"), pool.name))
 
 
 def volumes(reach: BackendReach, cinder_volumes: Any) -> list[dict[str, Any]]:
-    """The images in the roots of the shares, and which of them could be volumes."""
+    """The images in the root directories of the shares, and whether each can be managed."""
     managed = {volume.name: volume.id for volume in cinder_volumes}
 
     def listed(pool: Pool) -> Iterator[dict[str, Any]]:
@@ -78,7 +78,7 @@ def volumes(reach: BackendReach, cinder_volumes: Any) -> list[dict[str, Any]]:
 
 
 def size_of_snapshot(reach: BackendReach, snapshot: Any, existing_ref: dict[str, str]) -> int:
-    """GiB that the volume had at a snapshot, rounded up."""
+    """Size of the volume at a snapshot in GiB, rounded up."""
     source = _snapshot_id(existing_ref)
     with told_to_cinder():
         address = reach.address(snapshot.volume)
@@ -86,7 +86,7 @@ def size_of_snapshot(reach: BackendReach, snapshot: Any, existing_ref: dict[str,
 
 
 def adopt_snapshot(reach: BackendReach, snapshot: Any, existing_ref: dict[str, str]) -> None:
-    """The id that Cinder gives it for a snapshot that is there."""
+    """Give an existing snapshot the id of *snapshot*."""
     source = _snapshot_id(existing_ref)
     if source == snapshot.id:
         return
@@ -96,7 +96,7 @@ def adopt_snapshot(reach: BackendReach, snapshot: Any, existing_ref: dict[str, s
 
 
 def snapshots(reach: BackendReach, cinder_snapshots: Any) -> list[dict[str, Any]]:
-    """The snapshots on the shares, and which of them Cinder does not have."""
+    """The snapshots on the shares, and whether Cinder manages each."""
     managed = {snapshot.id for snapshot in cinder_snapshots}
 
     def listed(pool: Pool) -> Iterator[dict[str, Any]]:
@@ -122,7 +122,7 @@ def _on_all(reach: BackendReach, listed: Callable[[Pool], Iterator[dict[str, Any
         try:
             found.extend(listed(pool))
         except (Error, OSError) as error:
-            LOG.warning("%s cannot be listed now, or not to its end: %s", pool.address, error)
+            LOG.warning("%s cannot be listed completely: %s", pool.address, error)
     return found
 
 
@@ -138,11 +138,11 @@ def _referenced(reach: BackendReach, volume: Any, existing_ref: dict[str, str]) 
 
 
 def _snapshot_id(existing_ref: dict[str, str]) -> str:
-    """The id in a reference to a snapshot: alone, or behind ``snapshot-``."""
+    """The id in a reference to a snapshot, with or without the prefix ``snapshot-``."""
     name = existing_ref.get("source-name", "")
     if not is_identifier(name.removeprefix(_PREFIX)):
         raise exception.ManageExistingInvalidReference(
-            existing_ref=existing_ref, reason="give source-name: snapshot-ID, with the id that the snapshot had"
+            existing_ref=existing_ref, reason="give source-name: snapshot-ID, with the current id of the snapshot"
         )
     return name.removeprefix(_PREFIX)
 

@@ -1,4 +1,4 @@
-"""Groups of volumes, and snapshots of them that are of one moment."""
+"""Groups of volumes and their consistent snapshots."""
 
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
@@ -18,12 +18,12 @@ _DELETED = fields.GroupStatus.DELETED
 _STAYED = fields.GroupStatus.ERROR_DELETING
 
 Updates = tuple[dict[str, Any], list[dict[str, Any]]]
-"""What Cinder is told of a group, and of each thing in it."""
+"""Model updates of a group and of its members."""
 
 
 @contextlib.contextmanager
 def locked(names: Sequence[str]) -> Iterator[None]:
-    """Hold the locks of all these volumes, taken in the order of their names."""
+    """Hold the locks of several volumes, acquired in the order of their names."""
     with contextlib.ExitStack() as held:
         for name in sorted(set(names)):
             held.enter_context(coordination.COORDINATOR.get_lock(f"smbfs-{name}"))
@@ -31,7 +31,7 @@ def locked(names: Sequence[str]) -> Iterator[None]:
 
 
 def create_snapshot(reach: BackendReach, snapshots: Sequence[Any]) -> Updates:
-    """A snapshot of each volume, all of one moment: nobody writes to any of them until the last is made."""
+    """Create a snapshot of each volume, all of the same point in time: no volume is written to until all exist."""
     with locked([snapshot.volume.name for snapshot in snapshots]), told_to_cinder():
         for snapshot in snapshots:
             refuse_attached(snapshot.volume, "cannot be snapshotted")
@@ -41,14 +41,14 @@ def create_snapshot(reach: BackendReach, snapshots: Sequence[Any]) -> Updates:
 
 
 def copies(copy: Callable[[Any, Any], dict[str, Any]], volumes: Sequence[Any], sources: Sequence[Any]) -> Updates:
-    """Make each volume with *copy* of its source."""
+    """Create each volume by calling *copy* with its source."""
     pairs = zip(volumes, sources, strict=True)
     made = [{"id": volume.id, **copy(volume, source), **AVAILABLE} for volume, source in pairs]
     return dict(AVAILABLE), made
 
 
 def delete_each(delete: Callable[[Any], None], things: Sequence[Any]) -> Updates:
-    """Delete each of *things*; one that cannot be deleted keeps none of the others."""
+    """Delete each of *things*; a failure does not prevent the deletion of the others."""
     updates = []
     for thing in things:
         try:

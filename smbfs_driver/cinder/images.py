@@ -1,4 +1,4 @@
-"""Images of Glance: into volumes, and made of them."""
+"""Create volumes from Glance images and upload volumes as images."""
 
 import contextlib
 import tempfile
@@ -21,13 +21,13 @@ _OWN = {
     "vhd": ImageFormat.VHD,
     "vhdx": ImageFormat.VHDX,
 }
-"""Glance's disk formats that the engine reads and writes itself."""
+"""Glance disk formats that the engine supports."""
 
 
 def receive(
     reach: BackendReach, context: Any, volume: Any, image_meta: Any, image_service: Any
 ) -> tuple[dict[str, Any], bool]:
-    """A volume straight from a VHD or VHDX image, which is looked at before a byte of it is used; else declined."""
+    """Create a volume directly from a VHD or VHDX image, which is checked before use; decline other images."""
     digest = _digest_of(image_meta)
     format = FORMATS.get(str(image_meta.get("disk_format")))
     plain = image_meta.get("container_format") == "bare"
@@ -51,7 +51,7 @@ def receive(
 
 
 def load(reach: BackendReach, context: Any, volume: Any, image_service: Any, image_id: str) -> None:
-    """The content of an image in a volume that was just made."""
+    """Replace the content of a new volume by that of an image."""
     meta = image_service.show(context, image_id)
     format = _OWN.get(meta["disk_format"])
     with _fetched(image_service, context, image_id) as fetched, _scratch() as directory:
@@ -74,7 +74,7 @@ def load(reach: BackendReach, context: Any, volume: Any, image_service: Any, ima
 
 
 def upload(reach: BackendReach, context: Any, volume: Any, image_service: Any, image_meta: Any) -> None:
-    """The content of a volume as an image, flattened, in the format that the image is to have."""
+    """Upload a volume as a flat image in the format of *image_meta*."""
     named = image_meta["disk_format"] if image_meta["disk_format"] in _OWN else "raw"
     with _scratch() as directory:
         path = str(Path(directory, "image"))
@@ -87,7 +87,7 @@ def upload(reach: BackendReach, context: Any, volume: Any, image_service: Any, i
 
 
 def _digest_of(image_meta: Any) -> Digest | None:
-    """What Glance says that the image hashes to; None where it does not, as in versions before Rocky."""
+    """The hash of the image in Glance; None without one, as in versions before Rocky."""
     algorithm, value = image_meta.get("os_hash_algo"), image_meta.get("os_hash_value")
     return Digest(algorithm, value) if algorithm and value else None
 
@@ -99,7 +99,7 @@ def _wants_a_signature_checked(image_meta: Any) -> bool:
 
 @contextlib.contextmanager
 def _fetched(image_service: Any, context: Any, image_id: str) -> Iterator[str]:
-    """The file that an image was downloaded to, by the manager already or now."""
+    """The local file of an image; downloads it unless Cinder's manager has done so."""
     there = image_utils.TemporaryImages.for_image_service(image_service).get(context, image_id)
     if there is not None:
         yield there
@@ -110,7 +110,7 @@ def _fetched(image_service: Any, context: Any, image_id: str) -> Iterator[str]:
 
 @contextlib.contextmanager
 def _scratch() -> Iterator[str]:
-    """A directory of this machine for an image on its way, where Cinder puts such."""
+    """A temporary local directory in Cinder's image_conversion_dir."""
     home = cfg.CONF.image_conversion_dir
     Path(home).mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=home, prefix="smbfs-") as directory:

@@ -1,6 +1,6 @@
-"""Volumes that move to another share, or are to be kept in another way, without going through this machine's disks.
+"""Migration to another share and retype, without intermediate files on this machine.
 
-What is told to Cinder's database here is what decides where a volume is: see `smbfs_driver.volumes.moving`.
+The update of Cinder's database made here decides where a volume is: see `smbfs_driver.volumes.moving`.
 """
 
 import contextlib
@@ -23,7 +23,7 @@ _DECLINED = (False, None)
 
 
 def migrate(reach: BackendReach, volume: Any, host: Any) -> tuple[bool, dict[str, Any] | None]:
-    """Move a volume to the pool *host*, in the shape that it has; declined where that is not one of our shares."""
+    """Move a volume to the pool *host*, keeping its shape; decline if that is no share of this service."""
     onto = _pool_at(reach, host)
     if onto is None or is_attached(volume):
         return _DECLINED
@@ -36,7 +36,7 @@ def migrate(reach: BackendReach, volume: Any, host: Any) -> tuple[bool, dict[str
 
 
 def retype(reach: BackendReach, volume: Any, new_type: Any, host: Any) -> tuple[bool, dict[str, Any] | None]:
-    """Keep a volume as *new_type* says, in the pool *host*; declined where that cannot be done here and now."""
+    """Convert a volume to the shape of *new_type*, in the pool *host*; decline if this is not possible."""
     onto = _pool_at(reach, host)
     if onto is None or onto not in reach.pools:
         return _DECLINED
@@ -46,7 +46,7 @@ def retype(reach: BackendReach, volume: Any, new_type: Any, host: Any) -> tuple[
         if shape == kept.shape and onto == home:
             return True, None
         if kept.has_snapshots or is_attached(volume):
-            LOG.warning("%s: has snapshots or is attached, so it stays as it is", volume.name)
+            LOG.warning("%s: has snapshots or is attached; not converted", volume.name)
             return _DECLINED
         if onto == home:
             reach.run(Backend.reshape, home.address, volume.name, shape)
@@ -56,9 +56,9 @@ def retype(reach: BackendReach, volume: Any, new_type: Any, host: Any) -> tuple[
 
 
 def rename_migrated(reach: BackendReach, volume: Any, new_volume: Any) -> dict[str, Any]:
-    """After Cinder has copied *volume* into *new_volume*: give that the name by its id, where nothing there has it.
+    """After Cinder has copied *volume* to *new_volume*: rename the copy to the name of *volume*, if that is free.
 
-    Without it the volume keeps the name, which the database then knows under ``_name_id``.
+    Otherwise the copy keeps its name, which the database records as ``_name_id``.
     """
     unchanged = {"_name_id": new_volume.name_id, "provider_location": new_volume.provider_location}
     wanted = cfg.CONF.volume_name_template % volume.id
@@ -69,10 +69,10 @@ def rename_migrated(reach: BackendReach, volume: Any, new_volume: Any) -> dict[s
         try:
             reach.run(Backend.rename, address, new_volume.name, wanted)
         except (Error, OSError) as error:
-            # It may be done all the same, and only the answer be lost.
+            # The rename may have succeeded, with only its response lost.
             with told_to_cinder():
                 if reach.run(Backend.exists, address, new_volume.name):
-                    LOG.info("%s keeps its name: %s", new_volume.name, error)
+                    LOG.info("%s: not renamed: %s", new_volume.name, error)
                     return unchanged
                 if not reach.run(Backend.exists, address, wanted):
                     raise
@@ -80,7 +80,7 @@ def rename_migrated(reach: BackendReach, volume: Any, new_volume: Any) -> dict[s
 
 
 def _pool_at(reach: BackendReach, host: Any) -> Pool | None:
-    """The pool that is meant by what the scheduler says of it; another backend's where this service has that, too."""
+    """The pool of the scheduler's location_info, of this backend or of another of this service; None if unknown."""
     kind, _, address = str((host.get("capabilities") or {}).get("location_info")).partition(":")
     if kind != "smbfs":
         return None
@@ -95,7 +95,7 @@ def _move(reach: BackendReach, volume: Any, onto: Pool, host: Any, shape: Shape)
     try:
         _carry(reach, volume, onto, host, shape)
     except MoveStopped as stopped:
-        # What an earlier move left at one of the two places; this one has not begun.
+        # An earlier move was interrupted; this one has not started.
         reach.settle_move(stopped)
         _carry(reach, volume, onto, host, shape)
 
@@ -108,7 +108,7 @@ def _carry(reach: BackendReach, volume: Any, onto: Pool, host: Any, shape: Shape
             Backend.move, home.address, volume.name, onto=onto.address, owner=volume.id, shape=shape
         ) as moving:
             moving.write(b"-")
-            # From here on the volume is there; until here it is where it was.
+            # The update of the database moves the volume.
             _enter(volume, onto, host)
             moved = True
     except MoveStopped:
@@ -118,14 +118,14 @@ def _carry(reach: BackendReach, volume: Any, onto: Pool, host: Any, shape: Shape
         _settle(reach, volume, onto)
         if not moved or not reach.run(Backend.exists, onto.address, volume.name):
             raise
-        LOG.warning("%s has moved to %s, but not all of it is tidied up: %s", volume.name, onto.address, error)
+        LOG.warning("%s was moved to %s, but the cleanup is incomplete: %s", volume.name, onto.address, error)
     except BaseException:
         reach.unsettled.add(home.address)
         raise
 
 
 def _enter(volume: Any, onto: Pool, host: Any) -> None:
-    """Tell the database that the volume is there. Where that fails, nothing that is saved later says so."""
+    """Record the new location in the database. On failure, restore the object, so that no later save records it."""
     place = {"provider_location": onto.address, "host": host["host"]}
     if host.get("cluster_name"):
         place["cluster_name"] = host["cluster_name"]
@@ -140,8 +140,8 @@ def _enter(volume: Any, onto: Pool, host: Any) -> None:
 
 
 def _settle(reach: BackendReach, volume: Any, onto: Pool) -> None:
-    """Leave nothing behind, as far as it can be done now; what remains is settled when it can be."""
+    """Recover the move now if possible; otherwise it is recovered later."""
     try:
         reach.settle_move(MoveStopped("", volume.id, onto.address, volume.name))
     except (Error, OSError, exception.CinderException) as error:
-        LOG.warning("%s: what is left of its move is still to be settled: %s", volume.name, error)
+        LOG.warning("%s: the interrupted move is not recovered yet: %s", volume.name, error)

@@ -1,4 +1,4 @@
-"""The shares of other backends of one service, so that a volume can move from one backend to another on its way."""
+"""The shares of other backends of the same service, for migration between backends."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,8 +18,8 @@ _DRIVER = "smbfs_driver.driver.SmbfsDriver"
 
 
 def shares_beside(section: str, own: Sequence[Share]) -> list[Share]:
-    """The shares that other backends with this driver list, besides *own*; *section* is that of the backend itself."""
-    # It is the manager that loads a driver, so it cannot be needed for loading one.
+    """The shares of other backends with this driver, without *own*; *section* is the section of this backend."""
+    # Imported here, because the manager imports the driver.
     from cinder.volume.manager import volume_backend_opts  # noqa: PLC0415
 
     found: dict[UncName, Share] = {}
@@ -31,7 +31,7 @@ def shares_beside(section: str, own: Sequence[Share]) -> list[Share]:
             defaults = samba_config.of(settings.smbfs_smb_conf)
             listed = shares.load(Path(settings.smbfs_shares_config), defaults)
         except (Error, OSError) as error:
-            LOG.warning("Volumes cannot move to the backend %s and back without help: %s", name, error)
+            LOG.warning("Driver-assisted migration to and from backend %s is unavailable: %s", name, error)
             continue
         found |= {share.unc: share for share in listed}
     ours = {share.unc for share in own}

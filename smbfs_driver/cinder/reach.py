@@ -1,4 +1,4 @@
-"""Where volumes are, how they are to be kept, and the way to the core that works on them."""
+"""Access of the entry points to pools, volume types and the worker process."""
 
 import contextlib
 from collections.abc import Callable, Iterator
@@ -35,7 +35,7 @@ _PROVISIONING = {"thin": False, "thick": True}
 
 @contextlib.contextmanager
 def told_to_cinder() -> Iterator[None]:
-    """What the core raises, as the exception that Cinder's manager expects."""
+    """Translate errors into the exception that Cinder's manager expects."""
     try:
         yield
     except (Error, OSError) as error:
@@ -43,32 +43,32 @@ def told_to_cinder() -> Iterator[None]:
 
 
 def refuse_attached(volume: Any, what: str) -> None:
-    """Raises InvalidVolume for a volume that somebody has attached: *what* says what cannot be done then."""
+    """Raise InvalidVolume if a volume is attached; *what* is the refused operation, such as "cannot be extended"."""
     if is_attached(volume):
-        reason = f"it is attached, and {what} under a running guest; detach it first"
+        reason = f"the volume is attached and {what}; detach it first"
         raise exception.InvalidVolume(reason=f"{volume.name}: {reason}")
 
 
 def is_attached(volume: Any) -> bool:
-    """Whether somebody has the volume, or is about to have it: as the database knows it now."""
+    """Whether the database has an attachment of the volume, including one that is being made."""
     found = objects.VolumeAttachmentList.get_all_by_volume_id(context.get_admin_context(), volume.id)
     return any(attachment.attach_status in _ATTACHED for attachment in found)
 
 
 class BackendReach:
-    """The pools of a backend and the worker that reaches their shares. Raises Cinder's exceptions, but from `run`."""
+    """The pools of a backend and its worker process. Raises Cinder's exceptions, except `run` and `feed`."""
 
     def __init__(self, configuration: Any, pools: Pools, worker: Worker, neighbours: Pools | None = None) -> None:
-        """*neighbours* are the pools of other backends of this service, which *worker* reaches, too."""
+        """*neighbours*: the pools of other backends of this service, whose shares *worker* has, too."""
         self.configuration = configuration
         self.pools = pools
         self.unsettled = {pool.address for pool in pools}
-        """The shares on which something that was stopped may be left."""
+        """Addresses of shares that may have interrupted operations."""
         self._known: list[Pool] = [*pools, *(neighbours or ())]
         self._worker = worker
 
     def known(self, address: str) -> Pool:
-        """The pool at an address, of this backend or of another one of this service. Raises Error."""
+        """The pool at an address, of this backend or another of this service. Raises Error."""
         wanted = UncName.parse(address)
         for pool in self._known:
             if pool.share.unc == wanted:
@@ -76,7 +76,7 @@ class BackendReach:
         return self.pools.at(address)
 
     def run(self, method: Callable[Concatenate[Backend, P], R], *arguments: P.args, **named: P.kwargs) -> R:
-        """Run a method of `Backend`, once a stopped move that is in its way is settled. Raises what it raises."""
+        """Call a method of `Backend`, after recovering an interrupted move if necessary. Raises what it raises."""
         try:
             return self._worker.call(method, *arguments, **named)
         except MoveStopped as stopped:
@@ -84,15 +84,15 @@ class BackendReach:
             return self._worker.call(method, *arguments, **named)
 
     def feed(self, method: Callable[Concatenate[Backend, Feed, P], R], *arguments: P.args, **named: P.kwargs) -> Fed:
-        """Begin a method that takes data."""
+        """Start a call of a method that takes data."""
         return self._worker.feed(method, *arguments, **named)
 
     def settle_move(self, stopped: MoveStopped) -> None:
-        """Finish or undo a move, as Cinder's database says: it knows whether the volume has moved. Raises Error."""
+        """Complete or undo an interrupted move, depending on the location in Cinder's database. Raises Error."""
         try:
             volume = objects.Volume.get_by_id(context.get_admin_context(), stopped.owner)
         except exception.VolumeNotFound as error:
-            known = f"{stopped}; Cinder does not know the volume any more: look at both files and remove them by hand"
+            known = f"{stopped}; the volume is no longer in Cinder's database: inspect and remove both files manually"
             raise Error(known) from error
         home = self.known(volume.provider_location or "")
         settled, failure = False, None
@@ -102,22 +102,22 @@ class BackendReach:
             except (Error, OSError) as error:
                 failure = error
         if settled:
-            LOG.info("%s: its stopped move is settled, it is at %s", stopped.volume, home.address)
+            LOG.info("%s: interrupted move recovered; the volume is at %s", stopped.volume, home.address)
         elif failure is not None:
             raise failure
 
     def pool_of(self, volume: Any) -> Pool:
-        """Where a volume is, or is to be."""
+        """The pool of a volume: from its provider_location, else from its host."""
         with told_to_cinder():
             if volume.provider_location:
                 return self.pools.at(volume.provider_location)
             return self.pools.named(volume_utils.extract_host(volume.host, level="pool"))
 
     def announce(self, volume: Any) -> str:
-        """The share that the scheduler chose for a volume; the database knows it before a file of it is there.
+        """Save the share that the scheduler selected as provider_location, before the first file is created.
 
-        So what a service made that was stopped before it could tell is found when the volume is deleted. An image that
-        is to be managed was there before, and is announced to nobody until it is.
+        So deleting the volume finds the files even if the service was interrupted while it created them. Not for an
+        image to be managed, which must survive a failure.
         """
         with told_to_cinder():
             address = self.pools.named(volume_utils.extract_host(volume.host, level="pool")).address
@@ -126,17 +126,17 @@ class BackendReach:
         return address
 
     def address(self, volume: Any) -> str:
-        """The share on which a volume is."""
+        """The address of a volume's share."""
         return self.pool_of(volume).address
 
     def shape(self, volume_type: Any) -> Shape:
-        """By a volume's type, else by the backend; metadata, which a tenant sets, has no say."""
+        """The shape by volume type, else by backend; volume metadata is ignored, because tenants can set it."""
         specs = (volume_type.extra_specs or {}) if volume_type else {}
         named = next((specs[key] for key in _FORMAT_SPECS if key in specs), None)
         named = named or self.configuration.smbfs_default_volume_format
         if named.lower() not in FORMATS:
-            raise exception.InvalidVolumeType(reason=f"{named} is no format of volumes; there are vhdx and vhd")
+            raise exception.InvalidVolumeType(reason=f"invalid volume format {named}: must be vhdx or vhd")
         provisioning = specs.get("provisioning:type") or self.configuration.nas_volume_prov_type
         if provisioning not in _PROVISIONING:
-            raise exception.InvalidVolumeType(reason=f"provisioning:type can be thin or thick, not {provisioning}")
+            raise exception.InvalidVolumeType(reason=f"invalid provisioning:type {provisioning}: must be thin or thick")
         return Shape(FORMATS[named.lower()], fixed=_PROVISIONING[provisioning])

@@ -1,4 +1,4 @@
-"""Shares set right when the service starts, and when one comes back: what was stopped there is finished or undone."""
+"""Recovery of interrupted operations, when the service starts and when a share is reachable again."""
 
 import threading
 
@@ -14,10 +14,10 @@ LOG = log.getLogger(__name__)
 
 
 class ShareRecovery:
-    """Looks at each share once, as soon as it can be reached, beside everything else that the service does.
+    """Recovers each share once it is reachable, in a thread of its own.
 
-    It holds a volume's lock while it settles it, so whatever is asked of that volume waits; the rest does not. An
-    operation settles its own volume first in any case.
+    Holds the lock of a volume while it recovers it, so requests for that volume wait and others do not. Every operation
+    recovers its own volume first in any case.
     """
 
     def __init__(self, reach: BackendReach) -> None:
@@ -26,7 +26,7 @@ class ShareRecovery:
         self._lock = threading.Lock()
 
     def begin(self, pool: Pool) -> None:
-        """The share can be reached: set it right, if that was not done since it could not."""
+        """The share is reachable: recover it unless that is done."""
         with self._lock:
             if pool.address not in self._due:
                 return
@@ -34,7 +34,7 @@ class ShareRecovery:
         threading.Thread(target=self._recover, args=(pool,), name=f"recover {pool.name}", daemon=True).start()
 
     def again(self, pool: Pool) -> None:
-        """The share cannot be reached: whatever was under way there was stopped."""
+        """The share is unreachable: operations on it are interrupted, so it must be recovered again."""
         with self._lock:
             self._due.add(pool.address)
 
@@ -43,20 +43,20 @@ class ShareRecovery:
             for name in self._reach.run(Backend.unsettled, pool.address):
                 self._settle(pool, name)
         except (Error, OSError) as error:
-            LOG.warning("%s cannot be set right now: %s", pool.address, error)
+            LOG.warning("%s: recovery failed, will be retried: %s", pool.address, error)
             self.again(pool)
 
     def _settle(self, pool: Pool, name: str) -> None:
         lock = coordination.COORDINATOR.get_lock(f"smbfs-{name}")
         if not lock.acquire(blocking=False):
-            # Somebody works on it, and settles it first, unless it is their move that left something here.
+            # An operation on the volume recovers it first, unless it is a move to this share.
             self.again(pool)
             return
         try:
             if self._reach.run(Backend.recover, pool.address, name):
-                LOG.info("%s: what was stopped on %s is settled", pool.address, name)
+                LOG.info("%s: interrupted operation on %s recovered", pool.address, name)
         except (Error, OSError, exception.CinderException) as error:
-            LOG.error("%s: %s was stopped and cannot be settled: %s", pool.address, name, error)
+            LOG.error("%s: cannot recover the interrupted operation on %s: %s", pool.address, name, error)
             self.again(pool)
         finally:
             lock.release()

@@ -1,4 +1,4 @@
-"""What the scheduler is told: of each pool its room, and how much of it may be promised. Costs nothing per volume."""
+"""Pool statistics for the scheduler; their cost does not depend on the number of volumes."""
 
 from typing import Any
 
@@ -16,18 +16,18 @@ LOG = log.getLogger(__name__)
 
 
 def check_ratios(configuration: Any) -> None:
-    """Raises InvalidConfigurationValue where over-subscription or reserve are said in both ways."""
+    """Raise InvalidConfigurationValue if over-subscription or reserve is configured by both alternative options."""
     for option, other, untouched in (
         ("smbfs_used_ratio", "reserved_percentage", 0),
         ("smbfs_oversub_ratio", "max_over_subscription_ratio", "20.0"),
     ):
         value, said = getattr(configuration, option), getattr(configuration, other)
         if value is not None and str(said) != str(untouched):
-            raise exception.InvalidConfigurationValue(option=f"{option} besides {other} = {said}", value=value)
+            raise exception.InvalidConfigurationValue(option=f"{option} in addition to {other} = {said}", value=value)
 
 
 def pool_stats(reach: BackendReach, db: Any, host: str, cluster: str | None, pool: Pool) -> dict[str, Any]:
-    """The statistics of one pool; one that cannot be reached is down."""
+    """The statistics of a pool; an unreachable one is down."""
     configuration = reach.configuration
     total = free = 0.0
     state = "up"
@@ -35,7 +35,7 @@ def pool_stats(reach: BackendReach, db: Any, host: str, cluster: str | None, poo
         space = reach.run(Backend.capacity, pool.address)
         total, free = space.total / units.Gi, space.free / units.Gi
     except (Error, OSError) as error:
-        LOG.warning("%s cannot be reached and is reported down: %s", pool.address, error)
+        LOG.warning("%s is unreachable and reported as down: %s", pool.address, error)
         state = "down"
     oversubscription, reserved = configuration.smbfs_oversub_ratio, configuration.smbfs_used_ratio
     return {
@@ -48,12 +48,12 @@ def pool_stats(reach: BackendReach, db: Any, host: str, cluster: str | None, poo
             configuration.max_over_subscription_ratio if oversubscription is None else oversubscription
         ),
         "reserved_percentage": configuration.reserved_percentage if reserved is None else round(100 * (1 - reserved)),
-        # Where volumes are thick unless their type says otherwise, a promise must be covered.
+        # If volumes are thick by default, the scheduler must not over-subscribe the pool.
         "thin_provisioning_support": configuration.nas_volume_prov_type == "thin",
         "thick_provisioning_support": True,
         "consistent_group_snapshot_enabled": True,
         "location_info": location(pool),
-        # For types with the extra spec of this name: without a scope the scheduler asks every pool for it.
+        # For types with the unscoped extra spec of this name, which the scheduler matches against this capability.
         "volume_format": sorted(FORMATS),
         "multiattach": False,
         "online_extend_support": False,
@@ -62,12 +62,12 @@ def pool_stats(reach: BackendReach, db: Any, host: str, cluster: str | None, poo
 
 
 def location(pool: Pool) -> str:
-    """By which another backend knows a share that it has, too."""
+    """The location_info of a pool, by which another backend recognises the share."""
     return f"smbfs:{pool.address}"
 
 
 def _provisioned(db: Any, host: str, cluster: str | None, pool: Pool) -> dict[str, int]:
-    """GiB that were promised in a pool: a sum over the database for each host whose name its volumes bear."""
+    """Provisioned capacity of a pool in GiB: a sum in the database for each host that its volumes can have."""
     admin = context.get_admin_context()
     filters = {"cluster_name": cluster, "binary": constants.VOLUME_BINARY}
     hosts = {service.host for service in objects.ServiceList.get_all(admin, filters)} if cluster else {host}

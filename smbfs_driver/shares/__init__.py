@@ -1,1 +1,1 @@
-"""The shares of a backend: their list, their connections, their pools."""
+"""The shares of a backend: list, connections and pools."""

@@ -1,6 +1,6 @@
-"""The shares of a list as file systems: each connected when first used, then kept.
+"""The configured shares as file systems; each is connected on first use and then kept.
 
-Whoever puts the program together says how a share is connected; `by_smb` is the way of production.
+The function that connects a share is injected; `by_smb` is the one for production.
 """
 
 import threading
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
     from vhdx.storage.smb import SmbPool
 
 Connect = Callable[[Share], FileSystem]
-"""Makes a share's files reachable. Raises Error where log-on or share are wrong, OSError where the server is gone."""
+"""Connects to a share. Raises Error for invalid settings, OSError if the server, the log-on or the share fails."""
 
 
 class ShareConnections:
-    """The file systems of *shares*. Safe to use from many threads; one slow server holds up only its own shares."""
+    """The file systems of *shares*. Thread-safe; a slow server delays only its own shares."""
 
     def __init__(self, shares: Sequence[Share], connect: Connect) -> None:
         self.shares = tuple(shares)
@@ -29,7 +29,7 @@ class ShareConnections:
         self._locks = {share: threading.Lock() for share in self.shares}
 
     def find(self, address: str) -> Share:
-        """The listed share of an address like ``//server/share``. Raises Error where it is not listed."""
+        """The share at ``//server/share``. Raises Error if it is not in the list."""
         wanted = UncName.parse(address)
         for share in self.shares:
             if share.unc == wanted:
@@ -37,20 +37,20 @@ class ShareConnections:
         raise Error(f"{address}: not in the list of shares")
 
     def files(self, share: Share) -> FileSystem:
-        """The files of a listed share. Raises as the connecting does; the next call tries again."""
+        """The files of a share. Raises as `Connect` does; the next call tries again."""
         with self._locks[share]:
             if share not in self._connected:
                 self._connected[share] = self._connect(share)
             return self._connected[share]
 
     def capacity(self, share: Share) -> Space:
-        """Total and free bytes of a listed share. Raises as the connecting does."""
+        """Total and free bytes of a share. Raises as `Connect` does."""
         return self.files(share).space()
 
 
 def by_smb(pool: "SmbPool") -> Connect:
-    """Connect shares through *pool*, which stays the caller's to close."""
-    # Here, because everything else in this package works without smbprotocol.
+    """Connect shares through *pool*, which the caller must close."""
+    # Imported here, because the rest of this package works without smbprotocol.
     from vhdx.storage.smb import SmbSettings  # noqa: PLC0415
 
     def connect(share: Share) -> FileSystem:

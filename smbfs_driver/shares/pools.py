@@ -1,4 +1,4 @@
-"""Pools: each share is one, by a name of its own."""
+"""Cinder's pools: one per share."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from vhdx.errors import Error
 
 @dataclass(frozen=True, slots=True)
 class Pool:
-    """One share under the name by which Cinder's scheduler knows it."""
+    """A share and its pool name in Cinder's scheduler."""
 
     name: str
     share: Share
@@ -22,33 +22,35 @@ class Pool:
 
 
 class Pools:
-    """The pools of a backend. Raises Error for names that do not fit the shares, or that two shares have."""
+    """The pools of a backend. Raises Error for a mapping of an unknown share and for a name used by two shares."""
 
     def __init__(self, shares: Sequence[Share], mappings: Mapping[str, str]) -> None:
         named = {UncName.parse(address): name for address, name in mappings.items()}
         listed = {share.unc for share in shares}
         unlisted = sorted(address for address in mappings if UncName.parse(address) not in listed)
         if unlisted:
-            raise Error(f"smbfs_pool_mappings names {', '.join(unlisted)}, which the list of shares does not have")
+            raise Error(f"smbfs_pool_mappings: {', '.join(unlisted)} not in the list of shares")
         pools = [Pool(named.get(share.unc, share.share), share) for share in shares]
         names = [pool.name for pool in pools]
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
-            raise Error(f"pool name {', '.join(twice)} is used by two shares; give each a name in smbfs_pool_mappings")
+            raise Error(
+                f"pool name {', '.join(twice)} is used by two shares; assign distinct names in smbfs_pool_mappings"
+            )
         self._pools = tuple(pools)
 
     def __iter__(self) -> Iterator[Pool]:
         return iter(self._pools)
 
     def named(self, name: str) -> Pool:
-        """The pool of that name. Raises Error."""
+        """The pool with this name. Raises Error."""
         for pool in self._pools:
             if pool.name == name:
                 return pool
-        raise Error(f"there is no pool {name}; there are {', '.join(pool.name for pool in self._pools)}")
+        raise Error(f"unknown pool {name}; the pools are {', '.join(pool.name for pool in self._pools)}")
 
     def at(self, address: str) -> Pool:
-        """The pool of the share at ``//server/share``. Raises Error for one that is not listed."""
+        """The pool of the share at ``//server/share``. Raises Error if it is not in the list."""
         wanted = UncName.parse(address)
         for pool in self._pools:
             if pool.share.unc == wanted:

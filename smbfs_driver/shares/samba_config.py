@@ -1,10 +1,10 @@
-"""What a Samba configuration file (smb.conf(5)) says of clients: defaults for the list of shares.
+"""Defaults for the list of shares from a Samba configuration file (smb.conf(5)).
 
-Read from ``[global]``: workgroup, realm, client signing, client smb encrypt, client use kerberos, client min protocol,
-client max protocol, with the values that Samba takes; all else is skipped. ``include`` and ``config file`` are not
-followed, and signing is never turned off: both are told in `ClientDefaults.warnings`.
+Reads from ``[global]``: workgroup, realm, client signing, client smb encrypt, client use kerberos, client min protocol,
+client max protocol, with Samba's values; ignores everything else. ``include`` and ``config file`` are not followed, and
+signing is never disabled; `ClientDefaults.warnings` reports both.
 
-Python's configparser knows neither continued lines nor indented keys, and not on which line a value stood.
+Not configparser, which supports neither continuation lines nor indented keys and does not report line numbers.
 """
 
 from collections.abc import Iterator, Mapping
@@ -20,7 +20,7 @@ T = TypeVar("T")
 
 
 class Encryption(Enum):
-    """Whether to encrypt where the list of shares says nothing."""
+    """The default for encryption."""
 
     OFF = "off"
     DESIRED = "desired"
@@ -28,7 +28,7 @@ class Encryption(Enum):
 
 
 class SigningWord(Enum):
-    """What a file says of signatures, which are made in any case."""
+    """The value of ``client signing``; messages are signed in any case."""
 
     OFF = "off"
     UNSAID = "unsaid"
@@ -37,9 +37,9 @@ class SigningWord(Enum):
 
 @dataclass(frozen=True, slots=True)
 class ClientDefaults:
-    """What holds where the list of shares says nothing. *realm* is for Kerberos names without one.
+    """Defaults for options that the list of shares does not set. *realm* applies to Kerberos names without one.
 
-    With *must_sign* or where encryption is required, no guest may log on.
+    With *must_sign*, or if encryption is required, a guest log-on is refused.
     """
 
     source: str = ""
@@ -47,7 +47,7 @@ class ClientDefaults:
     realm: str = ""
     must_sign: bool = False
     encryption: Encryption = Encryption.OFF
-    kerberos: bool | None = None  # a ticket and nothing else; False: none; None: what both sides know
+    kerberos: bool | None = None  # True: Kerberos only; False: NTLM only; None: negotiate
     minimum: Dialect = OLDEST_BY_DEFAULT
     maximum: Dialect = NEWEST
     warnings: tuple[str, ...] = ()
@@ -57,7 +57,7 @@ NOTHING_SAID = ClientDefaults()
 
 
 class _Value(NamedTuple):
-    """A value and where it stands: file and line."""
+    """A value with its file and line."""
 
     text: str
     where: str
@@ -95,26 +95,26 @@ _ELSEWHERE = ("include", "configfile")
 
 
 def of(name: str | None) -> ClientDefaults:
-    """What the file of this name says; nothing where none is named. Raises as `load` does."""
+    """Load the file *name*; without a name, no defaults. Raises as `load` does."""
     return load(Path(name)) if name else NOTHING_SAID
 
 
 def load(path: Path) -> ClientDefaults:
-    """What a file says. Raises Error naming file and line, OSError where it cannot be read."""
+    """Load a file. Raises Error with file and line, OSError if it cannot be read."""
     try:
         text = path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
-        raise Error(f"{path}: not a text in UTF-8 (byte {error.start})") from None
+        raise Error(f"{path}: not valid UTF-8 (byte {error.start})") from None
     values = _global_values(text, path)
     warnings = [
-        f"{values[key].where}: {values[key].text}: other files are not read from here; say here what clients need"
+        f"{values[key].where}: {values[key].text}: other files are not included; set the client options in this file"
         for key in _ELSEWHERE
         if key in values
     ]
     signing = _chosen(values, "clientsigning", _SIGNING, unset=SigningWord.UNSAID)
     if signing is SigningWord.OFF:
         where = values["clientsigning"].where
-        warnings.append(f"{where}: client signing is not turned off: messages are always signed or encrypted")
+        warnings.append(f"{where}: client signing cannot be disabled: messages are always signed or encrypted")
     minimum, maximum = _bounds(values, warnings)
     return ClientDefaults(
         source=str(path),
@@ -130,26 +130,26 @@ def load(path: Path) -> ClientDefaults:
 
 
 def _global_values(text: str, path: Path) -> dict[str, _Value]:
-    """The values of the global section by their keys, which are in lower case and without blanks; the last one wins."""
+    """The values of the global section by key, in lower case without spaces; the last one wins."""
     values: dict[str, _Value] = {}
     is_global = True
     for number, line in _logical_lines(text):
         where = f"{path}, line {number}"
         if line.startswith("["):
             if not line.endswith("]"):
-                raise Error(f"{where}: the name of a section ends with ]")
+                raise Error(f"{where}: section name without closing ]")
             is_global = line[1:-1].strip().casefold() in ("global", "globals")
             continue
         key, equals, value = line.partition("=")
         if is_global and (not equals or not key.strip()):
-            raise Error(f"{where}: neither a section nor of the form key = value")
+            raise Error(f"{where}: expected [section] or key = value")
         if is_global:
             values["".join(key.split()).casefold()] = _Value(value.strip(), where)
     return values
 
 
 def _logical_lines(text: str) -> Iterator[tuple[int, str]]:
-    """The lines that say something, joined where a backslash ends one, with the number of the first."""
+    """Non-empty lines without comments, with the number of their first line; a trailing backslash continues a line."""
     start, joined = 0, ""
     for number, line in enumerate([*text.split("\n"), ""], start=1):
         piece = line.strip()
@@ -174,34 +174,37 @@ def _chosen(values: Mapping[str, _Value], key: str, choices: Mapping[str, T], *,
         return unset
     text, where = values[key]
     if text.casefold() not in choices:
-        raise Error(f"{where}: {text!r} is none of {', '.join(choices)}")
+        raise Error(f"{where}: invalid value {text!r}: must be one of {', '.join(choices)}")
     return choices[text.casefold()]
 
 
 def _bounds(values: Mapping[str, _Value], warnings: list[str]) -> tuple[Dialect, Dialect]:
-    """The oldest and the newest dialect. A newest one below what is spoken by default is spoken alone."""
+    """The minimum and maximum dialect. A maximum below the default minimum becomes the minimum, too."""
     newest, oldest = values.get("clientmaxprotocol"), values.get("clientminprotocol")
     maximum = _dialect(newest) or NEWEST if newest else NEWEST
     if newest and newest.text.casefold() in _SMB_1:
         raise Error(
-            f"{newest.where}: client max protocol = {newest.text} leaves nothing to speak: SMB 1 is not supported, "
-            "since it can be tampered with and servers have given it up; allow SMB2_02 or newer"
+            f"{newest.where}: client max protocol = {newest.text} permits no supported dialect: SMB 1 is insecure and "
+            "not supported; set SMB2_02 or newer"
         )
     unset = min(OLDEST_BY_DEFAULT, maximum)
     minimum = _dialect(oldest) or unset if oldest else unset
     if oldest and oldest.text.casefold() in _SMB_1:
-        told = f"SMB 1 is never spoken; the oldest is SMB {unset.label}, and SMB2_02 or SMB2_10 would allow older ones"
-        warnings.append(f"{oldest.where}: client min protocol = {oldest.text}: {told}")
+        warnings.append(
+            f"{oldest.where}: client min protocol = {oldest.text}: SMB 1 is not supported; the minimum is SMB "
+            f"{unset.label}; SMB2_02 or SMB2_10 would allow older dialects"
+        )
     if oldest and minimum > maximum:
         raise Error(f"{oldest.where}: client min protocol is newer than client max protocol")
     return minimum, maximum
 
 
 def _dialect(value: _Value) -> Dialect | None:
-    """The dialect of one of Samba's names; None for the default and for those of SMB 1."""
+    """The dialect of a Samba protocol name; None for the default and for SMB 1."""
     name = value.text.casefold()
     if name == "default" or name in _SMB_1:
         return None
     if name not in _DIALECTS:
-        raise Error(f"{value.where}: {value.text!r} is none of default, {', '.join(_DIALECTS).upper()}")
+        known = ", ".join(_DIALECTS).upper()
+        raise Error(f"{value.where}: invalid value {value.text!r}: must be one of default, {known}")
     return _DIALECTS[name]

@@ -1,33 +1,33 @@
-r"""The list of shares: which servers and shares there are, and how to log on to them.
+r"""The list of shares: their servers, names, accounts and options.
 
-A text file, one share a line, as for the retired WindowsSmbfsDriver::
+A text file with one share per line, as for the retired WindowsSmbfsDriver::
 
-    # comments and empty lines are skipped
+    # comments and empty lines are ignored
     //server/share -o username=cinder,password=secret,domain=EXAMPLE
     //server/with\040a\040space -o credentials=/etc/cinder/share.credentials,seal
     \\server\third -o credentials=share.credentials,port=1445
 
-``\040`` is a space in the name of a share. A credentials file holds lines ``username=``, ``password=`` and
-``domain=``, as mount.cifs and smbclient read them; its path is relative to the list. A password with a comma can only
-stand there. A file that holds passwords and that its group or others can read is refused.
+``\040`` stands for a space in the share name. A credentials file contains the lines ``username=``, ``password=`` and
+``domain=``, as for mount.cifs and smbclient; its path is relative to the list. A password with a comma must be in such
+a file. A file with passwords must not be accessible to group or others.
 
-Options, as people know them from mount.cifs:
+Options, as for mount.cifs:
 
-- ``username``, ``password``, ``domain``, ``credentials``: who logs on. For Kerberos a name may be ``name@REALM``.
-- ``sec``: ``ntlmssp`` (or ``ntlmsspi``) takes NTLM and nothing else. ``krb5`` (or ``krb5i``) takes a Kerberos ticket
-  and nothing else: that of the service's credential cache, or of *username* in it; no account is needed then, and
-  with a password a ticket is fetched. Without ``sec``, what both sides know.
-- ``guest``: logs on as nobody in particular. Such a session has no key: nothing is signed or encrypted, and
-  `Share.warnings` says so. Nothing else makes a session that is not signed.
-- ``seal`` encrypts; ``sign`` is always on.
-- ``vers``: ``3`` is SMB 3.0 or newer, which is spoken by default; ``3.0``, ``3.0.2``, ``3.1.1``, ``2.1`` and ``2.0``
-  are that dialect and no other. SMB 1 is not spoken.
+- ``username``, ``password``, ``domain``, ``credentials``: the account. For Kerberos, ``name@REALM`` is valid, too.
+- ``sec``: ``ntlmssp`` (or ``ntlmsspi``) uses only NTLM. ``krb5`` (or ``krb5i``) uses only Kerberos: the ticket of
+  *username* or the default one in the service's credential cache; with a password, a ticket is obtained. Without
+  ``sec``, the mechanism is negotiated.
+- ``guest``: log on as guest. The session has no keys, so nothing is signed or encrypted, and `Share.warnings` says so.
+  All other sessions are signed.
+- ``seal``: encrypt; ``sign`` is always on.
+- ``vers``: ``3``, the default, is SMB 3.0 or newer; ``3.0``, ``3.0.2``, ``3.1.1``, ``2.1`` and ``2.0`` are only that
+  dialect. SMB 1 is not supported.
 - ``port``.
 
-Options that only concern a mount are accepted and listed in `Share.ignored`. What is not said here can be said for all
-shares by a Samba configuration file (`smbfs_driver.shares.samba_config`).
+Options that only affect a mount are accepted and listed in `Share.ignored`. A Samba configuration file
+(`smbfs_driver.shares.samba_config`) can set defaults for all shares.
 
-Promised: no password, nor anything that could be a part of one, in errors or representations.
+Errors and reprs contain no password, nor anything that may be part of one.
 """
 
 import os
@@ -51,7 +51,7 @@ _MOUNT = """
     noposix noserverino nosharesock nounix perm resilienthandles rsize rw serverino soft uid wsize
 """
 MOUNT_ONLY = frozenset(_MOUNT.split())
-"""What only tells a mounting kernel how to show the files."""
+"""Options that only affect a mount."""
 _SAME = {"user": "username", "pass": "password", "dom": "domain", "workgroup": "domain", "cred": "credentials"}
 _WITH_VALUE = frozenset({"username", "password", "domain", "credentials", "port", "vers", "sec"})
 _FLAGS = frozenset({"seal", "sign", "guest"})
@@ -68,14 +68,13 @@ _KERBEROS = {"ntlmssp": False, "ntlmsspi": False, "krb5": True, "krb5i": True}
 _REFUSED = {
     **dict.fromkeys(
         (("vers", "1.0"), ("vers", "1")),
-        "SMB 1 is not supported: it can be tampered with, and servers have given it up; have the server "
-        "speak SMB 2.0.2 or newer, and leave vers out or say which",
+        "SMB 1 is insecure and not supported; enable SMB 2.0.2 or newer on the server and change or remove vers",
     ),
     **dict.fromkeys(
         (("sec", name) for name in ("ntlm", "ntlmi", "ntlmv2", "ntlmv2i", "lanman")),
-        "sec can be ntlmssp or krb5 here: the bare hashes of old can only be used with SMB 1; ntlmssp is NTLMv2",
+        "sec must be ntlmssp or krb5: authentication without NTLMSSP requires SMB 1; ntlmssp uses NTLMv2",
     ),
-    ("sec", "none"): "sec=none is a log-on as nobody in particular; write guest for it, which says what it gives up",
+    ("sec", "none"): "sec=none is not supported; use guest, whose sessions are neither signed nor encrypted",
 }
 _LINE = re.compile(r"(?P<address>\S+)(?:\s+-o\s+(?P<options>\S.*))?")
 _NAME = re.compile(r"[a-z_]{1,24}")
@@ -84,7 +83,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """One share and how to log on to it. *ignored* are the names of options that do nothing here."""
+    """A share and the settings of its connection. *ignored*: the names of options without effect."""
 
     server: str
     share: str
@@ -97,17 +96,17 @@ class Share:
 
     @property
     def unc(self) -> UncName:
-        """Its name, to be compared with others."""
+        """Its UNC name, for comparison."""
         return UncName(self.server, self.share)
 
     @property
     def address(self) -> str:
-        """As in the list, spaces as spaces: ``//server/share``."""
+        """``//server/share``, with literal spaces."""
         return str(self.unc)
 
     @property
     def mount_options(self) -> str:
-        """How somebody else would log on, in the words of mount.cifs: it holds the password."""
+        """The account as options of mount.cifs, including the password."""
         account = self.credentials
         if account.guest:
             return "guest"
@@ -117,21 +116,21 @@ class Share:
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What an operator should know, a sentence each."""
+        """Warnings for the operator."""
         found = []
         if self.ignored:
-            found.append(f"{self.address}: options without a meaning here: {', '.join(self.ignored)}")
+            found.append(f"{self.address}: options without effect: {', '.join(self.ignored)}")
         if self.credentials.guest:
             found.append(
-                f"{self.address}: logs on as a guest, so nothing is signed or encrypted: whoever is in between can "
-                "read and change volumes"
+                f"{self.address}: guest log-on, so nothing is signed or encrypted: anyone on the network path can read "
+                "and modify volumes"
             )
         return tuple(found)
 
 
 @dataclass(frozen=True, slots=True)
 class _Entry:
-    """A line of the list, taken apart. *where* names file and line in errors."""
+    """A parsed line of the list. *where*: file and line, for errors."""
 
     where: str
     server: str
@@ -141,7 +140,7 @@ class _Entry:
 
 
 def load(path: Path, defaults: ClientDefaults = NOTHING_SAID) -> list[Share]:
-    """The shares of a list. Raises Error naming file and line, OSError where a file cannot be read."""
+    """Load a list of shares. Raises Error with file and line, OSError if a file cannot be read."""
     text, exposed = _read(path)
     entries = list(_entries(text, path))
     if exposed and any("password" in entry.options for entry in entries):
@@ -156,19 +155,19 @@ def load(path: Path, defaults: ClientDefaults = NOTHING_SAID) -> list[Share]:
 
 
 def _read(path: Path) -> tuple[str, bool]:
-    """The text of a file, and whether others than its owner can read or change it."""
+    """The text of a file, and whether users other than its owner can access it."""
     with path.open("rb") as file:
         exposed = bool(os.fstat(file.fileno()).st_mode & 0o077)
         content = file.read()
     try:
         return content.decode(), exposed
     except UnicodeDecodeError as error:
-        # Its own message would quote the bytes.
-        raise Error(f"{path}: not a text in UTF-8 (byte {error.start})") from None
+        # The message of the UnicodeDecodeError would contain the bytes.
+        raise Error(f"{path}: not valid UTF-8 (byte {error.start})") from None
 
 
 def _lines(text: str) -> Iterator[tuple[int, str]]:
-    """The lines that say something, numbered from 1."""
+    """The lines that are neither empty nor comments, numbered from 1."""
     for number, line in enumerate(text.split("\n"), start=1):
         stripped = line.strip()
         if stripped and not stripped.startswith("#"):
@@ -177,7 +176,7 @@ def _lines(text: str) -> Iterator[tuple[int, str]]:
 
 def _too_open(path: Path) -> Error:
     command = f"chmod 600 {shlex.quote(str(path))}"
-    return Error(f"{path}: holds passwords, but others than its owner can read or change it; run: {command}")
+    return Error(f"{path}: contains passwords, but is accessible to users other than its owner; run: {command}")
 
 
 def _entries(text: str, path: Path) -> Iterator[_Entry]:
@@ -186,7 +185,7 @@ def _entries(text: str, path: Path) -> Iterator[_Entry]:
         parts = _LINE.fullmatch(line)
         unc = UncName.parse(parts["address"]) if parts else None
         if parts is None or unc is None:
-            raise Error(f"{where}: not of the form //server/share [-o option,...] (\\040 stands for a space)")
+            raise Error(f"{where}: invalid line; syntax: //server/share [-o option,...], with \\040 for a space")
         options, ignored = _options(parts["options"] or "", where)
         yield _Entry(where, unc.server, unc.share, options, ignored)
 
@@ -202,7 +201,7 @@ def _options(text: str, where: str) -> tuple[dict[str, str], tuple[str, ...]]:
         elif key not in (_WITH_VALUE if equals else _FLAGS):
             raise Error(f"{where}: {_unknown(key, after_password='password' in options)}")
         elif key in options:
-            raise Error(f"{where}: the option {key} is there twice")
+            raise Error(f"{where}: duplicate option {key}")
         else:
             options[key] = value
     return options, tuple(ignored)
@@ -211,13 +210,13 @@ def _options(text: str, where: str) -> tuple[dict[str, str], tuple[str, ...]]:
 def _unknown(key: str, *, after_password: bool) -> str:
     if after_password:
         return (
-            "something after password= is not an option that is known here (not shown: it may belong to the password; "
-            "a password with a comma goes into a file named by credentials=)"
+            "unknown option after password= (not shown, because it may be part of the password; put a password with a "
+            "comma into a file and use credentials=FILE)"
         )
     if key in _WITH_VALUE | _FLAGS:
-        return f"the option {key} {'needs a' if key in _WITH_VALUE else 'takes no'} value"
-    # A log-on in another tool's notation may stand where an option should; only what looks like one is shown.
-    return f"the option {key} is not known here" if _NAME.fullmatch(key) else "one of the options is not known here"
+        return f"the option {key} {'requires a' if key in _WITH_VALUE else 'takes no'} value"
+    # The key may be credentials in the notation of another tool, so it is shown only if it looks like an option.
+    return f"unknown option {key}" if _NAME.fullmatch(key) else "unknown option"
 
 
 def _share(entry: _Entry, directory: Path, defaults: ClientDefaults) -> Share:
@@ -227,7 +226,7 @@ def _share(entry: _Entry, directory: Path, defaults: ClientDefaults) -> Share:
             raise Error(f"{entry.where}: {explanation}")
     port = options.get("port", str(SMB_PORT))
     if not port.isascii() or not port.isdigit() or not 0 < int(port[:6]) < 1 << 16:
-        raise Error(f"{entry.where}: the port is not a number from 1 to 65535")
+        raise Error(f"{entry.where}: invalid port: must be a number from 1 to 65535")
     minimum, maximum = _dialects(entry, defaults)
     return Share(
         entry.server,
@@ -244,7 +243,7 @@ def _share(entry: _Entry, directory: Path, defaults: ClientDefaults) -> Share:
 def _choice(entry: _Entry, name: str, choices: Mapping[str, T]) -> T | None:
     value = entry.options.get(name)
     if value is not None and value not in choices:
-        raise Error(f"{entry.where}: {name} can only be one of {', '.join(choices)} here")
+        raise Error(f"{entry.where}: invalid {name}: must be one of {', '.join(choices)}")
     return None if value is None else choices[value]
 
 
@@ -254,29 +253,31 @@ def _dialects(entry: _Entry, defaults: ClientDefaults) -> tuple[Dialect, Dialect
 
 
 def _encrypts(entry: _Entry, defaults: ClientDefaults, maximum: Dialect) -> bool:
-    """Whether to encrypt. Raises Error where that is asked for and cannot be."""
+    """Whether to encrypt. Raises Error if encryption is required but not possible."""
     asked = "seal" if "seal" in entry.options else ""
     if not asked and defaults.encryption is Encryption.REQUIRED:
         asked = f"client smb encrypt in {defaults.source}"
     if asked and "guest" in entry.options:
-        raise Error(f"{entry.where}: guest and {asked} exclude each other: a guest has no key to encrypt with")
+        raise Error(f"{entry.where}: guest and {asked} are mutually exclusive: a guest session has no encryption key")
     if asked and not maximum.encrypts:
         raise Error(
-            f"{entry.where}: {asked} needs SMB 3.0 or newer, and SMB {maximum.label} is the newest that is allowed "
-            "here; allow a newer one, or do without encryption"
+            f"{entry.where}: {asked} requires SMB 3.0 or newer, but the maximum is SMB {maximum.label}; allow a newer "
+            "dialect, or do not require encryption"
         )
     desired = defaults.encryption is Encryption.DESIRED and maximum.encrypts and "guest" not in entry.options
     return bool(asked) or desired
 
 
 def _guest(entry: _Entry, defaults: ClientDefaults) -> Credentials:
-    """Nobody in particular. Raises Error beside options that say otherwise."""
+    """Guest credentials. Raises Error for conflicting options."""
     for name in ("sign", "sec", *sorted(_ACCOUNT)):
         if name in entry.options:
-            reason = "a guest has no key to sign with" if name == "sign" else "a guest has no account"
-            raise Error(f"{entry.where}: guest and {name} exclude each other: {reason}; leave one of them out")
+            reason = "a guest session has no signing key" if name == "sign" else "a guest has no account"
+            raise Error(f"{entry.where}: guest and {name} are mutually exclusive: {reason}; remove one of them")
     if defaults.must_sign:
-        raise Error(f"{entry.where}: a guest has no key to sign with, and client signing in {defaults.source} wants it")
+        raise Error(
+            f"{entry.where}: a guest session has no signing key, but client signing in {defaults.source} requires it"
+        )
     return Credentials.of_guest()
 
 
@@ -284,7 +285,7 @@ def _credentials(entry: _Entry, directory: Path, defaults: ClientDefaults) -> Cr
     found: Mapping[str, str] = entry.options
     if "credentials" in entry.options:
         if found.keys() & (_ACCOUNT - {"credentials"}):
-            raise Error(f"{entry.where}: credentials= and username=, password= or domain= exclude each other")
+            raise Error(f"{entry.where}: credentials= and username=, password= or domain= are mutually exclusive")
         found = _credentials_file(directory / entry.options["credentials"])
     said = _choice(entry, "sec", _KERBEROS)
     kerberos = defaults.kerberos if said is None else said
@@ -293,17 +294,17 @@ def _credentials(entry: _Entry, directory: Path, defaults: ClientDefaults) -> Cr
         return _ticket(entry, username, password, found.get("domain", defaults.realm))
     if not username or "password" not in found:
         raise Error(
-            f"{entry.where}: a username and a password, or credentials=FILE that has both, are needed "
-            "(sec=krb5 takes the ticket that is there)"
+            f"{entry.where}: username and password, or credentials=FILE with both, are required "
+            "(or sec=krb5 with an existing ticket)"
         )
     domain = found.get("domain", "" if "@" in username or "\\" in username else defaults.domain)
     return Credentials(username, password, domain, kerberos)
 
 
 def _ticket(entry: _Entry, username: str, password: str, realm: str) -> Credentials:
-    """Who logs on by Kerberos: with nobody named, the holder of the ticket that is there."""
+    """Kerberos credentials; without a username, the ticket in the credential cache."""
     if password and not username:
-        raise Error(f"{entry.where}: a password without a username; name who it is of, or leave it out")
+        raise Error(f"{entry.where}: password without username; add the username or remove the password")
     if username and realm and "@" not in username:
         username = f"{username}@{realm}"
     return Credentials(username, password, kerberos=True)
@@ -318,7 +319,7 @@ def _credentials_file(path: Path) -> dict[str, str]:
         key, equals, value = line.partition("=")
         key = _SAME.get(key.strip(), key.strip())
         if not equals or key not in ("username", "password", "domain") or key in found:
-            # What stands there may be half a password.
-            raise Error(f"{path}, line {number}: one each of username=, password= and domain= is expected")
+            # The line is not shown, because it may contain part of a password.
+            raise Error(f"{path}, line {number}: expected username=, password= or domain=, each at most once")
         found[key] = value.strip()
     return found

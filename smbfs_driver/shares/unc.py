@@ -1,4 +1,4 @@
-r"""The name of a share: ``//server/share``, which Windows writes ``\\server\share`` (UNC, MS-DTYP 2.2.57)."""
+r"""UNC name of a share: ``//server/share``, on Windows ``\\server\share`` (MS-DTYP 2.2.57)."""
 
 import re
 from dataclasses import dataclass
@@ -10,14 +10,14 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 @dataclass(frozen=True, slots=True, eq=False)
 class UncName:
-    """A server and a share on it, equal to others without regard to case, as servers compare them."""
+    """A server and a share on it; compared ignoring case, as servers do."""
 
     server: str
     share: str
 
     @classmethod
     def parse(cls, text: str) -> Self | None:
-        r"""What ``//server/share`` or its backslashed form names, a space also as ``\040``; None for anything else."""
+        r"""Parse ``//server/share`` or ``\\server\share``, with ``\040`` for a space; None if invalid."""
         found = _FORM.fullmatch(text.replace("\\040", " ").replace("\\", "/"))
         return None if found is None or _CONTROL.search(text) else cls(found["server"], found["share"])
 

@@ -1,4 +1,4 @@
-"""What one operation on a volume has open, and what it knows while nobody else may change the volume."""
+"""The open layers and cached documents of one operation on a volume."""
 
 from collections.abc import Callable
 
@@ -9,37 +9,37 @@ from vhdx.verbs.merge_plan import MergePlan
 
 
 class Desk:
-    """The volume's open layers, its document, and the plan of a merge, from the first look to `clear`."""
+    """The volume's open layers, its .info document and the plan of a merge; valid until `clear`."""
 
     def __init__(self) -> None:
         self.disk: OpenDisk | None = None
         self.plan: MergePlan | None = None
         self.holds = False
-        """Whether the volume is held, so that nobody else puts another document in place."""
+        """Whether the intent is held, so that nobody else can replace the document."""
         self._documents: dict[VolumeNames, Info | None] = {}
 
     def document(self, names: VolumeNames, read: Callable[[], Info | None]) -> Info | None:
-        """The volume's document, which *read* reads when it is not known."""
+        """The volume's document; calls *read* unless it is cached."""
         if names not in self._documents:
             self._documents[names] = read()
         return self._documents[names]
 
     def forget(self, names: VolumeNames) -> None:
-        """The document is about to change: what it says is to be read again."""
+        """Drop the document from the cache, before it is changed."""
         self._documents.pop(names, None)
 
     def know(self, names: VolumeNames, document: Info) -> None:
-        """What the document says from here on, durably."""
+        """Cache *document*, which is durable."""
         self._documents[names] = document
 
     def release(self, path: str) -> None:
-        """Close a layer whose file is to be removed; a server may have found it by other capitals."""
+        """Close a layer before its file is removed; ignores case, because a server may have found it so."""
         if self.disk is not None:
             for layer in [layer for layer in self.disk.paths if layer.lower() == path.lower()]:
                 self.disk.release(layer)
 
     def clear(self) -> None:
-        """Close what is open, and know nothing any more."""
+        """Close the layers and clear the cache."""
         disk, self.disk, self.plan = self.disk, None, None
         self._documents.clear()
         if disk is not None:

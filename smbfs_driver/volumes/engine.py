@@ -1,8 +1,8 @@
-"""The verbs of an engine as this driver calls them: what a file is has to be said.
+"""The engine interface of this driver, in which the image format is a required argument.
 
-A tenant writes what it likes into its volume, also the marks of another format, so nothing here may be recognised by
-content. The names of files say their format. `vhdx.verbs.engine.NativeEngine` is such an engine; a type checker refuses
-a call that leaves the format out.
+A tenant can write the signature of another format into a volume, so formats must not be detected by content. They
+follow from the file names. `vhdx.verbs.engine.NativeEngine` implements this protocol; a type checker rejects a call
+without a format.
 """
 
 from collections.abc import Sequence
@@ -17,15 +17,15 @@ from vhdx.verbs.shrink import Shrink
 
 
 class VolumeEngine(Protocol):
-    """The part of `vhdx.verbs.contract.Engine` that is used here; what is promised stands there."""
+    """The part of `vhdx.verbs.contract.Engine` that is used here; see there."""
 
     def create(self, files: FileSystem, path: str, size: int, options: CreateOptions | None = None) -> None:
-        """Make an image."""
+        """Create an image."""
 
     def open_family(
         self, files: FileSystem, path: str, *, claim: Claim | None = None, format: ImageFormat
     ) -> OpenDisk:
-        """Open the disk of *path* with its parents and claim their files, for several verbs."""
+        """Open the image at *path* with its parents and lock their files, for several verbs."""
 
     def create_child(
         self,
@@ -37,24 +37,24 @@ class VolumeEngine(Protocol):
         replace: bool = False,
         disk: OpenDisk | None = None,
     ) -> None:
-        """Make an empty differencing image over *parent*."""
+        """Create an empty differencing image with the parent *parent*."""
 
     def info(self, files: FileSystem, path: str, *, format: ImageFormat) -> ImageInfo:
-        """What the image says of itself."""
+        """Properties of the image."""
 
     def layers(self, files: FileSystem, path: str, *, format: ImageFormat) -> list[str]:
         """The verified chain under *path*, leaf first."""
 
     def children(self, files: FileSystem, path: str, *, format: ImageFormat) -> list[str]:
-        """The images beside *path* whose parent it is."""
+        """The images in the same directory whose parent is *path*."""
 
     def kinship(self, files: FileSystem, paths: Sequence[str], *, format: ImageFormat) -> list[Kinsman]:
-        """What each of *paths* is, and which of them are its children."""
+        """The properties of each of *paths*, and which of them are its children."""
 
     def resize(
         self, files: FileSystem, path: str, size: int, *, format: ImageFormat, disk: OpenDisk | None = None
     ) -> None:
-        """Make the disk larger."""
+        """Extend the disk."""
 
     def merge(
         self,
@@ -67,12 +67,12 @@ class VolumeEngine(Protocol):
         disk: OpenDisk | None = None,
         plan: MergePlan | None = None,
     ) -> object:
-        """Merge *top* and what is between into *target*."""
+        """Merge *top* and the layers between into *target*."""
 
     def plan_merge(
         self, files: FileSystem, top: str, target: str, *, format: ImageFormat, disk: OpenDisk | None = None
     ) -> MergePlan:
-        """What `merge` would do."""
+        """The plan that `merge` would execute."""
 
     def relink(
         self,
@@ -84,7 +84,7 @@ class VolumeEngine(Protocol):
         format: ImageFormat,
         disk: OpenDisk | None = None,
     ) -> None:
-        """Record *parent* as the parent of *child*; *merged*: what the child records was merged into it."""
+        """Record *parent* as the parent of *child*; *merged*: the recorded parent was merged into *parent*."""
 
     def convert(
         self,
@@ -100,7 +100,7 @@ class VolumeEngine(Protocol):
         on_warning: Warn | None = None,
         disk: OpenDisk | None = None,
     ) -> None:
-        """Make *target* an image with the content of *source*."""
+        """Create *target* with the content of *source*."""
 
     def compact(self, files: FileSystem, path: str, *, format: ImageFormat) -> None:
-        """Make the file small."""
+        """Compact the image file."""

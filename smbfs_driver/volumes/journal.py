@@ -1,22 +1,22 @@
-"""Intents on the share: what is being done to a volume, and how it is set right when it was stopped.
+"""Intent files on the share, which lock a volume and record how to recover an interrupted operation.
 
-Whoever changes a volume holds its intent, a file beside it, open for writing from before the first change until
-after the last. Nobody else can open it then; who can, knows that its owner is gone. The intent says what is to be
-run in that case: nothing for operations that are one atomic step or only make files that nobody takes for a volume
-yet, the undoing of what creates, the rest of what deletes.
+An operation keeps the volume's intent open for writing from before its first change until after its last. Nobody else
+can open it meanwhile; if another process can, its owner has died. The intent contains the steps for recovery: none for
+an operation that is atomic or only creates files that are not part of a volume yet, the undo steps of a creation, the
+remaining steps of a deletion.
 
-What this rests on, and why the gaps in it do no harm:
+Why this is safe:
 
-* An intent is made by exclusive creation and is empty until its steps are decided, written with a checksum and
-  flushed; no step is run before. An intent that is empty or torn means that nothing was begun.
-* Temporaries are made after their volume's intent and are gone before it. `recover` lists them *before* it looks at
-  intents: a listed temporary whose volume has no intent afterwards, or one that nobody holds, is nobody's. An
-  operation that begins later uses other names.
-* An intent is emptied and removed through the handle that holds it, so nobody can open it in between. Both fail where
-  the hold was lost with a connection, and then the operation has not succeeded. It is emptied first: a stop between
-  the two leaves one that says that nothing was begun.
-* The removal is durable before the operation has succeeded: an old intent that came back after a crash would run
-  against what was done since.
+* An intent is created exclusively and stays empty until the steps are known; they are written with a checksum and
+  flushed before the first step runs. An empty or torn intent means that nothing was changed.
+* Temporaries are created after the intent of their volume and removed before it. `recover` lists them *before* it
+  checks intents: a listed temporary is abandoned if its volume then has no intent, or one that nobody holds. Later
+  operations use other temporary names.
+* An intent is truncated and removed through the handle that holds it, so nobody can open it in between. Both fail if
+  the handle was lost with its connection; the operation has not succeeded then. It is truncated first, so that an
+  interruption between the two leaves an intent without steps.
+* The operation succeeds only after the removal is durable: an intent that reappeared after a crash would be run against
+  later changes.
 """
 
 import contextlib
@@ -36,21 +36,21 @@ from vhdx.storage.base import Access, Storage
 
 VERSION = 1
 LARGEST = 1 << 22
-"""Bytes of an intent that are read; a volume of some ten thousand files comes nowhere near."""
+"""Largest intent that is read, in bytes; sufficient for a volume with tens of thousands of files."""
 ATTEMPTS = 8
-"""How often a begin meets somebody else's just finished intent before it gives up."""
+"""Attempts to create an intent while other operations come and go."""
 
 
 def dump(steps: Sequence[Step]) -> bytes:
-    """An intent as it stands in the file: a line of JSON and a line with its SHA-256."""
+    """The content of an intent: a line of JSON and a line with its SHA-256."""
     line = json.dumps({"version": VERSION, "steps": encode(steps)}).encode()
     return line + b"\n" + hashlib.sha256(line).hexdigest().encode() + b"\n"
 
 
 def load(text: bytes, names: VolumeNames, source: str) -> list[Step]:
-    """The steps of an intent; none where it is empty or torn. *source* is named in errors.
+    """The steps of an intent; empty if it is empty or torn. *source* is the file name for errors.
 
-    Raises Error for an intent that is whole but not one that this version would write for this volume.
+    Raises Error for a complete intent that is invalid for this version or volume.
     """
     line, newline, digest = text.partition(b"\n")
     if not newline or digest != hashlib.sha256(line).hexdigest().encode() + b"\n":
@@ -60,12 +60,12 @@ def load(text: bytes, names: VolumeNames, source: str) -> list[Step]:
     except (ValueError, RecursionError) as error:
         raise Error(f"{source}: the intent cannot be read ({error})") from error
     if not isinstance(document, dict) or document.get("version") != VERSION:
-        raise Error(f"{source}: written by another version of this driver; finish it with that one")
+        raise Error(f"{source}: written by another version of this driver; recover with that version")
     return decode(document.get("steps"), names, source)
 
 
 class VolumeOperation:
-    """The sole right to change one volume; got from `operation`."""
+    """Exclusive access to a volume; created by `operation`."""
 
     def __init__(self, names: VolumeNames, site: Site, hold: Storage) -> None:
         self.names = names
@@ -74,33 +74,33 @@ class VolumeOperation:
         self._undo: Sequence[Step] | None = ()
 
     def run(self, plan: Plan) -> None:
-        """Promise the plan's recovery, then run its steps. The last thing done in an operation."""
+        """Write the plan's recovery to the intent, then run its steps. Must be the last call in an operation."""
         try:
             if plan.recovery:
                 self._promise(plan.recovery)
         except OutOfSpace:
-            # A full share must not keep anyone from making room; stopped, a removal has to be asked for again.
+            # Removing files must work on a full share; without an intent, an interrupted removal must be repeated.
             if not all(isinstance(step, Remove) for step in plan.steps):
                 raise
         self._undo = plan.undo
-        # To promise was to write through the hold, so it is there.
+        # Writing the intent has shown that the hold is valid.
         _run(plan.steps, self.names, self.site, self._hold, is_held=bool(plan.recovery))
 
     def mark(self, step: Step) -> None:
-        """Leave *step* for whoever comes next, if this operation fails from here on."""
+        """Write *step* to the intent, to be left there if this operation fails from now on."""
         self._promise([step])
         self._undo = None
 
     def unmark(self) -> None:
-        """Nothing is left to be done if this operation fails."""
+        """Revoke `mark`: nothing needs recovery if this operation fails."""
         self._undo = ()
 
     def check(self) -> None:
-        """Raises OSError where the hold was lost, so that somebody else may have the volume by now."""
+        """Raise OSError if the hold was lost, so that another process may hold the volume now."""
         _check_held(self._hold)
 
     def carry_out(self, steps: Sequence[Step]) -> None:
-        """Run *steps* under the mark."""
+        """Run *steps* without changing the intent."""
         _run(steps, self.names, self.site, self._hold)
 
     def _promise(self, steps: Sequence[Step]) -> None:
@@ -108,13 +108,13 @@ class VolumeOperation:
         self._hold.flush()
 
     def finish(self) -> None:
-        """Give the volume free. Raises OSError where the hold was lost on the way."""
+        """Release the volume. Raises OSError if the hold was lost."""
         _give_up(self._hold, self.names, self.site)
 
     def abandon(self) -> None:
-        """Set things right at once where that is by undoing; else leave the intent for whoever comes next."""
+        """Undo the operation now if its recovery is an undo; otherwise leave the intent for the next operation."""
         try:
-            # What went wrong first is what the caller hears of; what goes wrong here is left to `recover`.
+            # The caller gets the original error; errors here are left to `recover`.
             with contextlib.suppress(Error, OSError):
                 self.site.clear()
             with contextlib.suppress(Error, OSError):
@@ -129,9 +129,9 @@ class VolumeOperation:
 
 @contextlib.contextmanager
 def operation(names: VolumeNames, site: Site, *, supersede: bool = False) -> Iterator[VolumeOperation]:
-    """Hold a volume for one operation, after finishing one that was stopped; *supersede* drops that one instead.
+    """Hold a volume for one operation, after recovering an interrupted one; *supersede* discards that one instead.
 
-    Raises InUse while somebody else holds the volume, and what stops the unfinished operation from finishing.
+    Raises InUse if another process holds the volume, and what prevents the recovery.
     """
     held = VolumeOperation(names, site, _begin(names, site, supersede=supersede))
     debug(__name__, "%s: held", site.files.describe(names.base))
@@ -148,9 +148,9 @@ def operation(names: VolumeNames, site: Site, *, supersede: bool = False) -> Ite
 
 @contextlib.contextmanager
 def marked(names: VolumeNames, site: Site) -> Iterator[tuple[VolumeOperation, Moving] | None]:
-    """Hold a volume whose move was stopped, to settle it; None where no move is marked.
+    """Hold a volume whose move was interrupted, to recover it; yields None if no move is marked.
 
-    Raises InUse while the move is running.
+    Raises InUse if the move is running.
     """
     try:
         hold = site.files.open(names.intent, Access.OWN)
@@ -174,7 +174,7 @@ def _begin(names: VolumeNames, site: Site, *, supersede: bool) -> Storage:
         try:
             hold = site.files.create(names.intent)
         except FileExistsError:
-            temporaries = _temporaries(names, site)  # before the intent: see the module's text
+            temporaries = _temporaries(names, site)  # before the intent: see the module docstring
             if settle(names, site, supersede=supersede) is Outcome.RUNNING:
                 break
             _sweep(temporaries, site)
@@ -191,7 +191,7 @@ def _begin(names: VolumeNames, site: Site, *, supersede: bool) -> Storage:
 def _run(
     steps: Sequence[Step], names: VolumeNames, site: Site, hold: Storage, *, is_held: bool = False
 ) -> None:
-    """Run *steps*; before each the hold is looked at, but for the first where *is_held* says that it was just now."""
+    """Run *steps*; checks the hold before each, except before the first with *is_held*."""
     for step in steps:
         if not is_held:
             _check_held(hold)
@@ -200,15 +200,15 @@ def _run(
 
 
 def _check_held(hold: Storage) -> None:
-    """A hold that went with its connection may be somebody else's by now: asking the server through it fails then.
+    """Raise OSError if the handle was lost with its connection, because another process may hold the volume now.
 
-    Not for the size, which a client may know by itself of a file that it holds against writers.
+    Queries the status, not the size, which the client may have cached.
     """
     hold.status()
 
 
 def _give_up(hold: Storage, names: VolumeNames, site: Site) -> None:
-    """Empty an intent and remove it, both through *hold*. Raises OSError where that was lost."""
+    """Truncate and remove an intent, both through *hold*. Raises OSError if that was lost."""
     with closing(hold):
         hold.truncate(0)
         with contextlib.suppress(FileNotFoundError):
@@ -217,17 +217,17 @@ def _give_up(hold: Storage, names: VolumeNames, site: Site) -> None:
 
 
 class Outcome(Enum):
-    """What became of a volume's intent."""
+    """The result of `settle`."""
 
-    NONE = "there was none"
-    RUNNING = "its operation is running"
-    SETTLED = "its operation had been stopped and is now done or undone"
+    NONE = "no intent"
+    RUNNING = "the operation is running"
+    SETTLED = "an interrupted operation was recovered"
 
 
 def settle(names: VolumeNames, site: Site, *, supersede: bool = False) -> Outcome:
-    """Run what a stopped operation left, and remove its intent; *supersede* leaves its steps out, unless it is a move.
+    """Recover an interrupted operation and remove its intent; *supersede* skips its steps unless it is a move.
 
-    Raises what stops a step; the intent stays then.
+    Raises what prevents a step; the intent is kept then.
     """
     try:
         hold = site.files.open(names.intent, Access.OWN)
@@ -235,7 +235,7 @@ def settle(names: VolumeNames, site: Site, *, supersede: bool = False) -> Outcom
         return Outcome.NONE
     except InUse:
         return Outcome.RUNNING
-    debug(__name__, "%s: settling an operation that was stopped", site.files.describe(names.base))
+    debug(__name__, "%s: recovering an interrupted operation", site.files.describe(names.base))
     with closing(hold):
         if not supersede or _is_move(hold, names):
             _run(_read(hold, names), names, site, hold)
@@ -244,10 +244,10 @@ def settle(names: VolumeNames, site: Site, *, supersede: bool = False) -> Outcom
 
 
 def _is_move(hold: Storage, names: VolumeNames) -> bool:
-    """Whether half of the volume may be on another share, where nobody would look for it again."""
+    """Whether the intent marks a move, after which a copy on another share would be left behind."""
     try:
         steps = _read(hold, names)
-    except Error:  # not for this version to read, and to be dropped
+    except Error:  # cannot be read by this version, and is to be discarded
         return False
     return any(isinstance(step, Moving) for step in steps)
 
@@ -255,7 +255,7 @@ def _is_move(hold: Storage, names: VolumeNames) -> bool:
 def _read(hold: Storage, names: VolumeNames) -> list[Step]:
     size = hold.size()
     if size > LARGEST:
-        raise Error(f"{hold.name}: {size} bytes are no intent of ours")
+        raise Error(f"{hold.name}: {size} bytes exceed the limit of {LARGEST}")
     text = bytearray(size)
     hold.read([(0, memoryview(text))])
     return load(bytes(text), names, hold.name)
@@ -267,7 +267,7 @@ def _temporaries(names: VolumeNames, site: Site) -> list[str]:
 
 
 def _sweep(temporaries: Sequence[str], site: Site) -> list[str]:
-    """Remove what nobody holds; say what that was."""
+    """Remove the temporaries that nobody holds; returns their names."""
     removed = []
     for file in temporaries:
         with contextlib.suppress(FileNotFoundError, InUse):
@@ -280,7 +280,7 @@ def _sweep(temporaries: Sequence[str], site: Site) -> list[str]:
 
 @dataclass(frozen=True, slots=True)
 class Recovery:
-    """What `recover` came upon, by volume."""
+    """The result of `recover`, by volume."""
 
     settled: list[str] = field(default_factory=list)
     running: list[str] = field(default_factory=list)
@@ -289,15 +289,15 @@ class Recovery:
 
 
 def unsettled(site: Site) -> list[str]:
-    """The volumes on the share for which `recover` has something to do, or to leave alone because it runs."""
+    """The volumes with an intent or temporaries, of interrupted or running operations."""
     return sorted({names.volume for names in _left(site, "")})
 
 
 def recover(site: Site, volume: str | None = None) -> Recovery:
-    """Settle every operation on the share that was stopped, and remove the temporaries of all that are over.
+    """Recover every interrupted operation on the share and remove abandoned temporaries.
 
-    Touches nothing of an operation that runs, here or elsewhere. What cannot be settled now stays for the next time
-    and is reported; it does not keep the rest from being settled. With *volume* that one only.
+    Does not affect running operations, here or on other machines. A recovery that fails is reported, does not prevent
+    the others, and can be repeated. With *volume*, only that one.
     """
     report = Recovery()
     for names, temporaries in _left(site, volume or "").items():
@@ -307,7 +307,7 @@ def recover(site: Site, volume: str | None = None) -> Recovery:
 
 
 def _left(site: Site, prefix: str) -> dict[VolumeNames, list[str]]:
-    """The volumes with an intent or with temporaries, which are listed before anybody looks at the intents."""
+    """The volumes with an intent or temporaries; lists the temporaries before the intents."""
     found: dict[VolumeNames, list[str]] = {}
     for suffix in (".tmp", ".intent"):
         for file in site.files.list("", prefix, suffix):

@@ -1,4 +1,4 @@
-"""Images on a share that are no volume yet, and might become one."""
+"""Images on a share that can be managed as volumes."""
 
 import posixpath
 from collections.abc import Collection, Iterator
@@ -18,27 +18,27 @@ _FORMATS = {".vhd": DiskFormat.VHD, ".vhdx": DiskFormat.VHDX}
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """An image by the share that it is on and its path there."""
+    """An image, by the address of its share and its path there."""
 
     address: str
     path: str
 
     @property
     def name(self) -> str:
-        """The reference as it is given: ``//server/share/path``."""
+        """``//server/share/path``."""
         return f"{self.address}/{self.path}"
 
     @property
     def format(self) -> DiskFormat:
-        """By the extension, as Hyper-V goes by it. Raises Error."""
+        """The format by file name extension, as in Hyper-V. Raises Error."""
         extension = posixpath.splitext(self.path)[1].lower()
         if extension not in _FORMATS:
-            raise Error(f"{self.name}: neither a .vhd nor a .vhdx file")
+            raise Error(f"{self.name}: file name must end with .vhd or .vhdx")
         return _FORMATS[extension]
 
 
 def parse_reference(name: object, home: str) -> Reference:
-    """The reference in ``//server/share/path``, or in a path on the share *home*; backslashes or not. Raises Error."""
+    """Parse ``//server/share/path`` or a path on the share *home*, with slashes or backslashes. Raises Error."""
     text = name.replace("\\", "/") if isinstance(name, str) else ""
     if not text.startswith("//"):
         text = f"{home}/{text}"
@@ -47,22 +47,22 @@ def parse_reference(name: object, home: str) -> Reference:
     path = parts[4] if len(parts) == 5 else ""
     names = path.split("/")
     if UncName.parse(address) is None or any(part in ("", ".", "..") for part in names):
-        raise Error(f"{name!r}: not of the form //server/share/path/file.vhdx")
+        raise Error(f"invalid reference {name!r}; syntax: //server/share/path/file.vhdx")
     return Reference(address, path)
 
 
 @dataclass(frozen=True, slots=True)
 class Manageable:
-    """An image in the root of a share: its size in GiB, rounded up, and why it cannot be managed, if it cannot."""
+    """An image in the root directory of a share: its size in GiB, rounded up, and why it cannot be managed, if so."""
 
     reference: Reference
     size: int
-    volume: str | None  # the volume whose file it is, by name
+    volume: str | None  # the name of the managed volume that it belongs to
     reason: str = ""
 
 
 def candidates(files: FileSystem, address: str, engine: VolumeEngine, managed: Collection[str]) -> Iterator[Manageable]:
-    """The images in the root of a share; *managed* are the names of the volumes that Cinder has."""
+    """The images in the root directory of a share; *managed*: the names of Cinder's volumes."""
     free: dict[DiskFormat, list[str]] = {}
     for name in files.list(""):
         reference = Reference(address, name)

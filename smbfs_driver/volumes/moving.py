@@ -1,15 +1,15 @@
-"""A volume on its way to another share, or into another shape.
+"""Move a volume to another share, or convert it to another shape.
 
-A move goes over two shares and the catalogue of whoever owns the volume (Cinder's database), which says where the
-volume is. It is made so that either place is right at any time:
+A move involves two shares and Cinder's database, which records the location of the volume:
 
-1. the volume is held, and its intent marked with where it goes;
-2. a copy is made on the other share, whole and durable;
-3. the owner enters the new place in the catalogue: this is when the volume has moved;
-4. the files on the first share are removed, and then the mark.
+1. hold the volume and store the destination in its intent (the mark);
+2. create a complete, durable copy on the destination share;
+3. the caller updates the database; this moves the volume;
+4. remove the files on the source share, then the mark.
 
-Stopped before 3, the copy is one too many; after it, the first files are. Only the catalogue can tell, so nothing but
-`settle` touches a marked volume: everything else raises MoveStopped, with the owner's id for the volume.
+After an interruption before step 3 the copy is superfluous, after it the source files are. Only the database can tell,
+so no operation but `settle` changes a marked volume: all others raise MoveStopped, with the volume's id in the
+database.
 """
 
 from collections.abc import Callable, Sequence
@@ -29,7 +29,7 @@ from vhdx.storage.building import temporary_name
 
 @dataclass(frozen=True, slots=True)
 class Destination:
-    """The share at *address*, and the volumes on it."""
+    """The share at *address* and its volumes."""
 
     address: str
     shelf: Shelf
@@ -37,14 +37,14 @@ class Destination:
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """How a volume is kept: the shape of its base, and whether snapshots are on it."""
+    """The shape of a volume's base, and whether the volume has snapshots."""
 
     shape: Shape
     has_snapshots: bool
 
 
 def kept(shelf: Shelf, name: str) -> Kept:
-    """How the volume is kept now."""
+    """The current shape of a volume."""
     with shelf.working() as here:
         names = here.settled(name)
         state = here.state(names)
@@ -53,9 +53,9 @@ def kept(shelf: Shelf, name: str) -> Kept:
 
 
 def reshape(shelf: Shelf, name: str, shape: Shape) -> None:
-    """Give a volume without snapshots another format, or another way to take its space. Done or not done when stopped.
+    """Convert a volume without snapshots to another format or provisioning. Atomic.
 
-    Raises InUse while somebody has the volume open.
+    Raises InUse if the volume is open.
     """
     with shelf.operation(name) as held:
         site, names = held.site, held.names
@@ -74,7 +74,7 @@ def reshape(shelf: Shelf, name: str, shape: Shape) -> None:
             site.files.sync_directory("")
             return
         heir = VolumeNames(name, shape.format)
-        # Held as well, so that nobody takes what is under construction for a leftover.
+        # Held, too, so that no recovery removes its temporary files.
         with journal.operation(heir, shelf.site):
             was_fixed = _is_fixed(site, names)
             held.run(plans.reformat(state, heir, fixed=shape.fixed))
@@ -82,10 +82,10 @@ def reshape(shelf: Shelf, name: str, shape: Shape) -> None:
 
 
 def move(shelf: Shelf, name: str, onto: Destination, *, owner: str, shape: Shape, entered: Callable[[], None]) -> None:
-    """Move a volume without snapshots; *entered* returns when the catalogue says that it is there.
+    """Move a volume without snapshots; *entered* returns once the database has the new location.
 
-    Raises InUse while somebody has the volume open, Error where files of the volume are there already. Where *entered*
-    raises, the catalogue has to be asked, by whoever calls `settle`.
+    Raises InUse if the volume is open, Error if the destination has files of a volume with this name. If *entered*
+    raises, the caller must query the database and call `settle`.
     """
     with shelf.operation(name) as held:
         site, names = held.site, held.names
@@ -93,7 +93,7 @@ def move(shelf: Shelf, name: str, onto: Destination, *, owner: str, shape: Shape
         begun = False
         try:
             with onto.shelf.creation(name, shape.format) as copy:
-                # Not before both places are held: what is marked on one share under two names, nobody could settle.
+                # Only after both volumes are held: `settle` could not recover a mark whose destination is not.
                 held.mark(Moving(owner, onto.address))
                 begun = True
                 site.engine.convert(
@@ -117,10 +117,10 @@ def move(shelf: Shelf, name: str, onto: Destination, *, owner: str, shape: Shape
 
 
 def settle(shelf: Shelf, name: str, home: Shelf | None, at: Callable[[str], Shelf]) -> bool:
-    """Settle a move from *shelf* that was stopped; whether there was one.
+    """Recover an interrupted move from *shelf*; whether there was one.
 
-    *home* is where the catalogue has the volume now, None where it still is on *shelf*; *at* gives the shelf at an
-    address. Raises InUse while the move is running, Error where the volume is not where it should be.
+    *home* is the location in the database, None if that is still *shelf*; *at* returns the shelf at an address. Raises
+    InUse if the move is running, Error if the volume is not at the location in the database.
     """
     return any(_settle(shelf, VolumeNames(name, format), home, at) for format in DiskFormat)
 
@@ -130,7 +130,7 @@ def _settle(shelf: Shelf, names: VolumeNames, home: Shelf | None, at: Callable[[
         if found is None:
             return False
         held, mark = found
-        # What stays is looked at before the other is removed.
+        # Check the copy that stays before removing the other.
         (home or shelf).find(names.volume)
         if home is not None:
             _remove(held)
@@ -144,7 +144,7 @@ def _is_fixed(site: Site, names: VolumeNames) -> bool:
 
 
 def _thin_out(site: Site, path: str, *, was_fixed: bool, shape: Shape) -> None:
-    """Give back the zeros that a fixed disk was made of. The disk reads the same throughout."""
+    """Compact an image that was converted from fixed to dynamic, which consists of stored zeros."""
     if was_fixed and not shape.fixed:
         site.engine.compact(site.files, path, format=shape.format.image)
 
@@ -154,5 +154,5 @@ def _remove(held: VolumeOperation) -> None:
 
 
 def _claim(above: Sequence[str]) -> Access:  # noqa: ARG001  there is one layer
-    """Nobody else may have the volume open while it goes elsewhere."""
+    """Lock the volume exclusively."""
     return Access.WRITE

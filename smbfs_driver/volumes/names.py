@@ -1,15 +1,15 @@
-"""Names of a volume's files, exactly as the retired WindowsSmbfsDriver wrote them, so that its shares keep working.
+"""File names of a volume, compatible with the retired WindowsSmbfsDriver.
 
 ==========================================  ======================================================
 ``volume-<uuid>.vhdx``                      the base image
 ``volume-<uuid>.<snapshot uuid>.vhdx``      what was written after that snapshot
-``volume-<uuid>.vhdx.info``                 which file is active, and the snapshots' files
-``volume-<uuid>.vhdx.intent``               what is being done to the volume (new in this driver)
-``<one of the above>.<8 hex digits>.tmp``   a file under construction (new in this driver)
+``volume-<uuid>.vhdx.info``                 the active file and the files of the snapshots
+``volume-<uuid>.vhdx.intent``               the operation in progress (not in the retired driver)
+``<one of the above>.<8 hex digits>.tmp``   a temporary file (not in the retired driver)
 ==========================================  ======================================================
 
-Pure. Every name that `VolumeNames` makes is read back by `parse` as what it is, and no other name is: a file that
-`parse` attributes to a volume is that volume's, to be removed with it.
+No I/O. `parse` is the inverse of `VolumeNames`: it accepts exactly the names that `VolumeNames` generates. A file that
+`parse` attributes to a volume belongs to it and is deleted with it.
 """
 
 import posixpath
@@ -24,19 +24,19 @@ from vhdx.image.base import ImageFormat
 
 
 class DiskFormat(Enum):
-    """The format of a volume's images; the value is the file name extension, by which Hyper-V goes."""
+    """The format of a volume's images; the value is the file name extension, which Hyper-V requires."""
 
     VHD = "vhd"
     VHDX = "vhdx"
 
     @property
     def image(self) -> ImageFormat:
-        """The same as the engine is told it."""
+        """As a format of the engine."""
         return ImageFormat(self.value)
 
 
 class FileKind(Enum):
-    """What a file is to its volume."""
+    """The role of a file in its volume."""
 
     BASE = "base"
     SNAPSHOT = "snapshot"
@@ -47,9 +47,9 @@ class FileKind(Enum):
 
 IMAGES = (FileKind.BASE, FileKind.SNAPSHOT)
 LONGEST_VOLUME = 128
-"""Characters; leaves room for every suffix within the 255 that file systems allow."""
+"""Characters; leaves space for all suffixes within the 255 bytes of most file systems."""
 
-# Letters of one byte and one spelling only: nothing a server could fold, strip or take for a path or a stream.
+# Only ASCII characters that no server folds, strips or interprets as a separator of paths or streams.
 _VOLUME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 _EXTENSIONS = {
     ".vhd": DiskFormat.VHD,
@@ -58,12 +58,12 @@ _EXTENSIONS = {
     ".avhdx": DiskFormat.VHDX,
 }
 _RESERVED = tuple(f".{suffix}" for suffix in ("vhd", "vhdx", "info", "intent", "tmp"))
-# What `vhdx.storage.building.temporary_name` makes.
+# The form of `vhdx.storage.building.temporary_name`.
 _TEMPORARY = re.compile(r"(?P<final>.+)\.[0-9a-f]{8}\.tmp")
 
 
 def is_identifier(text: str) -> bool:
-    """Whether *text* is a UUID as OpenStack writes it: lower case with hyphens."""
+    """Whether *text* is a UUID in OpenStack's form: lower case with hyphens."""
     try:
         return str(UUID(text)) == text
     except ValueError:
@@ -71,30 +71,30 @@ def is_identifier(text: str) -> bool:
 
 
 def check_snapshot(snapshot_id: str) -> str:
-    """*snapshot_id* itself. Raises Error where it is no UUID in lower case with hyphens."""
+    """*snapshot_id* itself. Raises Error unless it is a UUID in lower case with hyphens."""
     if not is_identifier(snapshot_id):
-        raise Error(f"{snapshot_id!r} is no snapshot id: a UUID in lower case with hyphens is needed")
+        raise Error(f"invalid snapshot id {snapshot_id!r}: must be a UUID in lower case with hyphens")
     return snapshot_id
 
 
 def fault_of(volume: str) -> str | None:
-    """Why *volume* cannot be the name of a volume; None where it can."""
+    """Why *volume* is not a valid volume name; None if it is valid."""
     if len(volume) > LONGEST_VOLUME:
-        return f"it is longer than {LONGEST_VOLUME} characters"
+        return f"longer than {LONGEST_VOLUME} characters"
     if not _VOLUME.fullmatch(volume):
-        return "it may hold only letters and digits of ASCII, '_', '-' and '.', and starts with none of '-' and '.'"
+        return "must contain only ASCII letters and digits, '_', '-' and '.', and must not start with '-' or '.'"
     if ".." in volume or volume.endswith("."):
-        return "dots stand alone and not at the end"
+        return "must not contain two consecutive dots or end with a dot"
     if volume.lower().endswith(_RESERVED):
-        return f"it ends in one of the suffixes {', '.join(_RESERVED)}"
+        return f"must not end with {', '.join(_RESERVED)}"
     if is_identifier(volume.rpartition(".")[2].lower()) and "." in volume:
-        return "it ends in a dot and a UUID, as the name of a snapshot's file does"
+        return "must not end with a dot and a UUID, which is the form of a snapshot's file"
     return None
 
 
 @dataclass(frozen=True, slots=True)
 class VolumeNames:
-    """The names of one volume's files. Raises Error for a volume name that is not safe as a file name."""
+    """The file names of a volume. Raises Error for an invalid volume name."""
 
     volume: str
     format: DiskFormat = DiskFormat.VHDX
@@ -102,7 +102,7 @@ class VolumeNames:
     def __post_init__(self) -> None:
         fault = fault_of(self.volume)
         if fault:
-            raise Error(f"{self.volume!r} cannot be the name of a volume: {fault}")
+            raise Error(f"invalid volume name {self.volume!r}: {fault}")
 
     @property
     def base(self) -> str:
@@ -117,16 +117,16 @@ class VolumeNames:
         return f"{self.base}.intent"
 
     def snapshot(self, snapshot_id: str) -> str:
-        """The file that takes the writes after this snapshot."""
+        """The file with what is written after this snapshot."""
         return f"{self.volume}.{check_snapshot(snapshot_id)}.{self.format.value}"
 
     def kind(self, file: str) -> FileKind | None:
-        """What *file* is to this volume; None where it is not one of its files."""
+        """The role of *file* in this volume; None if it is not one of its files."""
         parsed = parse(file)
         return parsed.kind if parsed is not None and parsed.names == self else None
 
     def spelled(self, file: str) -> str | None:
-        """The image of this volume whose name differs from *file* in capitals at most; None where there is none."""
+        """The name of this volume's image that equals *file* ignoring case; None if there is none."""
         if file.lower() == self.base.lower():
             return self.base
         ident = file.lower().removeprefix(f"{self.volume.lower()}.").removesuffix(f".{self.format.value}")
@@ -134,13 +134,13 @@ class VolumeNames:
         return own if own.lower() == file.lower() and self.is_image(own) else None
 
     def is_image(self, file: str) -> bool:
-        """Whether *file* is this volume's base or one of its snapshot files, by name."""
+        """Whether *file* is the name of this volume's base or of one of its snapshot files."""
         return self.kind(file) in IMAGES
 
 
 @dataclass(frozen=True, slots=True)
 class FileName:
-    """A file name taken apart: whose it is, and what."""
+    """A parsed file name: the volume it belongs to, and its role."""
 
     names: VolumeNames
     kind: FileKind
@@ -153,7 +153,7 @@ class FileName:
 
 
 def parse(file: str) -> FileName | None:
-    """Which volume *file* belongs to, and as what; None for every name that is not exactly one of ours."""
+    """Parse a file name; None for a name that `VolumeNames` does not generate."""
     built = _TEMPORARY.fullmatch(file)
     if built:
         final = parse(built["final"])
@@ -171,12 +171,12 @@ def parse(file: str) -> FileName | None:
 
 
 def may_be_related(path: str, file: str) -> bool:
-    """Whether *file* may depend on the image at *path* beside it: not where both are volumes', and not of one.
+    """Whether *file*, in the same directory, may be a child of the image at *path*, judged by the names.
 
-    Nor where their names say two formats, since parents and children are of one, or that the file is no image.
+    False if the two belong to different volumes, if their formats differ, or if *file* is no image.
 
-    A share holds many volumes. To look into the files of others would take long, and would keep their operations from
-    replacing what is open for the moment. What is a volume's ends in the volume's id; anything else is looked into.
+    Opening the files of all volumes on a share would take long, and would prevent their operations from replacing open
+    files. Only the names of volumes with an id are conclusive; other files are opened.
     """
     formats = {_EXTENSIONS.get(posixpath.splitext(name)[1].lower()) for name in (path, file)}
     if len(formats) > 1 and None not in formats:
@@ -189,14 +189,14 @@ def may_be_related(path: str, file: str) -> bool:
 
 
 def beginning(path: str) -> str:
-    """How the names of all files begin that may depend on the image at *path*; nothing where any may.
+    """The common prefix of the names of all files that may be children of the image at *path*; empty if any may.
 
-    Beside a volume only its own are looked for, whatever else the share holds.
+    For a volume, this limits the search to its own files.
     """
     return _owner(path) or ""
 
 
 def _owner(file: str) -> str | None:
-    """The volume with an id in its name that *file* belongs to."""
+    """The volume that *file* belongs to, if its name ends with an id; else None."""
     parsed = parse(file)
     return parsed.names.volume if parsed is not None and is_identifier(parsed.names.volume[-36:]) else None

@@ -1,7 +1,7 @@
-"""What each operation on a volume comes to: from the state of its files to a list of steps. Pure.
+"""The steps of each operation on a volume, computed from its state. No I/O.
 
-What creates is undone when it is stopped, because undoing needs no space and nobody waits for it; what deletes is
-finished, because half of what was to go is gone. A plan says which by its *undo*.
+An interrupted creation is undone, because that requires no space and nobody waits for the result. An interrupted
+deletion is completed, because part of the data is already gone. `Plan.undo` determines which.
 """
 
 from collections.abc import Sequence
@@ -29,22 +29,22 @@ SECTOR = 512
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Steps, and what is done instead when they were stopped; None: the same steps again until they are through."""
+    """Steps, and the steps that recover an interrupted operation; None: repeat *steps*."""
 
     steps: Sequence[Step]
     undo: Sequence[Step] | None = None
 
     @property
     def recovery(self) -> Sequence[Step]:
-        """What sets things right after a stop at any point."""
+        """The steps that recover an interruption at any point."""
         return self.steps if self.undo is None else self.undo
 
 
 @dataclass(frozen=True, slots=True)
 class VolumeState:
-    """A volume as it is: its document, and the verified chain of the active file, leaf first.
+    """The state of a volume: its .info document and the verified chain of the active file, leaf first.
 
-    Raises Error where the chain leaves the volume's own files, or the document names what is not in the chain.
+    Raises Error if the chain contains files of others, or the document names a file outside the chain.
     """
 
     names: VolumeNames
@@ -55,7 +55,7 @@ class VolumeState:
         volume = self.names.volume
         for file in self.chain:
             if not self.names.is_image(file):
-                raise Error(f"{volume}: {file!r} is in its chain but is no file of this volume; nothing was changed")
+                raise Error(f"{volume}: {file!r} in its chain is not a file of this volume; nothing was changed")
         if not self.chain or self.chain[0] != self.info.active or self.chain[-1] != self.names.base:
             raise Error(f"{volume}: the chain {list(self.chain)} does not lead from the active file to the base")
         for snapshot_id, file in self.info.snapshots.items():
@@ -63,47 +63,47 @@ class VolumeState:
                 raise Error(f"{volume}: {file} of snapshot {snapshot_id} is not in the chain of the active file")
 
     def file_of(self, snapshot_id: str) -> str:
-        """The file that took the writes after a snapshot. Raises Error where there is no such snapshot."""
+        """The file with what was written after a snapshot. Raises Error if there is no such snapshot."""
         if snapshot_id not in self.info.snapshots:
-            raise Error(f"{self.names.volume}: there is no snapshot {snapshot_id}")
+            raise Error(f"{self.names.volume}: no such snapshot {snapshot_id}")
         return self.info.snapshots[snapshot_id]
 
     def parent_of(self, file: str) -> str:
-        """The layer below *file*."""
+        """The parent of *file*."""
         return self.chain[self.chain.index(file) + 1]
 
     def content_of(self, snapshot_id: str) -> str:
-        """The file that shows the volume as it was at a snapshot. Raises Error where there is no such snapshot."""
+        """The file with the content of a snapshot. Raises Error if there is no such snapshot."""
         return self.parent_of(self.file_of(snapshot_id))
 
 
 def check_size(size: int) -> int:
-    """*size* itself. Raises Error where no disk can have this many bytes."""
+    """*size* itself. Raises Error unless it is a valid disk size in bytes."""
     if size <= 0 or size % SECTOR:
         raise Error(f"invalid size {size}: must be a positive multiple of {SECTOR}")
     return size
 
 
 def check_growth(volume: str, present: int, size: int) -> int:
-    """*size* itself. Raises Error where it is less than the *present* one."""
+    """*size* itself. Raises Error if it is less than *present*."""
     if check_size(size) < present:
         raise Error(f"{volume}: cannot shrink from {present} to {size} bytes")
     return size
 
 
 def create_snapshot(state: VolumeState, snapshot_id: str) -> Plan:
-    """The active file becomes the snapshot's content; a fresh child takes the writes."""
+    """The active file becomes the snapshot's content; a new child becomes the active file."""
     file = state.names.snapshot(snapshot_id)
     if snapshot_id in state.info.snapshots or file in state.chain:
-        raise Error(f"{state.names.volume}: there is a snapshot {snapshot_id} already")
+        raise Error(f"{state.names.volume}: snapshot {snapshot_id} already exists")
     document = state.info.with_snapshot(snapshot_id, file).document()
     return Plan([CreateChild(file, state.info.active), WriteInfo(document)], undo=[Discard(file)])
 
 
 def delete_snapshot(state: VolumeState, snapshot_id: str, shrink: Shrink = Shrink.REFUSE) -> Plan:
-    """What was written after the snapshot goes into its content, and counts for the snapshot before from then on.
+    """Merge the file with what was written after the snapshot into its parent, the snapshot's content.
 
-    *shrink* is how much the content may lose at its end where what was written later is smaller.
+    *shrink*: what may be cut off the end of the parent if that file is smaller.
     """
     if snapshot_id not in state.info.snapshots:
         return Plan([])
@@ -118,35 +118,35 @@ def delete_snapshot(state: VolumeState, snapshot_id: str, shrink: Shrink = Shrin
 
 
 def rename_snapshot(state: VolumeState, old: str, new: str) -> Plan:
-    """Another id for a snapshot; its file keeps its name."""
+    """Change the id of a snapshot; its file keeps its name."""
     state.file_of(old)
     if new in state.info.snapshots:
-        raise Error(f"{state.names.volume}: there is a snapshot {new} already")
+        raise Error(f"{state.names.volume}: snapshot {new} already exists")
     return Plan([WriteInfo(state.info.renamed(old, new).document())])
 
 
 def check_loadable(state: VolumeState, format: DiskFormat) -> None:
-    """Raises Error unless the volume is one file of this format, whose content nothing else shows."""
+    """Raise Error unless the volume has no snapshots and this format."""
     if len(state.chain) > 1 or state.info.snapshots:
-        raise Error(f"{state.names.volume}: it has snapshots, so its content cannot be replaced")
+        raise Error(f"{state.names.volume}: has snapshots, so its content cannot be replaced")
     if state.names.format is not format:
-        raise Error(f"{state.names.volume}: it is kept as {state.names.format.value}, not as {format.value}")
+        raise Error(f"{state.names.volume}: has the format {state.names.format.value}, not {format.value}")
 
 
 def extend(state: VolumeState, present: int, size: int) -> Plan:
-    """Only the active file grows; what snapshots show keeps its size."""
+    """Extend only the active file; snapshots keep their sizes."""
     if check_growth(state.names.volume, present, size) == present:
         return Plan([])
     if state.names.format is DiskFormat.VHD and len(state.chain) > 1:
         raise Error(
-            f"{state.names.volume}: a VHD with snapshots cannot be extended, its layers have one size; delete the "
-            f"snapshots first, or use VHDX"
+            f"{state.names.volume}: cannot extend a VHD volume with snapshots, because all layers must have the same "
+            "size; delete the snapshots first, or use VHDX"
         )
     return Plan([Resize(state.info.active, size)], undo=[])
 
 
 def revert_to_latest(state: VolumeState, snapshot_id: str) -> Plan:
-    """A fresh child of the snapshot's content takes the place of the active file; the snapshot stays."""
+    """Replace the active file by a new child of the snapshot's content; the snapshot is kept."""
     file = state.file_of(snapshot_id)
     if file != state.info.active:
         raise Error(f"{state.names.volume}: {snapshot_id} is not the latest snapshot; delete the later ones first")
@@ -156,22 +156,21 @@ def revert_to_latest(state: VolumeState, snapshot_id: str) -> Plan:
 def check_lone(state: VolumeState) -> str:
     """The volume's only image. Raises Error for a volume with snapshots."""
     if len(state.chain) > 1 or state.info.snapshots:
-        raise Error(f"{state.names.volume}: it has snapshots, so it can be neither moved nor given another format")
+        raise Error(f"{state.names.volume}: has snapshots, so it cannot be moved, renamed or converted")
     return state.names.base
 
 
 def reformat(state: VolumeState, heir: VolumeNames, *, fixed: bool) -> Plan:
-    """An image in another format takes the place of the volume's only one."""
+    """Replace the volume's only image by one in another format."""
     base = check_lone(state)
     over = Succeed(base, heir.base)
     return Plan([Convert(heir.base, base, fixed), over], undo=[over])
 
 
 def delete_volume(names: VolumeNames, listing: Sequence[str], chain: Sequence[str] = ()) -> Plan:
-    """Every file in *listing* that is this volume's, and nothing else: leaf first, the document last.
+    """Remove all files in *listing* that belong to this volume: leaf first, the .info document last.
 
-    *chain* is the order as far as it is known; what is outside of it goes first. The intent is the journal's to
-    remove.
+    *chain* determines the order as far as it is known; other files are removed first. The journal removes the intent.
     """
     kinds = {file: names.kind(file) for file in listing}
     ours = [file for file, kind in kinds.items() if kind not in (None, FileKind.INTENT)]

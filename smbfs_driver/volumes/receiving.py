@@ -1,4 +1,4 @@
-"""An image on its way into a share: written as it comes, and looked at before anything uses it."""
+"""Download of an image to a share: written as a stream, and checked before use."""
 
 import hashlib
 from collections.abc import Callable
@@ -15,18 +15,18 @@ _WEAK = frozenset({"md5", "sha1"})
 
 @dataclass(frozen=True, slots=True)
 class Digest:
-    """What the bytes of an image must hash to: the name of an algorithm and the value in hexadecimal."""
+    """The expected hash of an image: algorithm and hexadecimal value."""
 
     algorithm: str
     value: str
 
     def __post_init__(self) -> None:
         if self.algorithm in _WEAK or self.algorithm not in hashlib.algorithms_guaranteed:
-            raise Error(f"{self.algorithm} is no hash that an image can be checked by")
+            raise Error(f"hash algorithm {self.algorithm} is not supported")
 
 
 class Sink:
-    """Takes an image piece by piece; `write` is all that a download asks of a file."""
+    """A writable file object for a download."""
 
     def __init__(self, storage: Storage, digest: Digest) -> None:
         self._storage = storage
@@ -36,7 +36,7 @@ class Sink:
         self._written = 0
 
     def write(self, data: bytes) -> int:
-        """The next bytes of the image."""
+        """Append bytes to the image."""
         self._hash.update(data)
         self._pending += data
         if len(self._pending) >= _PIECE:
@@ -49,17 +49,17 @@ class Sink:
         self._pending.clear()
 
     def finish(self) -> None:
-        """The image is whole. Raises Error when it is not the one that was announced."""
+        """Complete the image. Raises Error if its hash differs from the expected one."""
         if self._pending:
             self._flush()
         self._storage.flush()
         if self._hash.hexdigest() != self._digest.value:
-            raise Error(f"{self._storage.name}: the image does not hash to the {self._digest.algorithm} that it should")
+            raise Error(f"{self._storage.name}: {self._digest.algorithm} mismatch: the image was altered or damaged")
 
 
 @dataclass(frozen=True, slots=True)
 class Announced:
-    """An image that somebody has: its format, how it is fetched, and what its bytes hash to."""
+    """An image to download: its format, a function that fetches it, and its expected hash."""
 
     format: DiskFormat
     fetch: Callable[[Sink], None]
@@ -67,7 +67,7 @@ class Announced:
 
 
 def check_sound(storage: Storage, format: DiskFormat) -> None:
-    """Raises Error for an image that a check finds an error in."""
+    """Check an image. Raises Error if there is a finding of severity ERROR."""
     for finding in check_storage(storage, format=format.image):
         if finding.severity is Severity.ERROR:
-            raise Error(f"the image is damaged and is not used: {finding}")
+            raise Error(f"the image is damaged and was not used: {finding}")

@@ -1,4 +1,4 @@
-"""How a volume is kept: which format its files have, and whether its space is taken at once."""
+"""The shape of a volume: image format and provisioning."""
 
 from dataclasses import dataclass
 
@@ -8,14 +8,14 @@ from vhdx.image.base import CreateOptions
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """The shape of a new volume. *fixed* is what Cinder calls thick: all of its space is taken, as written zeros."""
+    """Image format and provisioning. *fixed* is Cinder's thick provisioning: all space is allocated as zeros."""
 
     format: DiskFormat = DiskFormat.VHDX
     fixed: bool = False
 
     @property
     def options(self) -> CreateOptions:
-        """The same as the engine takes it."""
+        """As options of the engine."""
         return CreateOptions(format=self.format.image, fixed=self.fixed)
 
 

@@ -1,7 +1,7 @@
-"""The steps that operations on volumes are made of, each safe to repeat after a stop at any point.
+"""The steps of operations on volumes, each safe to repeat after an interruption at any point.
 
-A step is a value, so that a list of them can lie on the share as an intent (`smbfs_driver.volumes.journal`); `run` does
-one. File names are those of `smbfs_driver.volumes.names`, in the root of the share.
+A step is a value, so that steps can be stored on the share as an intent (`smbfs_driver.volumes.journal`); `run`
+executes it. File names are those of `smbfs_driver.volumes.names`, in the root directory of the share.
 """
 
 import contextlib
@@ -26,9 +26,9 @@ from vhdx.verbs.shrink import Shrink
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """Where work is done: a share, and what works on it. *ids* makes the tokens of temporaries.
+    """A share and the engine for it. *ids* generates the tokens of temporary names.
 
-    On its *desk* is what one operation has open and knows; steps that have none look at everything anew.
+    *desk* holds the open layers and cached documents of one operation; without it, steps read everything again.
     """
 
     files: FileSystem
@@ -38,7 +38,7 @@ class Site:
 
     @contextlib.contextmanager
     def working(self) -> Iterator["Site"]:
-        """The same with a desk, for one operation, which the share need not be asked twice to let into its root."""
+        """The same with a desk, for one operation; keeps the root directory of the share open."""
         desk = Desk()
         with self.files.staying("") as files:
             try:
@@ -47,28 +47,28 @@ class Site:
                 desk.clear()
 
     def clear(self) -> None:
-        """Close what is open on the desk."""
+        """Clear the desk."""
         if self.desk is not None:
             self.desk.clear()
 
     @property
     def disk(self) -> OpenDisk | None:
-        """The volume's open layers."""
+        """The volume's open layers, if any."""
         return None if self.desk is None else self.desk.disk
 
     def token(self) -> str:
-        """A fresh one, for `vhdx.storage.building.temporary_name`."""
+        """A new token for `vhdx.storage.building.temporary_name`."""
         return self.ids().hex[:8]
 
     def document(self, names: VolumeNames) -> Info | None:
-        """The volume's document; see `smbfs_driver.volumes.info.read`."""
+        """The volume's .info document; see `smbfs_driver.volumes.info.read`."""
         if self.desk is None:
             return info_file.read(self.files, names)
         access = Access.READ if self.desk.holds else Access.INSPECT
         return self.desk.document(names, lambda: info_file.read(self.files, names, access))
 
     def put_document(self, names: VolumeNames, document: Info) -> None:
-        """Put *document* in the place of the volume's; see `smbfs_driver.volumes.info.write`."""
+        """Replace the volume's .info document; see `smbfs_driver.volumes.info.write`."""
         is_new = self.document(names) is None
         if self.desk is not None:
             self.desk.forget(names)
@@ -77,15 +77,15 @@ class Site:
             self.desk.know(names, document)
 
     def open(self, names: VolumeNames, active: str, claim: Claim | None = None) -> list[str]:
-        """Open the chain under *active* and keep it on the desk; see `chain`."""
+        """Open the chain of *active* and keep it on the desk; see `chain`."""
         assert self.desk is not None
         self.desk.disk = self.engine.open_family(self.files, active, claim=claim, format=names.format.image)
         return self.chain(names, active)
 
     def chain(self, names: VolumeNames, active: str) -> list[str]:
-        """The verified chain under *active*, that first, each file under the name that the volume has for it.
+        """The verified chain of *active*, leaf first, with the file names that the volume uses.
 
-        A server finds a parent also by a recorded path in other capitals. Raises as `VolumeEngine.layers` does.
+        A recorded parent path may differ from these in case. Raises as `VolumeEngine.layers` does.
         """
         if self.disk is not None:
             layers = self.disk.paths
@@ -105,16 +105,16 @@ class Site:
 
 @dataclass(frozen=True, slots=True)
 class CreateChild:
-    """Make *path* an empty child of *parent*, in place of what is there only where *replace* is set."""
+    """Create *path* as an empty child of *parent*; replaces an existing file only with *replace*."""
 
     path: str
     parent: str
     replace: bool = False
 
     def run(self, names: VolumeNames, site: Site) -> None:
-        """Atomic; not for repeating: who is stopped before the .info names the child takes it back by Discard."""
+        """Atomic; not repeatable: if interrupted before the .info names the child, it is undone by Discard."""
         format = names.format.image
-        # Its name is durable on return: the .info must not name a file whose name a crash could still take away.
+        # The child is durable on return, as it must be before the .info names it.
         site.engine.create_child(
             site.files, self.path, self.parent, parent_format=format, replace=self.replace, disk=site.disk
         )
@@ -122,11 +122,10 @@ class CreateChild:
 
 @dataclass(frozen=True, slots=True)
 class Merge:
-    """Write what *top* holds over its parent *target* into *target*.
+    """Merge *top* into its parent *target*.
 
-    *shrink* is how much *target* may lose at its end where *top* is smaller, by the name that
-    `vhdx.verbs.shrink.Shrink` has for it. It lies on the share with the step: whoever finishes what was stopped has
-    nobody to ask. Steps that say nothing of it were begun when everything was cut off.
+    *shrink*, a value of `vhdx.verbs.shrink.Shrink`, is what may be cut off the end of *target* if *top* is smaller. It
+    is stored with the step, for recovery. Steps of older versions do not have it and cut off everything.
     """
 
     top: str
@@ -134,11 +133,11 @@ class Merge:
     shrink: str = Shrink.FORCE.value
 
     def run(self, names: VolumeNames, site: Site) -> None:
-        """Done when *top* is out of the active chain; merging it again could overwrite what came after it."""
+        """Does nothing if *top* is not in the active chain: merging it again could overwrite later data."""
         info = site.document(names)
         if info is None:
             where = site.files.describe(names.info)
-            raise Error(f"{where}: gone while a snapshot is being deleted; restore it from a backup, then try again")
+            raise Error(f"{where}: missing while a snapshot is being deleted; restore it from a backup and try again")
         if self.top in site.chain(names, info.active):
             format, shrink = names.format.image, Shrink(self.shrink)
             plan = None if site.desk is None else site.desk.plan
@@ -149,20 +148,20 @@ class Merge:
 
 @dataclass(frozen=True, slots=True)
 class Relink:
-    """Make *parent*, into which the layer between was merged, the parent of *child*."""
+    """Make *parent* the parent of *child*, after the layer between them was merged into *parent*."""
 
     child: str
     parent: str
 
     def run(self, names: VolumeNames, site: Site) -> None:
-        """Atomic; idempotent."""
+        """Atomic and idempotent."""
         format = names.format.image
         site.engine.relink(site.files, self.child, self.parent, merged=True, format=format, disk=site.disk)
 
 
 @dataclass(frozen=True, slots=True)
 class WriteInfo:
-    """Put *document* in the place of the volume's .info."""
+    """Replace the volume's .info document."""
 
     document: Mapping[str, str]
 
@@ -175,7 +174,7 @@ class WriteInfo:
 
 @dataclass(frozen=True, slots=True)
 class Discard:
-    """Remove *path*, an image, unless the .info names it."""
+    """Remove the image *path* unless the .info names it."""
 
     path: str
 
@@ -187,7 +186,7 @@ class Discard:
 
 @dataclass(frozen=True, slots=True)
 class Remove:
-    """Remove *path*, whatever it is to the volume."""
+    """Remove the file *path*."""
 
     path: str
 
@@ -198,26 +197,26 @@ class Remove:
 
 @dataclass(frozen=True, slots=True)
 class Resize:
-    """Give the disk of *path* a size in bytes."""
+    """Resize the disk of *path* to *size* bytes."""
 
     path: str
     size: int
 
     def run(self, names: VolumeNames, site: Site) -> None:
-        """Leaves the old or the new size."""
+        """Results in the old or the new size."""
         site.engine.resize(site.files, self.path, self.size, format=names.format.image, disk=site.disk)
 
 
 @dataclass(frozen=True, slots=True)
 class Convert:
-    """Make *path*, which is not there, an image of its own format with what the lone image *source* holds."""
+    """Create *path*, in the format of its extension, with the content of *source*, which has no parent."""
 
     path: str
     source: str
     fixed: bool
 
     def run(self, names: VolumeNames, site: Site) -> None:
-        """Atomic; not for repeating: what follows it looks whether it came to pass."""
+        """Atomic; not repeatable: the next step checks whether it was completed."""
         shape = Shape(DiskFormat(self.path.rpartition(".")[2]), self.fixed)
         site.engine.convert(
             site.files,
@@ -232,7 +231,7 @@ class Convert:
 
 @dataclass(frozen=True, slots=True)
 class Succeed:
-    """Remove the volume's *base* and its .info, if *heir*, the base of the volume in another format, is there."""
+    """Remove the volume's *base* and .info if *heir*, its base in another format, exists."""
 
     base: str
     heir: str
@@ -248,7 +247,7 @@ class Succeed:
 
 
 class MoveStopped(Error):
-    """A volume was on its way to *destination*, and only the catalogue of *owner* knows whether it has arrived."""
+    """A move to the share *destination* was interrupted; only Cinder's database knows where the volume *owner* is."""
 
     def __init__(self, message: str, owner: str = "", destination: str = "", volume: str = "") -> None:
         super().__init__(message)
@@ -259,7 +258,7 @@ class MoveStopped(Error):
 
 @dataclass(frozen=True, slots=True)
 class Moving:
-    """The mark of a volume that is being moved to the share at *destination*; *owner* is its id in the catalogue."""
+    """Marks a volume that is being moved to the share *destination*; *owner* is its id in Cinder's database."""
 
     owner: str
     destination: str
@@ -268,7 +267,7 @@ class Moving:
         """Raises MoveStopped: see `smbfs_driver.volumes.moving`."""
         where = site.files.describe(names.base)
         raise MoveStopped(
-            f"{where}: its move to {self.destination} was stopped and is still to be settled",
+            f"{where}: its move to {self.destination} was interrupted and is not recovered yet",
             self.owner,
             self.destination,
             names.volume,
@@ -284,7 +283,7 @@ def _remove(site: Site, path: str) -> None:
 
 
 Step = CreateChild | Merge | Relink | WriteInfo | Discard | Remove | Resize | Convert | Succeed | Moving
-"""One change to the files of a volume: ``run`` does what is left of it, durably."""
+"""A change to the files of a volume; ``run`` completes it durably."""
 
 RECORDED: Mapping[str, type[Step]] = {
     "merge": Merge,
@@ -295,22 +294,22 @@ RECORDED: Mapping[str, type[Step]] = {
     "succeed": Succeed,
     "moving": Moving,
 }
-"""The steps that may lie on a share, by the name they have there."""
+"""The steps that an intent may contain, by their names there."""
 
 
 def encode(steps: Sequence[Step]) -> list[dict[str, Any]]:
-    """*steps* as JSON knows them."""
+    """*steps* as values for JSON."""
     names: dict[type, str] = {kind: name for name, kind in RECORDED.items()}
     return [{"step": names[type(step)], **dataclasses.asdict(step)} for step in steps]
 
 
 def decode(document: object, names: VolumeNames, source: str) -> list[Step]:
-    """The steps that `encode` wrote down. *source* is named in errors.
+    """The inverse of `encode`; *source* is the file name for errors.
 
-    Raises Error unless every step is known and touches files of this volume only.
+    Raises Error unless every step is known and affects only files of this volume.
     """
     if not isinstance(document, list):
-        raise Error(f"{source}: the steps are no JSON list")
+        raise Error(f"{source}: the steps are not a JSON array")
     return [_decode(entry, names, source) for entry in document]
 
 
@@ -320,25 +319,25 @@ def _decode(entry: object, names: VolumeNames, source: str) -> Step:
     if kind is Merge:
         fields.setdefault("shrink", Shrink.FORCE.value)
     if kind is None or set(fields) != {field.name for field in dataclasses.fields(kind)}:
-        raise Error(f"{source}: holds a step that this version does not know; finish it with the one that began it")
+        raise Error(f"{source}: unknown step; recover with the version of the driver that wrote it")
     if kind is WriteInfo:
         return WriteInfo(info_file.check(fields["document"], names, source).document())
     if kind is Moving:
         return _decode_moving(fields, source)
     if kind is Merge and fields["shrink"] not in [way.value for way in Shrink]:
-        raise Error(f"{source}: a merge that may shrink {fields['shrink']!r}, which this version does not know")
+        raise Error(f"{source}: unknown value {fields['shrink']!r} for shrink in a merge")
     heir = fields.get("heir")
     if heir is not None and not _is_base_of(heir, names.volume):
-        raise Error(f"{source}: a step names {heir!r}, which is no base of volume {names.volume}")
+        raise Error(f"{source}: a step names {heir!r}, which is not a base of volume {names.volume}")
     for file in (value for key, value in fields.items() if key not in ("heir", "shrink")):
         if not isinstance(file, str) or names.kind(file) in (None, FileKind.INTENT):
-            raise Error(f"{source}: a step names {file!r}, which is no file of volume {names.volume}")
+            raise Error(f"{source}: a step names {file!r}, which is not a file of volume {names.volume}")
     return kind(**fields)
 
 
 def _decode_moving(fields: Mapping[str, Any], source: str) -> Moving:
     if not all(isinstance(value, str) for value in fields.values()):
-        raise Error(f"{source}: the mark of a move is not made of texts")
+        raise Error(f"{source}: the values of a move must be strings")
     return Moving(**fields)
 
 

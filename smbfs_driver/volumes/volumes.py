@@ -1,15 +1,15 @@
-"""Volumes on one share: each operation from the state of the files to files that are settled.
+"""Operations on the volumes of a share.
 
-Every operation holds its volume's intent (`smbfs_driver.volumes.journal`) and finishes first what was stopped before
-it. It looks at everything it needs before it changes anything, and refuses with one clear error:
+Every operation holds the volume's intent (`smbfs_driver.volumes.journal`) and first recovers an interrupted operation.
+It checks everything before it changes anything. Errors:
 
-* `vhdx.errors.Error`: there is no such volume or snapshot, a file is in use, the size cannot be, the chain is broken
-  or leaves the volume's own files;
-* OSError: the transport failed. The operation has not succeeded; `recover`, or the next operation on the volume, sets
-  it right.
+* `vhdx.errors.Error`: the volume or snapshot does not exist, a file is in use, the size is invalid, the chain is broken
+  or contains files of others;
+* OSError: the transport failed. The operation has not succeeded; `recover` or the next operation on the volume recovers
+  it.
 
-Stopped at any point, what a volume's disk holds is what it held before or what was asked for: what creates is
-undone, what deletes is finished. Sizes are in bytes.
+After an interruption at any point, the content of a volume is the old or the requested one: interrupted creations are
+undone, interrupted deletions are completed. Sizes are in bytes.
 """
 
 import contextlib
@@ -38,12 +38,12 @@ from vhdx.verbs.shrink import Shrink, refuse_cut
 
 
 def _refuse(warning: str) -> None:
-    """What is wrong with an image that comes from elsewhere does not become a volume."""
-    raise Error(f"the image is damaged and is not used: {warning}")
+    """Turn a warning about a foreign image into an error."""
+    raise Error(f"the image is damaged and was not used: {warning}")
 
 
 class ForeignImage(NamedTuple):
-    """An image that belongs to no volume, such as one that came from Glance; *format* is what it is said to be."""
+    """An image that belongs to no volume, such as a Glance image; *format* is its declared format."""
 
     files: FileSystem
     path: str
@@ -51,23 +51,23 @@ class ForeignImage(NamedTuple):
 
 
 class Volumes:
-    """The volumes of one share. Keeps no state: any number of these may work on a share, here and elsewhere."""
+    """The volumes of a share. Stateless: any number of instances may work on a share, on any number of machines."""
 
     def __init__(self, files: FileSystem, engine: VolumeEngine, ids: NewId = uuid4) -> None:
         self._site = Site(files, engine, ids)
         self.shelf = Shelf(self._site)
 
     def create(self, name: str, size: int, shape: Shape = DYNAMIC_VHDX) -> None:
-        """Make an empty volume. Raises Error where files of one with this name are there."""
+        """Create an empty volume. Raises Error if files of a volume with this name exist."""
         plans.check_size(size)
         with self.shelf.creation(name, shape.format) as held:
             held.site.engine.create(held.site.files, held.names.base, size, shape.options)
 
     def load(self, name: str, image: ForeignImage, size: int, shape: Shape) -> None:
-        """Make the content of *image* that of a volume without snapshots.
+        """Replace the content of a volume without snapshots by that of *image*.
 
-        The volume's base is replaced, in one step, by one of *size* bytes. Raises Error for an image with a parent,
-        for one that is larger, and for one in which blocks share places.
+        Atomically replaces the volume's base by an image of *size* bytes. Raises Error if *image* has a parent, is
+        larger, or has overlapping blocks.
         """
         plans.check_size(size)
         with self.shelf.operation(name) as held:
@@ -78,10 +78,10 @@ class Volumes:
             self._take(held.site, image, state.names.base, size, shape)
 
     def receive(self, name: str, image: Announced, size: int, shape: Shape) -> None:
-        """Make a volume of *size* bytes of an image that is on its way.
+        """Create a volume of *size* bytes from an image that is being downloaded.
 
-        It is written under a temporary name, and nothing uses a byte of it before it hashes as announced, a check finds
-        no error in it, it has no parent and is not too large. Raises Error for an image that is not so.
+        The image is written under a temporary name. Raises Error, before its content is used, if its hash differs, a
+        check finds an error, or it has a parent or is too large.
         """
         plans.check_size(size)
         format = image.format.image
@@ -105,10 +105,9 @@ class Volumes:
                 site.files.remove(received)
 
     def adopt(self, name: str, path: str, format: DiskFormat, unit: int = plans.SECTOR) -> None:
-        """Make *path*, an image on this share that is no volume's, a volume: it is grown to whole *unit*, and renamed.
+        """Turn *path*, an image on this share, into a volume: extend it to a multiple of *unit* bytes and rename it.
 
-        Raises Error for an image with a parent, with children beside it, or with an error that a check finds; InUse for
-        one that somebody has open.
+        Raises Error if the image has a parent or children, or a check finds an error; InUse if it is open.
         """
         kind = format.image
         with self.shelf.creation(name, format) as held:
@@ -120,7 +119,7 @@ class Volumes:
                 self.shelf.settled(was.names.volume)
             if children := site.engine.children(site.files, path, format=kind):
                 where = site.files.describe(path)
-                raise Error(f"{where}: is the parent of {', '.join(children)}, so it cannot be managed alone")
+                raise Error(f"{where}: is the parent of {', '.join(children)}, so it cannot be managed")
             self.shelf.check_idle([path], Access.WRITE)
             with closing(site.files.open(path, Access.READ)) as storage:
                 check_sound(storage, format)
@@ -128,26 +127,26 @@ class Volumes:
             if size != info.virtual_size:
                 site.engine.resize(site.files, path, size, format=kind)
             site.files.rename(path, names.base, replace=False)
-            # Without children the document of the volume that it may have been says nothing any more.
+            # Without children, the .info document of a former volume is obsolete.
             if was is not None and was.kind is FileKind.BASE:
                 with contextlib.suppress(FileNotFoundError):
                     site.files.remove(was.names.info)
             site.files.sync_directory("")
 
     def rename(self, name: str, to: str) -> None:
-        """Give a volume without snapshots another name. Raises Error where files of one with that name are there."""
+        """Rename a volume without snapshots. Raises Error if files of a volume with the new name exist."""
         with self.shelf.operation(name) as held, self.shelf.creation(to, held.names.format) as made:
             base = plans.check_lone(self._state(held))
-            # Without snapshots the document says nothing that the base alone does not.
+            # Without snapshots, the .info document is redundant.
             held.run(Plan([Remove(held.names.info)], undo=[]))
             held.site.clear()
             made.site.files.rename(base, made.names.base, replace=False)
             made.site.files.sync_directory("")
 
     def export(self, name: str, files: FileSystem, path: str, options: CreateOptions) -> None:
-        """Make *path* in another file system an image of what the volume holds now, flattened.
+        """Write the current content of a volume to *path* in another file system, as a flat image.
 
-        Raises InUse while somebody writes to the volume.
+        Raises InUse if the volume is open for writing.
         """
         with self.shelf.working() as shelf:
             site, names = shelf.site, shelf.settled(name)
@@ -158,33 +157,33 @@ class Volumes:
             )
 
     def size(self, name: str) -> int:
-        """Bytes of the volume as it is now; works while it is in use."""
+        """Current size of a volume in bytes; works while it is in use."""
         names = self.shelf.settled(name)
         return self._size(names, info_file.load(self._site.files, names).active)
 
     def format(self, name: str) -> DiskFormat:
-        """The format of the volume's files."""
+        """The format of a volume's images."""
         return self.shelf.find(name).format
 
     def delete(self, name: str) -> None:
-        """Remove every file of a volume, and no other; a missing one is ignored."""
+        """Delete all files of a volume, and no others. Does nothing for a volume that does not exist."""
         self.shelf.delete(name)
 
     def create_snapshot(self, name: str, snapshot_id: str) -> None:
-        """Keep what the volume holds now as a snapshot. Raises InUse while somebody writes to the volume."""
+        """Create a snapshot of the current content. Raises InUse if the volume is open for writing."""
         with self.held_for_snapshot(name, snapshot_id) as create:
             create()
 
     @contextlib.contextmanager
     def held_for_snapshot(self, name: str, snapshot_id: str) -> Iterator[Callable[[], None]]:
-        """Hold a volume for a snapshot, which what is given makes; nobody writes to it meanwhile. Raises InUse."""
+        """Lock a volume against writers and yield a function that creates the snapshot. Raises InUse."""
         check_snapshot(snapshot_id)
         with self.shelf.operation(name) as held:
             plan = plans.create_snapshot(self._state(held), snapshot_id)
             yield lambda: held.run(plan)
 
     def delete_snapshot(self, name: str, snapshot_id: str) -> None:
-        """Forget a snapshot, merging what was written after it down; a missing one is ignored."""
+        """Delete a snapshot: merge what was written after it into its content. Does nothing if it does not exist."""
         check_snapshot(snapshot_id)
         with self.shelf.operation(name) as held:
             info = info_file.or_none(held.site.document(held.names), held.names)
@@ -196,17 +195,17 @@ class Volumes:
             held.run(plans.delete_snapshot(state, snapshot_id, self._shrinking(held, file, state.parent_of(file))))
 
     def _shrinking(self, held: VolumeOperation, top: str, target: str) -> Shrink:
-        """How much *target* loses when *top* is merged into it: nothing, or zeros.
+        """Whether merging *top* into *target* may cut off unused space at the end of *target*.
 
-        Raises Error, while nothing has begun, where the merge would be refused half-way through a plan: data would go,
-        somebody else's image lies over *target*, or that has more names than one. No operation makes a layer smaller
-        than the one under it; somebody else may have.
+        Raises Error, before anything is changed, if the merge would be refused during the plan: it would cut off data,
+        or *target* has foreign children or several hard links. No operation of this driver makes a layer smaller than
+        its parent; others may have.
         """
         site = held.site
         plan = site.engine.plan_merge(site.files, top, target, format=held.names.format.image, disk=site.disk)
         where = site.files.describe(target)
         if plan.links > 1:
-            names = f"has {plan.links} names (hard links), which would all show the change"
+            names = f"has {plan.links} hard links, which would all be changed"
             raise Error(f"{where}: {names}; remove the others")
         if plan.orphaned:
             raise bereaved(site.files, target, plan.orphaned)
@@ -216,13 +215,13 @@ class Volumes:
         return Shrink.UNUSED if plan.cut else Shrink.REFUSE
 
     def rename_snapshot(self, name: str, old: str, new: str) -> None:
-        """Give a snapshot another id."""
+        """Change the id of a snapshot."""
         check_snapshot(new)
         with self.shelf.operation(name) as held:
             held.run(plans.rename_snapshot(self._state(held), old, new))
 
     def snapshot_size(self, name: str, snapshot_id: str) -> int:
-        """Bytes that the volume had at a snapshot."""
+        """Size of a volume at a snapshot, in bytes."""
         with self.shelf.working() as shelf:
             names = shelf.settled(name)
             content = shelf.state(names).content_of(snapshot_id)
@@ -230,11 +229,11 @@ class Volumes:
             return shelf.site.disk.size_of(content)
 
     def has_snapshot(self, name: str, snapshot_id: str) -> bool:
-        """Whether the volume has this snapshot; works while it is in use."""
+        """Whether a volume has a snapshot; works while it is in use."""
         return snapshot_id in info_file.load(self._site.files, self.shelf.find(name)).snapshots
 
     def snapshots(self) -> dict[str, list[str]]:
-        """The ids of the snapshots on this share, by the names of their volumes; an unreadable document is left out."""
+        """The snapshot ids on this share, by volume name; volumes with an unreadable .info document are omitted."""
         found: dict[str, list[str]] = {}
         for file in self._site.files.list("", suffix=".info"):
             parsed = parse(file)
@@ -254,64 +253,64 @@ class Volumes:
         target: "Volumes | None" = None,
         shape: Shape = DYNAMIC_VHDX,
     ) -> None:
-        """Make volume *name*, here or on *target*, with what *source* held at a snapshot, *size* bytes large."""
+        """Create volume *name* of *size* bytes, here or on *target*, from a snapshot of *source*."""
         check_snapshot(snapshot_id)
         self._copy(source, snapshot_id, target or self, name, size=size, shape=shape)
 
     def clone(
         self, name: str, source: str, size: int, *, target: "Volumes | None" = None, shape: Shape = DYNAMIC_VHDX
     ) -> None:
-        """Make volume *name*, here or on *target*, with what *source* holds now, *size* bytes large.
+        """Create volume *name* of *size* bytes, here or on *target*, from the current content of *source*.
 
-        Raises InUse while somebody writes to the source.
+        Raises InUse if *source* is open for writing.
         """
         self._copy(source, None, target or self, name, size=size, shape=shape)
 
     def extend(self, name: str, size: int) -> None:
-        """Make a volume larger; the new part reads as zeros. Raises Error where it would become smaller."""
+        """Extend a volume; the new part reads as zeros. Raises Error if *size* is less than the current size."""
         with self.shelf.operation(name) as held:
             state = self._state(held, _for_writing)
             assert held.site.disk is not None
             held.run(plans.extend(state, held.site.disk.size_of(state.info.active), size))
 
     def revert(self, name: str, snapshot_id: str) -> None:
-        """Give a volume the content, and the size, that it had at its latest snapshot, which stays."""
+        """Revert a volume to the content and size of its latest snapshot, which is kept."""
         check_snapshot(snapshot_id)
         with self.shelf.operation(name) as held:
             held.run(plans.revert_to_latest(self._state(held), snapshot_id))
 
     def active(self, name: str) -> str:
-        """The path of the file that takes the volume's writes; opens no image, so it works while one is in use."""
+        """The path of a volume's active file; opens no image, so it works while the volume is in use."""
         return info_file.load(self._site.files, self.shelf.settled(name)).active
 
     def chain(self, name: str) -> list[str]:
-        """The paths of the verified chain under the active file, that one first."""
+        """The paths of the verified chain, active file first."""
         with self.shelf.working() as shelf:
             return list(shelf.state(shelf.settled(name)).chain)
 
     def recover(self, name: str | None = None) -> Recovery:
-        """Set right what was stopped on this share, on whichever machine; leaves alone what is running.
+        """Recover interrupted operations on this share, of any machine; does not affect running ones.
 
-        With *name* on that volume only.
+        With *name*, only those on that volume.
         """
         return journal.recover(self._site, name)
 
     def unsettled(self) -> list[str]:
-        """The names of the volumes that `recover` would look at."""
+        """The names of the volumes with interrupted or running operations."""
         return journal.unsettled(self._site)
 
-    # What the operations share.
+    # Helpers.
 
     def _size(self, names: VolumeNames, file: str) -> int:
-        """Bytes of the disk in a file of a volume."""
+        """Virtual size of an image of a volume, in bytes."""
         return self._site.engine.info(self._site.files, file, format=names.format.image).virtual_size
 
     def _state(self, held: VolumeOperation, claim: Claim | None = None) -> VolumeState:
-        """A volume that is held, as it is; its layers stay open until the operation ends."""
+        """The state of a held volume; its layers stay open until the operation ends."""
         return Shelf(held.site).state(held.names, claim)
 
     def _take(self, site: Site, image: ForeignImage, base: str, size: int, shape: Shape) -> None:
-        """Convert an image into *base*, in its place, after a look at whether it may be used at all."""
+        """Check an image, convert it and atomically replace *base* by it."""
         engine = site.engine
         info = engine.info(image.files, image.path, format=image.format)
         self._check_alone(image.files.describe(image.path), info)
@@ -330,7 +329,7 @@ class Volumes:
 
     def _check_alone(self, name: str, info: ImageInfo) -> None:
         if info.parent is not None:
-            raise Error(f"{name}: records a parent, and what comes from elsewhere must stand alone; flatten it first")
+            raise Error(f"{name}: has a parent; flatten the image first")
 
     def _copy(
         self, source: str, snapshot_id: str | None, target: "Volumes", name: str, *, size: int, shape: Shape
@@ -357,23 +356,23 @@ class Volumes:
 
 
     def _check_shown(self, site: Site, names: VolumeNames, content: str) -> None:
-        """Raise where the file that is open may not show the snapshot any more.
+        """Raise InUse if the open file may no longer represent the snapshot.
 
-        Copies of one source may run side by side, so they do not hold it. Nothing is merged into a layer that is open,
-        but a deletion of the snapshot may have been stopped just before.
+        Copies do not hold the source's intent, so that several may run concurrently. Nothing is merged into an open
+        layer, but a deletion of the snapshot may have been interrupted just before.
         """
         if site.files.exists(names.intent):
             where = site.files.describe(content)
-            raise InUse(f"{where}: {names.volume} was changed while it was looked at; try again")
+            raise InUse(f"{where}: volume {names.volume} was changed concurrently; try again")
 
 
 def _for_writing(above: Sequence[str]) -> Access:
-    """The active file is about to change."""
+    """Claim the active file for writing, its parents for reading."""
     return Access.READ if above else Access.WRITE
 
 
 def _for_merging(file: str) -> Claim:
-    """*file* is about to be merged into the layer under it, and the one above it to be linked to that."""
+    """Claims for merging *file* into its parent and relinking its child to that."""
 
     def claim(above: Sequence[str]) -> Access:
         is_under = any(path.lower() == file.lower() for path in above[:-1])

@@ -1,4 +1,4 @@
-"""The shares of one backend and every operation on them, in values that can cross from one process to another."""
+"""All operations on the shares of a backend, with arguments and results that can be pickled."""
 
 from collections.abc import Callable, Collection, Sequence
 from contextlib import ExitStack, suppress
@@ -25,7 +25,7 @@ from vhdx.verbs.engine import NativeEngine
 
 
 class GroupMember(NamedTuple):
-    """A volume of a group, and the snapshot that is to be made of it."""
+    """A volume of a group, and the snapshot to create of it."""
 
     address: str
     name: str
@@ -33,13 +33,13 @@ class GroupMember(NamedTuple):
 
 
 Feed = Callable[[], bytes]
-"""Gives the next bytes of an image, and none at its end."""
+"""Returns the next bytes of an image; empty at its end."""
 
 
 class Backend:
-    """Operations on the volumes of *shares*, which are named by their addresses. Safe to use from many threads.
+    """Operations on the volumes of *shares*, which are identified by address. Thread-safe.
 
-    Names of volumes, sizes in bytes, and what is raised are those of `smbfs_driver.volumes.volumes.Volumes`.
+    Volume names, sizes in bytes and exceptions are as in `smbfs_driver.volumes.volumes.Volumes`.
     """
 
     def __init__(self, shares: Sequence[Share], connect: Connect) -> None:
@@ -51,49 +51,49 @@ class Backend:
         return self._connections.capacity(self._connections.find(address))
 
     def unsettled(self, address: str) -> list[str]:
-        """The volumes on a share on which something was stopped, or is running."""
+        """The volumes of a share with an interrupted or running operation."""
         return self._on(address).unsettled()
 
     def recover(self, address: str, name: str) -> bool:
-        """Set right what was stopped on a volume; whether there was something. Raises what keeps it from being done."""
+        """Recover an interrupted operation on a volume; whether there was one. Raises what prevents the recovery."""
         report = self._on(address).recover(name)
         for failure in report.failed.values():
             raise failure
         return bool(report.settled or report.removed)
 
     def create(self, address: str, name: str, size: int, shape: Shape) -> None:
-        """Make an empty volume."""
+        """Create an empty volume."""
         self._on(address).create(name, size, shape)
 
     def delete(self, address: str, name: str) -> None:
-        """Remove a volume."""
+        """Delete a volume."""
         self._on(address).delete(name)
 
     def extend(self, address: str, name: str, size: int) -> None:
-        """Make a volume larger."""
+        """Extend a volume."""
         self._on(address).extend(name, size)
 
     def create_snapshot(self, address: str, name: str, snapshot_id: str) -> None:
-        """Keep what a volume holds now."""
+        """Create a snapshot of a volume."""
         self._on(address).create_snapshot(name, snapshot_id)
 
     def delete_snapshot(self, address: str, name: str, snapshot_id: str) -> None:
-        """Forget a snapshot."""
+        """Delete a snapshot."""
         self._on(address).delete_snapshot(name, snapshot_id)
 
     def create_group_snapshot(self, members: Sequence[GroupMember]) -> None:
-        """Keep what several volumes hold now, at one moment for all of them. Where one fails, none is kept."""
+        """Create consistent snapshots of several volumes, all of the same point in time; all of them or none."""
         begun: list[GroupMember] = []
         try:
             with ExitStack() as held:
-                # All are looked at before the first is made; what is there already is nothing to take back.
+                # Checks all volumes before the first snapshot; one that exists already is not rolled back.
                 creates = {member: self._held(member, held) for member in sorted(members)}
                 for member, create in creates.items():
                     begun.append(member)
                     create()
         except BaseException:
             for member in begun:
-                # What cannot be taken back now is there to be deleted like any other snapshot.
+                # A snapshot that cannot be deleted now can be deleted later like any other.
                 with suppress(Error, OSError):
                     self.delete_snapshot(*member)
             raise
@@ -102,13 +102,13 @@ class Backend:
         return held.enter_context(self._on(member.address).held_for_snapshot(member.name, member.snapshot_id))
 
     def revert(self, address: str, name: str, snapshot_id: str) -> None:
-        """Give a volume back what it held at its latest snapshot."""
+        """Revert a volume to its latest snapshot."""
         self._on(address).revert(name, snapshot_id)
 
     def clone(
         self, address: str, name: str, source: str, *, size: int, onto: str, shape: Shape, snapshot_id: str | None
     ) -> None:
-        """Make volume *name* on the share *onto*, with what *source* on this one holds, or held at a snapshot."""
+        """Create volume *name* on the share *onto* as a copy of *source* on this one, or of its snapshot."""
         here, there = self._on(address), self._on(onto)
         if snapshot_id is None:
             here.clone(name, source, size, target=there, shape=shape)
@@ -116,15 +116,15 @@ class Backend:
             here.create_from_snapshot(name, source, snapshot_id, size, target=there, shape=shape)
 
     def kept(self, address: str, name: str) -> Kept:
-        """How a volume is kept."""
+        """The shape of a volume, and whether it has snapshots."""
         return moving.kept(self._on(address).shelf, name)
 
     def reshape(self, address: str, name: str, shape: Shape) -> None:
-        """Keep a volume in another way."""
+        """Convert a volume to another shape."""
         moving.reshape(self._on(address).shelf, name, shape)
 
     def move(self, feed: Feed, address: str, name: str, *, onto: str, owner: str, shape: Shape) -> None:
-        """Move a volume to the share *onto*: takes a piece of *feed* when it is there, and its end once that counts."""
+        """Move a volume to the share *onto*. Reads *feed* after the copy; its end: the database is updated."""
 
         def entered() -> None:
             while feed():
@@ -134,20 +134,20 @@ class Backend:
         moving.move(self._shelf(address), name, destination, owner=owner, shape=shape, entered=entered)
 
     def settle_move(self, address: str, name: str, *, home: str) -> bool:
-        """Settle a move from a share that was stopped; the catalogue says that the volume is at *home*."""
+        """Recover an interrupted move from a share; the database says that the volume is at *home*."""
         elsewhere = None if home == address else self._shelf(home)
         return moving.settle(self._shelf(address), name, elsewhere, self._shelf)
 
     def exists(self, address: str, name: str) -> bool:
-        """Whether a share has a volume of this name."""
+        """Whether a share has a volume with this name."""
         return self._shelf(address).exists(name)
 
     def rename(self, address: str, name: str, to: str) -> None:
-        """Give a volume without snapshots another name."""
+        """Rename a volume without snapshots."""
         self._on(address).rename(name, to)
 
     def load(self, address: str, name: str, path: str, format: ImageFormat, *, size: int, fixed: bool) -> None:
-        """Fill a new volume with the content of an image on this machine."""
+        """Replace the content of a new volume by that of a local image."""
         volumes = self._on(address)
         image = ForeignImage(*_local(path), format)
         volumes.load(name, image, size, Shape(volumes.format(name), fixed))
@@ -155,7 +155,7 @@ class Backend:
     def receive(
         self, feed: Feed, address: str, name: str, *, format: DiskFormat, digest: Digest, size: int, shape: Shape
     ) -> None:
-        """Make a volume of an image that comes from *feed*."""
+        """Create a volume from an image that *feed* supplies."""
 
         def fetch(sink: Sink) -> None:
             while data := feed():
@@ -164,11 +164,11 @@ class Backend:
         self._on(address).receive(name, Announced(format, fetch, digest), size, shape)
 
     def export(self, address: str, name: str, path: str, options: CreateOptions) -> None:
-        """Make an image on this machine of what a volume holds."""
+        """Write the content of a volume to a local image."""
         self._on(address).export(name, *_local(path), options)
 
     def rename_snapshot(self, address: str, name: str, old: str, new: str) -> None:
-        """Give a snapshot another id."""
+        """Change the id of a snapshot."""
         self._on(address).rename_snapshot(name, old, new)
 
     def has_snapshot(self, address: str, name: str, snapshot_id: str) -> bool:
@@ -176,28 +176,28 @@ class Backend:
         return self._on(address).has_snapshot(name, snapshot_id)
 
     def snapshot_size(self, address: str, name: str, snapshot_id: str) -> int:
-        """Bytes that a volume had at a snapshot."""
+        """Size of a volume at a snapshot, in bytes."""
         return self._on(address).snapshot_size(name, snapshot_id)
 
     def snapshots(self, address: str) -> dict[str, list[str]]:
-        """The ids of the snapshots on a share, by the names of their volumes."""
+        """The snapshot ids on a share, by volume name."""
         return self._on(address).snapshots()
 
     def active(self, address: str, name: str) -> str:
-        """The name of the file that takes a volume's writes."""
+        """The name of a volume's active file."""
         return self._on(address).active(name)
 
     def image_size(self, reference: Reference) -> int:
-        """Bytes of the disk in an image that is no volume."""
+        """Virtual size of an image that is no volume, in bytes."""
         files, format = self._files(reference.address), reference.format.image
         return self._engine.info(files, reference.path, format=format).virtual_size
 
     def adopt(self, name: str, reference: Reference, unit: int) -> None:
-        """Make an image on a share a volume there, of a whole number of *unit* bytes."""
+        """Turn an image on a share into a volume; its size is rounded up to a multiple of *unit* bytes."""
         self._on(reference.address).adopt(name, reference.path, reference.format, unit)
 
     def candidates(self, address: str, managed: Collection[str]) -> list[Manageable]:
-        """The images on a share that are, or could become, volumes."""
+        """The images on a share that are volumes or can be managed as such."""
         return list(candidates(self._files(address), address, self._engine, managed))
 
     def _shelf(self, address: str) -> Shelf:

@@ -1,4 +1,4 @@
-"""The child of `smbfs_driver.worker.worker`: runs what it is sent, until the other end is gone."""
+"""The worker process of `smbfs_driver.worker.worker`: runs the calls that it receives until the socket is closed."""
 
 import os
 import pickle
@@ -18,7 +18,7 @@ from vhdx.storage.smb import SmbPool
 
 
 class _Calls:
-    """The calls that are running, each in a thread."""
+    """The running calls, each in its own thread."""
 
     def __init__(self, frames: Frames, backend: Backend) -> None:
         self._frames = frames
@@ -26,7 +26,7 @@ class _Calls:
         self._feeds: dict[int, queue.SimpleQueue[bytes | None]] = {}
 
     def take(self, message: Call | Data) -> None:
-        """Begin a call, or hand data to one."""
+        """Start a call, or pass data to a running one."""
         if isinstance(message, Call):
             if message.fed:
                 self._feeds[message.number] = queue.SimpleQueue()
@@ -39,7 +39,7 @@ class _Calls:
         value, error = None, None
         try:
             value = getattr(self._backend, call.method)(*arguments, **call.named)
-        except Exception as raised:  # noqa: BLE001  the caller over there is to have it, whatever it is
+        except Exception as raised:  # noqa: BLE001  every exception is sent to the caller
             error = _sendable(raised)
         self._feeds.pop(call.number, None)
         self._frames.send(WorkerOutcome(call.number, value, error))
@@ -58,25 +58,25 @@ class _Calls:
 
 
 def _sendable(error: Exception) -> Exception:
-    """*error* where it survives the way; its chain of causes stays here."""
+    """*error* if it can be pickled, else an Error with its text. Its causes are not sent."""
     try:
-        copy: Any = pickle.loads(pickle.dumps(error))  # noqa: S301  made on the line itself
-    except Exception:  # noqa: BLE001  whatever keeps it from being copied
+        copy: Any = pickle.loads(pickle.dumps(error))  # noqa: S301  pickled on the same line
+    except Exception:  # noqa: BLE001  any failure to pickle
         return Error(f"{type(error).__name__}: {error}")
     return error if str(copy) == str(error) else Error(str(error))
 
 
 def main(descriptor: int) -> NoReturn:
-    """Serve the socket *descriptor*. The first message are the shares, all others calls and their data."""
+    """Serve the socket *descriptor*. The first message contains the shares, all others calls and their data."""
     connection = socket.socket(fileno=descriptor)
-    connection.settimeout(None)  # one that eventlet made is not
+    connection.settimeout(None)  # a socket created under eventlet is non-blocking
     frames = Frames(connection)
     try:
         calls = _Calls(frames, Backend(frames.receive(), by_smb(SmbPool())))
         while True:
             calls.take(frames.receive())
     except EOFError:
-        # Nobody waits any more for what is running, and the journal knows how far it came.
+        # Nobody waits for the running calls any more; the journal recovers them.
         os._exit(0)
 
 

@@ -1,9 +1,8 @@
-"""A process of its own for the work on shares, and the driver's side of it.
+"""The worker process of a backend, and the driver's side of the communication with it.
 
-Under eventlet everything in a Cinder service shares one thread: hashing, bitmaps and copying would keep it from its
-heartbeat, and its green sockets are not those that the SMB transport is made for. So a child does the work, with
-ordinary threads, and whoever waits for it here lets everything else run. It ends with its parent, at once: what it was
-doing then is settled by the journal on the share, as after any other stop.
+Under eventlet a Cinder service runs in one thread: hashing, bitmaps and copying would block its heartbeat, and the SMB
+transport requires ordinary sockets. So a child process does the work with ordinary threads, and callers wait for it
+cooperatively. It exits at once when its parent does; the journal on the share then recovers what was interrupted.
 """
 
 import errno
@@ -28,7 +27,7 @@ R = TypeVar("R")
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A method of `Backend` to be run; with *fed*, data for it follows."""
+    """A call of a method of `Backend`; with *fed*, data for it follows."""
 
     number: int
     method: str
@@ -39,7 +38,7 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Data:
-    """Bytes for a call that is fed: empty ones end them, None breaks them off. Each is answered by a `Taken`."""
+    """Data for a call: empty bytes end it, None aborts it. Each is acknowledged by a `Taken`."""
 
     number: int
     data: bytes | None
@@ -47,14 +46,14 @@ class Data:
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """The worker wants more data."""
+    """Acknowledges a `Data`."""
 
     number: int
 
 
 @dataclass(frozen=True, slots=True)
 class WorkerOutcome:
-    """What came of a call."""
+    """The result of a call."""
 
     number: int
     value: Any
@@ -62,7 +61,7 @@ class WorkerOutcome:
 
 
 class Worker:
-    """The child process of one backend: started when first needed, and again when it was lost."""
+    """The worker process of a backend; started on first use and restarted when it died."""
 
     def __init__(self, shares: Sequence[Share]) -> None:
         self._shares = tuple(shares)
@@ -70,7 +69,7 @@ class Worker:
         self._child: _Child | None = None
 
     def call(self, method: Callable[Concatenate[Backend, P], R], *arguments: P.args, **named: P.kwargs) -> R:
-        """Run a method of `Backend` over there. Raises what it raises, ConnectionError when the child dies."""
+        """Call a method of `Backend` in the worker. Raises what it raises, ConnectionError if the worker dies."""
         return cast(R, self._running().start(method.__name__, arguments, named, fed=False).outcome())
 
     def feed(
@@ -79,11 +78,11 @@ class Worker:
         *arguments: P.args,
         **named: P.kwargs,
     ) -> "Fed":
-        """Begin a method that takes data; see `Fed`."""
+        """Start a call that takes data; see `Fed`."""
         return Fed(self._running().start(method.__name__, arguments, named, fed=True))
 
     def close(self) -> None:
-        """End the child; what it does is stopped."""
+        """Kill the worker process; running calls are interrupted."""
         with self._starting:
             if self._child is not None:
                 self._child.end()
@@ -97,13 +96,13 @@ class Worker:
 
 
 class _Child:
-    """One life of the process."""
+    """A worker process."""
 
     def __init__(self, shares: Sequence[Share]) -> None:
         ours, theirs = socket.socketpair()
         with theirs:
-            # The accounts go through the socket: neither arguments nor environment are for secrets.
-            self._process = subprocess.Popen(  # noqa: S603  nothing in it comes from elsewhere
+            # Credentials are sent through the socket, because others can read arguments and environment.
+            self._process = subprocess.Popen(  # noqa: S603  contains no external input
                 [sys.executable, "-m", "smbfs_driver.worker.main", str(theirs.fileno())],
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
@@ -174,14 +173,14 @@ class _Running:
 
 
 class Fed:
-    """A call that takes data, written inside a ``with``, whose end waits for that of the call."""
+    """A call that takes data; to be written within a ``with``, which waits for the call to end."""
 
     def __init__(self, running: _Running) -> None:
         self._running = running
         self._outcome: WorkerOutcome | None = None
 
     def write(self, data: bytes) -> int:
-        """More data; waits until it was taken. Raises what the call raises."""
+        """Send data and wait for its acknowledgement. Raises what the call raises."""
         if data:
             self._give(data)
         if self._outcome is not None:
@@ -198,7 +197,7 @@ class Fed:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        """End the data, or say that there is no more to be had; raises what the call raises, if nothing else was."""
+        """End the data, or abort on an exception; raises what the call raises, unless there is an exception."""
         if self._outcome is None:
             self._give(b"" if kind is None else None)
         while self._outcome is None:
@@ -215,5 +214,5 @@ def _result(outcome: WorkerOutcome) -> Any:
 
 
 def _died() -> ConnectionResetError:
-    reason = "the worker process of this backend died; what it was doing is settled when it is next used"
+    reason = "the worker process of this backend died; interrupted operations are recovered on its next use"
     return ConnectionResetError(errno.ECONNRESET, reason)

@@ -261,7 +261,7 @@ def test_creating(tmp_path: Path, base: Path) -> None:
     refusals: list[tuple[Callable[[], None], str]] = [
         (lambda: vhdx.create(tmp_path / "none.vhdx"), "requires a size"),
         (lambda: vhdx.create(tmp_path / "none.vhdx", MIB, parent=base, options=SMALL), "accepts no options"),
-        (lambda: vhdx.create(tmp_path / "sub" / "none.vhdx", parent=base), "not in one directory"),
+        (lambda: vhdx.create(tmp_path / "sub" / "none.vhdx", parent=base), "must be in the same directory"),
         (lambda: vhdx.create(tmp_path / "none.vhdx", 100), "none"),
     ]
     for refused, words in refusals:

@@ -123,7 +123,7 @@ def in_child(work: Callable[[], None]) -> None:
 def refuses(*uses: Callable[[], object]) -> None:
     """Each use raises an Error that tells what is wrong."""
     for number, use in enumerate(uses):
-        with pytest.raises(Error, match=f"was opened by process {os.getppid()}, before a fork"):
+        with pytest.raises(Error, match=f"opened by process {os.getppid()} before a fork"):
             raise AssertionError(f"use {number} came back with {use()!r}")
 
 
@@ -227,7 +227,7 @@ def test_the_children_of_multiprocessing_are_children(tmp_path: Path) -> None:
         process.start()
         process.join(30)
         assert process.exitcode == 0
-        assert f"was opened by process {os.getpid()}" in answers.get()
+        assert f"opened by process {os.getpid()}" in answers.get()
         assert disk.read(0, len(BEFORE)) == BEFORE
 
 
@@ -473,7 +473,7 @@ def test_what_is_open_when_the_interpreter_exits_is_whole(where: Where) -> None:
     )
     assert (ended.returncode, ended.stdout) == (0, "done\n"), ended.stderr
     for location in locations:
-        assert ended.stderr.count(f"{location.rsplit('/', 1)[1]}: it was never closed") == 1
+        assert ended.stderr.count(f"{location.rsplit('/', 1)[1]}: never closed") == 1
         where.check(location, {0: BEFORE, MIB: b"written" * 1000, 3 * MIB: b"after" * 1000})
     assert "Exception" not in ended.stderr
 
@@ -511,7 +511,7 @@ def close_under_way(where: Where, location: str, number: int) -> None:
                 if right and result not in right:
                     wrong.append(result)
         except Error as error:
-            if not str(error).endswith("is closed; open it again"):
+            if not str(error).endswith("closed; open it again"):
                 wrong.append(error)
         except BaseException as error:  # noqa: BLE001  told by the test
             wrong.append(error)

@@ -139,6 +139,6 @@ def test_who_has_a_volume_is_asked_when_it_matters(
         lambda: driver.extend_volume(volume, 2),
         lambda: driver.create_cloned_volume(new_volume(), volume),
     ):
-        with pytest.raises(exception.InvalidVolume, match="it is attached"):
+        with pytest.raises(exception.InvalidVolume, match="the volume is attached"):
             change()
     assert shares.files_of(volume.id) == before

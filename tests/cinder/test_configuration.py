@@ -59,7 +59,7 @@ def test_a_ratio_is_said_in_one_way(
     conf.set_override(own, value, SECTION)
     started()
     conf.set_override(others, said, SECTION)
-    with pytest.raises(exception.InvalidConfigurationValue, match=f"{own} besides {others}"):
+    with pytest.raises(exception.InvalidConfigurationValue, match=f"{own} in addition to {others}"):
         started()
 
 

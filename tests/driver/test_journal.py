@@ -65,7 +65,8 @@ def test_an_intent_of_another_volume_is_refused_and_kept() -> None:
     put(files, f"{OTHER}.vhdx.intent", journal.dump(STEPS))
     report = journal.recover(site_on(files))
     assert list(report.failed) == [OTHER]
-    assert "is no file of volume" in str(report.failed[OTHER]) or "no image of volume" in str(report.failed[OTHER])
+    refused = str(report.failed[OTHER])
+    assert "is not a file of volume" in refused or "not an image of volume" in refused
     assert files.list("") == [f"{OTHER}.vhdx.intent"]
 
 

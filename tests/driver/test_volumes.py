@@ -160,7 +160,7 @@ NONSENSE: dict[str, tuple[Act, str]] = {
     "a volume that exists": (lambda b: b.volumes.create(VOLUME, SIZE), "delete that volume first"),
     "no bytes": (lambda b: b.volumes.create(OTHER, 0), "invalid size 0"),
     "half a sector": (lambda b: b.volumes.create(OTHER, 700), "multiple of 512"),
-    "a name with a path": (lambda b: b.volumes.create("../x", SIZE), "cannot be the name"),
+    "a name with a path": (lambda b: b.volumes.create("../x", SIZE), "invalid volume name"),
     "an unknown volume": (lambda b: b.volumes.extend(OTHER, SIZE), "no such volume"),
     "an unknown source": (lambda b: b.volumes.clone(OTHER, "nothing", SIZE), "no such volume"),
     "shrinking": (lambda b: b.volumes.extend(VOLUME, SIZE - 512), "cannot shrink"),
@@ -168,10 +168,10 @@ NONSENSE: dict[str, tuple[Act, str]] = {
     "too small a clone": (lambda b: b.volumes.clone(OTHER, VOLUME, 512), "cannot shrink"),
     "a clone over itself": (lambda b: b.volumes.clone(VOLUME, VOLUME, SIZE), "delete that volume first"),
     "a snapshot that exists": (lambda b: b.volumes.create_snapshot(VOLUME, A), "already"),
-    "no snapshot id": (lambda b: b.volumes.create_snapshot(VOLUME, "../x"), "no snapshot id"),
-    "an unknown snapshot": (lambda b: b.volumes.create_from_snapshot(OTHER, VOLUME, VOLUME[7:], SIZE), "no snapshot"),
+    "no snapshot id": (lambda b: b.volumes.create_snapshot(VOLUME, "../x"), "invalid snapshot id"),
+    "an unknown snapshot": (lambda b: b.volumes.create_from_snapshot(OTHER, VOLUME, VOLUME[7:], SIZE), "such snapshot"),
     "reverting to an old snapshot": (lambda b: b.volumes.revert(VOLUME, A), "not the latest"),
-    "reverting to an unknown snapshot": (lambda b: b.volumes.revert(VOLUME, VOLUME[7:]), "no snapshot"),
+    "reverting to an unknown snapshot": (lambda b: b.volumes.revert(VOLUME, VOLUME[7:]), "no such snapshot"),
 }
 
 
@@ -235,7 +235,7 @@ def test_a_chain_that_leaves_the_volume_is_refused(bench: Bench, case: str) -> N
     bench.kit.engine.create_child(bench.files, alien, f"{OTHER}.vhdx", parent_format=ImageFormat.VHDX)
     info.write(bench.files, VolumeNames(VOLUME), info.Info(alien, {C: alien}), "0a1b2c3d")
     before, files = bench.content(OTHER), bench.files.list("")
-    with pytest.raises(Error, match="no file of this volume"):
+    with pytest.raises(Error, match="not a file of this volume"):
         CHANGES[case](bench)
     assert bench.content(OTHER) == before
     assert bench.files.list("") == files
@@ -243,7 +243,7 @@ def test_a_chain_that_leaves_the_volume_is_refused(bench: Bench, case: str) -> N
 
 def test_a_snapshot_file_that_is_gone_is_named(layered: Bench) -> None:
     layered.files.remove(f"{VOLUME}.{C}.vhdx")
-    with pytest.raises(Error, match=f"{C}.vhdx: the active file .* is gone"):
+    with pytest.raises(Error, match=f"{C}.vhdx: the active file .* is missing"):
         layered.volumes.delete_snapshot(VOLUME, A)
 
 
@@ -301,7 +301,7 @@ def test_a_snapshot_whose_deletion_was_stopped_just_now_is_not_copied() -> None:
                 layered.files.create(f"{BASE}.intent").close()
 
     files = WatchedFileSystem(layered.files, meanwhile)
-    with pytest.raises(InUse, match="was changed while"):
+    with pytest.raises(InUse, match="was changed concurrently"):
         Volumes(files, layered.kit.engine, telling_ids(1 << 16)).create_from_snapshot(OTHER, VOLUME, A, SIZE)
     assert not [file for file in layered.files.list("") if file.startswith(OTHER)]
 
@@ -315,7 +315,7 @@ def test_a_snapshot_is_not_merged_into_a_file_that_has_other_names(
     monkeypatch.setattr(
         MemoryFile, "status", lambda file: replace(status(file), links=1 + (file.identity == base))
     )
-    with pytest.raises(Error, match="2 names"):
+    with pytest.raises(Error, match="2 hard links"):
         layered.volumes.delete_snapshot(VOLUME, A)
     assert layered.picture() == before
     assert not layered.strays()

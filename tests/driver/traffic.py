@@ -13,7 +13,7 @@ from smbfs_driver.worker.backend import Backend
 from tests.support.relay import Frame, Relay, Verdict
 from vhdx.storage.base import FileSystem
 from vhdx.storage.smb.messages import HEADER_LENGTH, Command
-from vhdx.storage.smb.status import PENDING
+from vhdx.storage.smb.status import NtStatus
 from vhdx.verbs.engine import NativeEngine
 
 SIZE = 64 << 20
@@ -48,7 +48,7 @@ class Count:
     def __call__(self, frame: Frame) -> Verdict:
         if frame.from_client:
             self._ask(frame.data)
-        elif frame.status != PENDING:  # that an answer takes its time is none
+        elif frame.status != NtStatus.PENDING:  # that an answer takes its time is none
             self.received += len(frame.data) + 4
             name = self._asked.pop(frame.number, None)
             if name is not None and frame.status == 0 and name.endswith(".vhdx"):

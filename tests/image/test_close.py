@@ -47,5 +47,5 @@ def test_a_writer_that_waited_is_refused(name: str) -> None:
         assert again.read(0, 512) == b"x" * 512
         assert again.read(MIB, 4) in (b"late", bytes(4))
         assert (again.read(MIB, 4) == b"late") != bool(outcome)
-    with pytest.raises(Error, match="it is closed; open it again"):
+    with pytest.raises(Error, match="closed; open it again"):
         chain.leaf.allocate([Range(0, 512)]).__enter__()

@@ -182,7 +182,7 @@ def test_no_verb_leaves_a_marked_file_on_a_share(smbd: Smbd, smb_pool: SmbPool, 
 
     def look() -> None:
         for name in files.list(""):
-            handle = files._handle(name, access=READ_ATTRIBUTES)
+            handle = files._handle(name, desired_access=READ_ATTRIBUTES)
             try:
                 found = handle.query(BASIC_INFORMATION, BASIC)[4]
             finally:

@@ -81,7 +81,7 @@ def test_a_closed_file_is_given_back_at_once_and_its_number_with_the_object(tmp_
     storage.write([(0, bytes(PAGE))])
     storage.close()
     files.open("a", Access.WRITE).close()
-    with pytest.raises(Error, match=r"/a: it is closed; open it again"):
+    with pytest.raises(Error, match=r"/a: closed; open it again"):
         storage.read([(0, memoryview(bytearray(8)))])
     del storage
     first = files.open("a", Access.READ)

@@ -209,7 +209,7 @@ def leased(files: LocalFileSystem, tmp_path: Path) -> Path:
 def test_a_writer_that_locks_nothing_is_seen_and_a_reader_is_none(files: LocalFileSystem, leased: Path) -> None:
     with leased.open("r+b"):
         for attempt in (lambda: files.open("file", Access.WRITE), lambda: files.remove("file")):
-            with pytest.raises(InUse, match="/file: in use, here or by another process: it is open for writing"):
+            with pytest.raises(InUse, match="/file: in use by this or another process: it is open for writing"):
                 attempt()
         files.open("file", Access.READ).close()
     with leased.open("rb"):

@@ -76,7 +76,7 @@ class Pair:
         self._request = self.channel.post(message)
         return self.server.take()
 
-    def receive(self) -> messages.Answer:
+    def receive(self) -> messages.Response:
         """Its answer."""
         assert self._request is not None
         return self.channel.receive(self._request)
@@ -209,12 +209,12 @@ def test_reads_that_a_signed_server_answers_oddly(pair: Pair, odd: str) -> None:
         assert not pair.channel.alive
 
 
-PARSERS: list[Callable[[messages.Answer], object]] = [
-    messages.connected,
-    messages.created,
-    messages.written,
-    messages.controlled,
-    messages.queried,
+PARSERS: list[Callable[[messages.Response], object]] = [
+    messages.tree_connect_response,
+    messages.create_response,
+    messages.write_response,
+    messages.ioctl_response,
+    messages.query_response,
 ]
 
 
@@ -225,7 +225,7 @@ def test_bodies_of_random_bytes(seed: int) -> None:
     for parse in PARSERS:
         try:
             with failures("file"):
-                parse(messages.Answer(1, body))
+                parse(messages.Response(1, body))
         except ConnectionError as error:
             assert "malformed" in str(error)
 

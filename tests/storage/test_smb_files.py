@@ -55,7 +55,7 @@ def test_who_may_open_a_file_beside_another_host(
     put(smb_files, "file", b"content")
     holder = smb_files.open("file", held)
     if (held, wanted) in EXCLUDED:
-        with pytest.raises(InUse, match=r"smb://.*/file: somebody else has it open"):
+        with pytest.raises(InUse, match=r"smb://.*/file: in use by another client"):
             other_files.open("file", wanted)
         holder.close()
     other = other_files.open("file", wanted)
@@ -149,7 +149,7 @@ def test_a_removed_file_that_somebody_goes_on_inspecting_is_in_use(
     put(smb_files, "file", b"content")
     onlooker = other_files.open("file", Access.INSPECT)
     smb_files.remove("file")
-    with pytest.raises(InUse, match="file: it is being deleted, and somebody still has it open"):
+    with pytest.raises(InUse, match="file: being deleted; another client still has it open"):
         smb_files.open("file", Access.READ)
     assert pread(onlooker, 0, 7) == b"content"
     onlooker.close()
@@ -363,7 +363,7 @@ def test_a_file_is_never_marked_sparse(smb_files: SmbFileSystem, share_directory
     changes[change]()
     storage.flush()
     assert not is_marked_sparse(share_directory / "file")
-    storage.handle.control(_SET_SPARSE, b"", answer=0)
+    storage.handle.ioctl(_SET_SPARSE, b"", max_response=0)
     assert is_marked_sparse(share_directory / "file")
     storage.close()
 

@@ -15,7 +15,7 @@ from vhdx.image.open import open_image
 from vhdx.storage.base import Access
 from vhdx.storage.smb import SmbFileSystem, messages
 from vhdx.storage.smb.handle import Handle
-from vhdx.storage.smb.messages import Answer, Created
+from vhdx.storage.smb.messages import CreateResponse, Response
 from vhdx.storage.smb.status import Refused, failure
 from vhdx.storage.transfer import pread, pwrite
 from vhdx.verbs.engine import NativeEngine
@@ -36,17 +36,17 @@ def show(monkeypatch: pytest.MonkeyPatch, name: str, tag: int) -> None:
     init, query = Handle.__init__, Handle.query
 
     def opened(self: Handle, connection: Any, tree: Any, path: str, *rest: Any, **options: Any) -> None:
-        created = messages.created
+        created = messages.create_response
 
-        def answered(answer: Answer) -> Created:
-            found = created(answer)
-            return found._replace(attributes=found.attributes | 0x400) if path == name else found
+        def answered(response: Response) -> CreateResponse:
+            found = created(response)
+            return found._replace(file_attributes=found.file_attributes | 0x400) if path == name else found
 
-        monkeypatch.setattr(messages, "created", answered)
+        monkeypatch.setattr(messages, "create_response", answered)
         try:
             init(self, connection, tree, path, *rest, **options)
         finally:
-            monkeypatch.setattr(messages, "created", created)
+            monkeypatch.setattr(messages, "create_response", created)
 
     def asked(self: Handle, information: int, place: struct.Struct, **options: Any) -> tuple[int, ...]:
         return (0x400, tag) if information == 35 else query(self, information, place, **options)
@@ -95,7 +95,7 @@ def test_a_reparse_point_that_is_no_link_is_a_file(
 
 
 def test_a_link_that_the_server_hands_over_is_an_error_that_says_so() -> None:
-    error = failure(Refused(0x8000002D, Answer(0, memoryview(b""))), "smb://server/share/link")
+    error = failure(Refused(0x8000002D, Response(0, memoryview(b""))), "smb://server/share/link")
     assert isinstance(error, Error)
     assert "symbolic link" in str(error)
 

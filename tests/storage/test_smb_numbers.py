@@ -1,4 +1,4 @@
-"""The number of a file that comes with its opening: used where it is one, asked for where it is not."""
+"""The DiskFileId in a CREATE response: used where there is one, queried where there is not."""
 
 import struct
 from pathlib import Path
@@ -7,7 +7,7 @@ import pytest
 
 from vhdx.storage.base import Access
 from vhdx.storage.smb import SmbFileSystem, messages
-from vhdx.storage.smb.messages import HEADER_LENGTH, Answer, created
+from vhdx.storage.smb.messages import HEADER_LENGTH, Response, create_response
 
 QFID = b"QFid"
 
@@ -16,15 +16,15 @@ def context(name: bytes, data: bytes, following: int = 0) -> bytes:
     return struct.pack("<IHHHHI4s4x", following, 16, len(name), 0, 24, len(data), name) + data
 
 
-def answer(contexts: bytes, *, offset: int | None = None, length: int | None = None) -> Answer:
+def answer(contexts: bytes, *, offset: int | None = None, length: int | None = None) -> Response:
     fixed = struct.pack("<HBBIQQQQQQI4x16s", 89, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0x80, b"f" * 16)
     at = HEADER_LENGTH + len(fixed) + 8 if offset is None else offset
     body = fixed + struct.pack("<II", at, len(contexts) if length is None else length) + contexts
-    return Answer(1, memoryview(body))
+    return Response(1, memoryview(body))
 
 
 @pytest.mark.parametrize(
-    ("contexts", "number"),
+    ("contexts", "disk_file_id"),
     [
         (b"", None),
         (context(QFID, struct.pack("<QQ16x", 77, 5)), 77),
@@ -35,8 +35,8 @@ def answer(contexts: bytes, *, offset: int | None = None, length: int | None = N
         (context(QFID, b"\xff" * 32), None),
     ],
 )
-def test_the_number_in_an_answer(contexts: bytes, number: int | None) -> None:
-    assert created(answer(contexts)).number == number
+def test_the_disk_file_id_in_a_response(contexts: bytes, disk_file_id: int | None) -> None:
+    assert create_response(answer(contexts)).disk_file_id == disk_file_id
 
 
 @pytest.mark.parametrize(
@@ -48,20 +48,20 @@ def test_the_number_in_an_answer(contexts: bytes, number: int | None) -> None:
         answer(b"\1\2\3"),
     ],
 )
-def test_nonsense_is_a_malformed_answer(wrong: Answer) -> None:
+def test_nonsense_is_a_malformed_response(wrong: Response) -> None:
     with pytest.raises(struct.error):
-        created(wrong)
+        create_response(wrong)
 
 
 @pytest.mark.smb
-def test_who_tells_no_number_is_asked(
+def test_a_server_without_disk_file_ids_is_queried(
     smb_files: SmbFileSystem, share_directory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("one", "two"):
         (share_directory / name).write_bytes(b"x")
     told = smb_files.stat("one").identity
-    known = messages.created
-    monkeypatch.setattr(messages, "created", lambda answer: known(answer)._replace(number=None))
+    known = messages.create_response
+    monkeypatch.setattr(messages, "create_response", lambda response: known(response)._replace(disk_file_id=None))
     assert smb_files.stat("one").identity == told
     one, two = (smb_files.open(name, Access.READ) for name in ("one", "two"))
     assert one.identity() == told != two.identity()

@@ -14,9 +14,9 @@ from vhdx.errors import FormatError
 from vhdx.storage import transfer
 from vhdx.storage.base import Access, Move, Unsupported
 from vhdx.storage.smb import Credentials, SmbFileSystem, SmbPool
-from vhdx.storage.smb.messages import Answer, Command
+from vhdx.storage.smb.messages import Command, Response
 from vhdx.storage.smb.offload import Limits, smaller
-from vhdx.storage.smb.status import INVALID_PARAMETER, Refused
+from vhdx.storage.smb.status import NtStatus, Refused
 from vhdx.storage.smb.storage import SmbStorage
 from vhdx.storage.transfer import pread, pwrite
 
@@ -156,7 +156,7 @@ def test_smaller_limits_are_learnt_once(relay: Relay, relayed: SmbFileSystem) ->
 def refusal(data: bytes) -> Refused:
     """A refused copy whose answer carries *data*."""
     body = struct.pack("<HHI16sIIIIII", 49, 0, COPYCHUNK, b"", 0, 0, 112 if data else 0, len(data), 0, 0) + data
-    return Refused(INVALID_PARAMETER, Answer(1, memoryview(body)))
+    return Refused(NtStatus.INVALID_PARAMETER, Response(1, memoryview(body)))
 
 
 def test_limits_of_a_refusal() -> None:

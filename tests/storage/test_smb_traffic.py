@@ -15,7 +15,7 @@ from tests.support.smbd import Smbd
 from vhdx.storage.base import Access
 from vhdx.storage.smb import Credentials, SmbFileSystem, SmbPool, SmbSettings, Wire
 from vhdx.storage.smb.messages import Command
-from vhdx.storage.smb.status import PENDING
+from vhdx.storage.smb.status import NtStatus
 from vhdx.storage.transfer import pread, pwrite
 
 pytestmark = pytest.mark.smb
@@ -135,7 +135,7 @@ def test_every_message_is_signed(smbd: Smbd, relay: Relay, smb_files: SmbFileSys
     frames = after_log_on(relay)
     assert len(frames) > 20
     # That an answer takes its time is the one thing that a server says without a signature.
-    assert {frame.status for frame in frames if not frame.signed} <= {PENDING}
+    assert {frame.status for frame in frames if not frame.signed} <= {NtStatus.PENDING}
 
 
 def test_every_message_is_encrypted_when_that_is_asked_for(smbd: Smbd, relay: Relay, smb_files: SmbFileSystem) -> None:

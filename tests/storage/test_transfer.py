@@ -105,7 +105,7 @@ def test_all_of_the_file_may_be_data_where_the_storage_cannot_tell(offset: int, 
 @pytest.mark.parametrize(("offset", "length"), [(0, 11), (3, 100), (10, 5), (50, 5)])
 def test_what_is_behind_the_end_is_neither_data_nor_a_hole(offset: int, length: int) -> None:
     for files in (plain(b"0123456789"), MemoryFileSystem({"file": Pages(b"0123456789")})):
-        with pytest.raises(FormatError, match="the file ends at 10"):
+        with pytest.raises(FormatError, match="beyond end of file at 10"):
             list(transfer.allocated(files.open("file", Access.INSPECT), offset, length))
 
 

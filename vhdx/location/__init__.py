@@ -1,8 +1,7 @@
-"""From where a disk is said to be to the files that hold it: a path, an ``smb://`` URL or a UNC path.
+"""Resolves locations, which are paths, ``smb://`` URLs or UNC paths, to a file system and a path in it.
 
-This package names the transports, so whatever builds on it needs no choice of its own; smbprotocol is imported when a
-share is first asked for. A password is in no location: it comes as `Credentials`, and a URL with one is refused by a
-message that does not repeat it.
+This package selects the transport, so its users need not. smbprotocol is imported on first use of a share. A location
+contains no password: it is passed in `Credentials`, and the error for a URL with one does not repeat it.
 """
 
 from vhdx.location.local import LocalAddress

@@ -1,4 +1,4 @@
-"""Files of this machine by their path."""
+"""Local files by path."""
 
 import os
 import posixpath
@@ -12,7 +12,7 @@ from vhdx.storage.local import LocalFileSystem
 
 @dataclass(frozen=True, slots=True)
 class LocalAddress:
-    """A file of this machine; *path* is absolute."""
+    """A local file; *path* is absolute."""
 
     path: str
 
@@ -21,21 +21,21 @@ class LocalAddress:
         return "this machine"
 
     def text(self, path: str) -> str:
-        """The location of another path on this machine."""
+        """The location of another local path."""
         return path
 
     def reach(self, means: TransportMeans) -> Place:
-        """Its file system. Raises Error for credentials."""
+        """The file system. Raises Error if credentials are given."""
         if means.auth is not None:
-            raise Error(f"{self.path}: a file of this machine; credentials are for smb:// URLs and UNC paths")
-        # What the file system says of free space is that of the file's own directory.
+            raise Error(f"{self.path}: a local file requires no credentials; they are for smb:// URLs and UNC paths")
+        # Rooted in the file's directory, so that `FileSystem.space` refers to that.
         return Place(self, LocalFileSystem(posixpath.dirname(self.path)), self.path)
 
 
 def parse_path(path: str) -> LocalAddress:
-    """The file at a path, which may be relative. Raises Error."""
+    """Parse a path, which may be relative. Raises Error."""
     if "\0" in path:
-        raise Error(f"{path!r}: no file can have this name, it contains a NUL")
+        raise Error(f"{path!r}: invalid file name: contains a NUL")
     place = Path(path).absolute()
-    # Paths are compared by their letters further in, and a .. behind a symbolic link leads elsewhere than it reads.
+    # Paths are compared lexically later, and ``..`` after a symbolic link does not lead to the lexical parent.
     return LocalAddress(str(Path(os.path.realpath(place.parent), place.name) if ".." in place.parts else place))

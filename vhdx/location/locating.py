@@ -1,4 +1,4 @@
-"""From a location to the files that hold it."""
+"""Parses and opens locations."""
 
 import os
 import posixpath
@@ -15,18 +15,18 @@ if TYPE_CHECKING:
     from vhdx.storage.smb import SmbPool
 
 Location = str | os.PathLike[str]
-"""A path of this machine, ``smb://[[domain;]user@]server[:port]/share/path`` or ``\\\\server\\share\\path``."""
+"""A local path, ``smb://[[domain;]user@]server[:port]/share/path`` or ``\\\\server\\share\\path``."""
 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 
 
 def parse(location: Location) -> Address:
-    """What a location says, without looking whether there is anything. Raises Error."""
+    """Parse a location; accesses no file. Raises Error."""
     text = os.fspath(location)
     if not isinstance(text, str):
-        raise TypeError("a location is a str or a path of str, not bytes")
+        raise TypeError("a location must be a str or os.PathLike[str], not bytes")
     if not text:
-        raise Error("an empty location names no file")
+        raise Error("the location is empty")
     transport = registry.transport_of(text)
     if transport is not None:
         return transport.parse(text)
@@ -34,23 +34,23 @@ def parse(location: Location) -> Address:
     if scheme is not None:
         forms = " or ".join(known.form for known in registry.TRANSPORTS)
         raise Error(
-            f"{scheme[1]}:// is not a kind of location; give a path or {forms} (a relative path that looks like a URL "
-            f"begins with ./)"
+            f"{scheme[1]}:// is not a supported scheme; give a path or {forms} (prefix a relative path that looks like "
+            f"a URL with ./)"
         )
     return parse_path(text)
 
 
 def shown(location: Location) -> str:
-    """A location as messages name it: absolute, and without a user. Raises Error."""
+    """A location for messages: absolute and without the user name. Raises Error."""
     address = parse(location)
     return address.text(address.path)
 
 
 def sibling(location: Location, other: Location) -> str:
-    """The path of *other* in the file system of *location*. Raises Error unless they are in one directory."""
+    """The path of *other* in the file system of *location*. Raises Error unless both are in the same directory."""
     address, beside = parse(location), parse(other)
     if _directory(address) != _directory(beside):
-        raise Error(f"{shown(location)} and {shown(other)} are not in one directory, as image and parent have to be")
+        raise Error(f"{shown(location)} and {shown(other)}: image and parent must be in the same directory")
     return beside.path
 
 
@@ -65,12 +65,12 @@ def locate(
     pool: "SmbPool | None" = None,
     encrypt: bool = False,
 ) -> Place:
-    """The file system of a location and the path in it; a share is connected to.
+    """The file system of a location and the path in it; connects to a share.
 
-    *auth* is for shares, which need it, and for nothing else. Without *pool* the place owns its connection. What goes
-    to and from a share is signed, and with *encrypt*, or where the share demands it, encrypted.
+    *auth* is required for a share and invalid otherwise. Without *pool*, the place owns its connection. SMB messages
+    are signed; with *encrypt*, or if the share requires it, encrypted.
 
-    Raises Error for a bad location or credentials in the wrong place, FileNotFoundError where the share does
-    not exist, PermissionError for a wrong account, ConnectionError.
+    Raises Error for an invalid location or misplaced credentials, FileNotFoundError if the share does not exist,
+    PermissionError if the log-on fails, ConnectionError.
     """
     return parse(location).reach(TransportMeans(auth, pool, encrypt))

@@ -1,12 +1,12 @@
-"""The transports that locations can name. Another one is a module beside these and a name in this tuple."""
+"""The transports of locations. To add one, add a module to this package and its `Transport` to `TRANSPORTS`."""
 
 from vhdx.location.shares import SHARES
 from vhdx.location.transport import Transport
 
 TRANSPORTS: tuple[Transport, ...] = (SHARES,)
-"""Files of this machine are not among them: their paths are what no transport claims."""
+"""Without local files: a location that no transport claims is a local path."""
 
 
 def transport_of(text: str) -> Transport | None:
-    """The transport that a location names; None for a path of this machine, or what no transport knows."""
+    """The transport that claims a location; None for a local path or an unknown scheme."""
     return next((transport for transport in TRANSPORTS if transport.claims(text)), None)

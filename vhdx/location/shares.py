@@ -1,4 +1,4 @@
-"""Files on shares by their ``smb://`` URL or UNC path. smbprotocol is imported when a share is first reached."""
+"""Files on SMB shares by ``smb://`` URL or UNC path. smbprotocol is imported on the first connection."""
 
 import re
 from collections.abc import Hashable
@@ -25,7 +25,7 @@ _FORM = "smb://[[domain;]user@]server[:port]/share/path"
 
 @dataclass(frozen=True, slots=True)
 class ShareAddress:
-    """A file on a share; *path* has ``/`` between names and is not escaped. *user* and *domain* may be empty."""
+    """A file on a share; *path* is separated by ``/`` and not percent-encoded. *user* and *domain* may be empty."""
 
     server: str
     share: str
@@ -39,20 +39,20 @@ class ShareAddress:
         return self.server.casefold(), self.port, self.share.casefold()
 
     def text(self, path: str) -> str:
-        """The location of another path on this share, as a URL without the user."""
+        """The URL of another path on this share, without the user name."""
         host = f"[{self.server}]" if ":" in self.server else self.server
         port = "" if self.port == SMB_PORT else f":{self.port}"
         return f"smb://{host}{port}/{quote(self.share)}/{quote(path)}"
 
     def reach(self, means: TransportMeans) -> Place:
-        """Its share, connected to. Without a pool the place owns its connection.
+        """Connect to the share. Without a pool, the place owns its connection.
 
-        Raises Error for missing credentials or those of another account, FileNotFoundError for a share that is not
-        there, PermissionError for a wrong account, ConnectionError.
+        Raises Error for missing credentials or those of another account, FileNotFoundError if the share does not exist,
+        PermissionError if the log-on fails, ConnectionError.
         """
         credentials = _credentials(self, means.auth)
         pool = new_pool() if means.pool is None else means.pool
-        from vhdx.storage.smb import SmbSettings  # noqa: PLC0415  `new_pool` says what is missing where it is
+        from vhdx.storage.smb import SmbSettings  # noqa: PLC0415  `new_pool` reports a missing library
 
         settings = SmbSettings(encrypt=means.encrypt)
         try:
@@ -65,12 +65,12 @@ class ShareAddress:
 
 
 def parse_share(text: str) -> ShareAddress:
-    """The file at an ``smb://`` URL or a UNC path. Raises Error."""
+    """Parse an ``smb://`` URL or a UNC path. Raises Error."""
     if text.startswith(_UNC):
         return _parse_unc(text)
     scheme = _SCHEME.match(text)
     if scheme is None or not scheme["slashes"]:
-        raise Error(f"SMB URL syntax: {_FORM}, with two slashes; pathlib drops one, so give it as a str")
+        raise Error(f"SMB URL syntax: {_FORM}, with two slashes; pathlib removes one, so pass a str")
     return _parse_url(text[scheme.end() :])
 
 
@@ -78,23 +78,23 @@ def _parse_unc(text: str) -> ShareAddress:
     server, _, place = text[2:].replace("\\", "/").partition("/")
     share, _, path = place.partition("/")
     if server in {"?", "."}:
-        raise Error(f"{text!r}: a device path of Windows; give \\\\server\\share\\path or {_FORM}")
+        raise Error(f"{text!r}: a Windows device path; give \\\\server\\share\\path or {_FORM}")
     if not _HOST_PORT.fullmatch(server) or ":" in server:
-        raise Error(f"a UNC path without the name of a server; give \\\\server\\share\\path or {_FORM}")
+        raise Error(f"the UNC path has no valid server name; give \\\\server\\share\\path or {_FORM}")
     return _on_share(ShareAddress(server, share, path), text)
 
 
 def _parse_url(rest: str) -> ShareAddress:
-    """The address behind ``smb://``. What may be a part of a password is in no message."""
+    """Parse the part after ``smb://``. Messages contain nothing that may be part of a password."""
     authority, _, place = rest.partition("/")
     account, _, host = authority.rpartition("@")
     if ":" in account:
-        raise Error(f"a location must not hold a password; write {_FORM} and give the password apart from it")
+        raise Error(f"a location must not contain a password; give {_FORM} and pass the password separately")
     found = _HOST_PORT.fullmatch(host)
     share, _, path = place.partition("/")
-    # An @ in place of the share's name may be the one behind a password that has a slash in it.
+    # An @ in the share name may follow a password that contains a slash.
     if found is None or "@" in share or _CONTROL.search(rest):
-        raise Error(f"not a URL of a share; it reads {_FORM}, with %40 for an @ in a name, and without a password")
+        raise Error(f"invalid SMB URL; syntax: {_FORM}, with %40 for an @ in a name, without a password")
     domain, _, user = account.rpartition(";")
     address = ShareAddress(
         server=found["six"] or found["name"],
@@ -109,48 +109,48 @@ def _parse_url(rest: str) -> ShareAddress:
 
 def _unescape(name: str) -> str:
     if any(mark in name for mark in "?#") or _BAD_ESCAPE.search(name):
-        raise Error(f"{name!r}: in the URL of a share ? # and % are written as %3F %23 %25")
+        raise Error(f"{name!r}: in an SMB URL, write ? # and % as %3F %23 %25")
     try:
         plain = unquote(name, errors="strict")
     except UnicodeDecodeError:
-        raise Error(f"{name!r}: what % stands for in the URL of a share is UTF-8") from None
+        raise Error(f"{name!r}: percent-encoded bytes in an SMB URL must be UTF-8") from None
     if "/" in plain:
-        raise Error(f"{name!r}: no name on a share can hold a /")
+        raise Error(f"{name!r}: a name on a share cannot contain a /")
     return plain
 
 
 def _on_share(address: ShareAddress, text: str) -> ShareAddress:
     if not address.share:
-        raise Error(f"{text}: names a server and no share; a location reads {_FORM}")
+        raise Error(f"{text}: has no share; SMB URL syntax: {_FORM}")
     if not address.path:
-        raise Error(f"{text}: names a share and no file on it; a location reads {_FORM}")
+        raise Error(f"{text}: has no file path; SMB URL syntax: {_FORM}")
     if address.path.endswith("/"):
-        raise Error(f"{text}: names a directory, and a location names a file")
+        raise Error(f"{text}: is a directory; give the path of a file")
     if not 0 < address.port < 1 << 16:
-        raise Error(f"{text}: there is no port {address.port}")
+        raise Error(f"{text}: invalid port {address.port}: must be 1 to 65535")
     return address
 
 
 def _credentials(address: ShareAddress, auth: Credentials | None) -> Credentials:
     name = address.text(address.path)
     if auth is None:
-        raise Error(f"{name}: on a share, which needs credentials; pass auth=Credentials(user, password)")
+        raise Error(f"{name}: a share requires credentials; pass auth=Credentials(user, password)")
     if auth.kerberos and not auth.username:
         return auth
     asked = (address.user.casefold(), address.domain.casefold())
     given = (auth.username.casefold(), auth.domain.casefold())
     if any(wanted not in ("", have) for wanted, have in zip(asked, given, strict=True)):
-        raise Error(f"{name}: the URL asks for another account than that of the credentials")
+        raise Error(f"{name}: the account in the URL differs from that of the credentials")
     return auth
 
 
 def new_pool() -> "SmbPool":
-    """Connections for several places. Raises ModuleNotFoundError where the library for shares is not installed."""
+    """A connection pool for several places. Raises ModuleNotFoundError if smbprotocol is not installed."""
     try:
         from vhdx.storage.smb import SmbPool  # noqa: PLC0415
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError(
-            f"shares need {error.name}: install this package with its extra, vhdx[smb]", name=error.name
+            f"shares require {error.name}: install the extra vhdx[smb]", name=error.name
         ) from error
     return SmbPool()
 

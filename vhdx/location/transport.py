@@ -1,4 +1,4 @@
-"""What a transport is to whoever names files by a location: how its locations read, and how their files are reached."""
+"""The contract of transports: parse a location and connect to its file system."""
 
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class TransportMeans:
-    """What the caller has for reaching files: who logs on, connections to be used, and whether to encrypt."""
+    """Credentials, a connection pool and the encryption setting for connecting."""
 
     auth: Credentials | None = None
     pool: "SmbPool | None" = None
@@ -21,29 +21,28 @@ class TransportMeans:
 
 
 class Address(Protocol):
-    """What a location says, before anybody has looked."""
+    """A parsed location."""
 
     @property
     def path(self) -> str:
-        """The path in its file system, with ``/`` between names and not escaped."""
+        """The path in its file system, separated by ``/`` and not percent-encoded."""
 
     @property
     def home(self) -> Hashable:
-        """Equal for two addresses in one file system."""
+        """Equal for two addresses in the same file system."""
 
     def text(self, path: str) -> str:
-        """The location of another path in the same file system, without a user."""
+        """The location of another path in the same file system, without the user name."""
 
     def reach(self, means: TransportMeans) -> "Place":
-        """Its file system, connected to. Raises Error for means that are missing, or not for it; OSError."""
+        """Connect to the file system. Raises Error for missing or misplaced credentials, OSError."""
 
 
 @dataclass(frozen=True, slots=True)
 class Transport:
-    """One way to reach files. *form* is how its locations read, for messages.
+    """A transport. *form* is the syntax of its locations, for messages.
 
-    *claims* tells from the text of a location whether it is one of this transport; *parse* raises Error where it is
-    none after all.
+    *claims* returns whether the text of a location belongs to this transport; *parse* raises Error if it is invalid.
     """
 
     form: str
@@ -53,7 +52,7 @@ class Transport:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A file system and a path in it; *pool* is there when the connections close with the place."""
+    """A file system and a path in it; *pool*, if any, is closed with the place."""
 
     address: Address
     files: FileSystem
@@ -61,7 +60,7 @@ class Place:
     pool: "SmbPool | None" = None
 
     def close(self) -> None:
-        """End the connections that were made for this place. Idempotent."""
+        """Close the connections that belong to this place. Idempotent."""
         if self.pool is not None:
             self.pool.close()
 

@@ -1,1 +1,1 @@
-"""Where bytes live: the contracts (`base`), their fallbacks (`transfer`), and the transports."""
+"""Storage of image files: the contracts (`base`), their fallbacks (`transfer`) and the transports."""

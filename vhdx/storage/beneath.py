@@ -1,4 +1,4 @@
-"""Names that stay in a directory, by their letters."""
+"""Lexical check that a path stays below a directory."""
 
 import posixpath
 
@@ -6,9 +6,9 @@ from vhdx.errors import LeadsOutside
 
 
 def names_below(path: str, directory: str) -> list[str] | None:
-    """The names that lead from *directory* down to *path*, by their letters alone; None where none do.
+    """The components of *path* relative to *directory*, lexically; None if it is not below.
 
-    *path* is normalised. No working directory comes into it.
+    *path* must be normalised. Independent of the working directory.
     """
     root = posixpath.normpath(directory or ".")
     if root == ".":
@@ -21,5 +21,5 @@ def names_below(path: str, directory: str) -> list[str] | None:
 
 
 def outside(path: str, directory: str) -> LeadsOutside:
-    """The error for a path that leads out of *directory*; it says nothing of what is there."""
-    return LeadsOutside(f"{path}: leads out of {directory or 'its directory'} and was not opened")
+    """The error for a path that leads out of *directory*; it does not reveal whether the target exists."""
+    return LeadsOutside(f"{path}: leads outside {directory or 'its directory'} and was not opened")

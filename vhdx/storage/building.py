@@ -1,4 +1,4 @@
-"""Files under construction: made under a temporary name, given their own when they are complete."""
+"""Create a file under a temporary name and rename it when it is complete."""
 
 import errno
 import posixpath
@@ -12,23 +12,23 @@ from vhdx.storage.permissions import narrowest
 
 _TEMPORARY = re.compile(r".+\.[0-9a-f]{8}\.tmp", re.DOTALL)
 _LONGEST = 255
-"""Bytes that most file systems take as a name; a share's 255 units of UTF-16 are never fewer letters."""
+"""Longest file name of most file systems, in bytes; a share allows 255 UTF-16 code units, never fewer characters."""
 
 
 def is_temporary(name: str) -> bool:
-    """Whether *name* is one of those that `temporary_name` makes."""
+    """Whether *name* has the form of `temporary_name`."""
     return _TEMPORARY.fullmatch(name) is not None
 
 
 def temporary_name(path: str, token: str) -> str:
-    """The name under which *path* is built; *token* is eight hexadecimal digits."""
+    """The temporary name of *path*; *token* is eight hexadecimal digits."""
     return suffixed(path, f".{token}.tmp")
 
 
 def suffixed(path: str, suffix: str) -> str:
-    """*path* with *suffix*, of ASCII, behind its name; of a name that gets too long so, the last letters are left out.
+    """*path* with an ASCII *suffix* appended; a name that would be too long is truncated first.
 
-    Distinct long paths may become one.
+    Distinct long paths may result in the same name.
     """
     directory, name = posixpath.split(path)
     room = _LONGEST - len(suffix)
@@ -38,7 +38,7 @@ def suffixed(path: str, suffix: str) -> str:
 
 
 def granting(files: FileSystem, sources: Sequence[Storage]) -> list[FileStatus]:
-    """The permissions of *sources*, for `building` in *files*; nothing is asked where no program could set them."""
+    """The permissions of *sources*, for `building` in *files*; empty if *files* has no permissions."""
     return [source.status() for source in sources] if files.has_permissions else []
 
 
@@ -52,26 +52,27 @@ def building(
     quick: bool = False,
     sources: Sequence[FileStatus] = (),
 ) -> Iterator[Storage]:
-    """An empty file that becomes *path*, durably, when the caller has made it complete and durable, or nothing.
+    """Create a temporary file that becomes *path* at the end of the ``with``, or is removed if it raises.
 
-    It is renamed through the handle that the caller has, and closed then, so at no moment it is anybody else's. It gets
-    the permissions of the file that it replaces; a new one grants others no more than each of *sources*, the files that
-    its content comes from. A stop leaves at most the temporary file. Raises FileExistsError when
-    there is such a file and it may not be replaced: before anything is done, unless that is *quick*.
+    The caller must make it complete and durable. It is renamed through its own handle and then closed, so nobody else
+    can open it in between; the rename is durable. It gets the permissions of the file that it replaces; a new file
+    grants others no more than each of *sources*, the files that its content comes from. A crash leaves at most the
+    temporary file. Raises FileExistsError if *path* exists and *replace* is False: before anything is created, or on
+    the rename with *quick*.
     """
     replaced = None
     if not quick or files.has_permissions:
         with suppress(FileNotFoundError):
             replaced = files.stat(path)
     if replaced is not None and not replace:
-        raise FileExistsError(f"{files.describe(path)} exists already")
+        raise FileExistsError(f"{files.describe(path)} already exists")
     like = narrowest(sources) if replaced is None else replaced
     temporary = temporary_name(path, token)
     try:
         storage = files.create(temporary, like=like, exact=replaced is not None)
     except FileNotFoundError as error:
         directory = files.describe(posixpath.dirname(path))
-        raise FileNotFoundError(errno.ENOENT, "there is no such directory", directory) from error
+        raise FileNotFoundError(errno.ENOENT, "no such directory", directory) from error
     except PermissionError as error:
         if replaced is None:
             raise
@@ -85,7 +86,7 @@ def building(
         with suppress(OSError, Error):
             files.remove(temporary)
         if isinstance(error, OutOfSpace):
-            # Nobody knows the temporary, and it is gone.
+            # The temporary file was removed, so name the file that was to be created.
             raise OutOfSpace(str(error).replace(files.describe(temporary), files.describe(path))) from error
         raise
     files.sync_directory(posixpath.dirname(path))

@@ -1,4 +1,4 @@
-"""Who logs on to a server."""
+"""Credentials for a server."""
 
 from dataclasses import dataclass, field
 from typing import Self
@@ -6,11 +6,11 @@ from typing import Self
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """An account; the password never shows in a representation.
+    """An account; the password is not part of the repr.
 
-    With *kerberos* the log-on takes a Kerberos ticket and nothing else: that of *username* where it is given, else the
-    one that is there; the password may be empty. Where it is False, a name and a password in NTLM and nothing else;
-    where it is None, whichever of both works. A *guest* has neither name nor password, and nothing is protected.
+    *kerberos* True: Kerberos only, with the ticket of *username*, or the ticket in the default credential cache if that
+    is empty; *password* may be empty. False: NTLM only. None: Kerberos or NTLM, as negotiated. A *guest* has neither
+    name nor password; its messages are neither signed nor encrypted.
     """
 
     username: str
@@ -21,10 +21,10 @@ class Credentials:
 
     @classmethod
     def of_guest(cls) -> Self:
-        """Nobody in particular."""
+        """Log on as guest."""
         return cls("", "", guest=True)
 
     @property
     def account(self) -> str:
-        """The name as the server wants it."""
+        """``DOMAIN\\user``, or *username* without a domain."""
         return f"{self.domain}\\{self.username}" if self.domain else self.username

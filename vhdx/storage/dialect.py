@@ -1,10 +1,10 @@
-"""The dialects of SMB 2 and 3 (MS-SMB2 2.2.3). SMB 1 is another protocol, and is not spoken."""
+"""SMB 2 and 3 dialects (MS-SMB2 2.2.3). SMB 1 is a different protocol and not supported."""
 
 from enum import IntEnum
 
 
 class Dialect(IntEnum):
-    """A dialect, by its number on the wire; newer ones are larger."""
+    """A DialectRevision; newer ones are larger."""
 
     SMB_2_0_2 = 0x0202
     SMB_2_1 = 0x0210
@@ -14,12 +14,12 @@ class Dialect(IntEnum):
 
     @property
     def label(self) -> str:
-        """As people write it: ``3.0.2``."""
+        """The usual notation: ``3.0.2``."""
         return self.name.removeprefix("SMB_").replace("_", ".")
 
     @property
     def encrypts(self) -> bool:
-        """Whether it knows encryption."""
+        """Whether it supports encryption."""
         return self >= Dialect.SMB_3_0
 
 
@@ -28,7 +28,7 @@ NEWEST = Dialect.SMB_3_1_1
 
 
 def span(minimum: Dialect, maximum: Dialect) -> str:
-    """The dialects from one to the other, for messages."""
+    """A range of dialects, for messages."""
     if minimum == maximum:
         return f"SMB {minimum.label}"
     return f"SMB {minimum.label} or newer" if maximum == NEWEST else f"SMB {minimum.label} to {maximum.label}"

@@ -1,6 +1,6 @@
-"""A storage around another, which does what the other does, but for the operations that are replaced.
+"""A storage that forwards to another, except for replaced operations.
 
-Whoever wraps a storage (to count, to save what changes, to fail) says only what is different.
+A wrapper (to count, to keep an undo copy, to fail) defines only the operations that differ.
 """
 
 from collections.abc import Callable, Hashable, Iterator, Sequence
@@ -12,7 +12,7 @@ from vhdx.storage.base import Buffer, Can, Capabilities, FileStatus, Move, Stora
 
 @dataclass(frozen=True, slots=True)
 class Instead:
-    """What is called in place of the operations of the storage inside; None: those are called."""
+    """Replacements for operations; None: forward to the wrapped storage."""
 
     can_copy: Callable[[Storage], Can] | None = None
     read: Callable[[Sequence[tuple[int, memoryview]]], None] | None = None
@@ -26,11 +26,11 @@ class Instead:
     status: Callable[[], FileStatus] | None = None
     truncate: Callable[[int], None] | None = None
     close: Callable[[], None] | None = None
-    hides: bool = False  # copies go through this storage, rather than to the one inside
+    hides: bool = False  # `innermost` is this storage, so copies do not bypass it
 
 
 class ForwardingStorage:
-    """*inner*, with some operations *instead* of its own. Copies inside the kernel or the server happen behind it."""
+    """Forwards to *inner*, except for the operations in *instead*. Copies in the kernel or on the server bypass it."""
 
     def __init__(self, inner: Storage, instead: Instead) -> None:
         self.inner = inner
@@ -91,5 +91,5 @@ class ForwardingStorage:
 
 
 def unwrapped(held: Storage | None) -> Storage | None:
-    """The caller's open file as the file system inside a wrapping one gave it."""
+    """The storage that the wrapped file system returned for *held*."""
     return held.inner if isinstance(held, ForwardingStorage) else held

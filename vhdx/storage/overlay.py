@@ -1,6 +1,6 @@
-"""A storage with changes laid over it, none reaching it: how readers see a file whose log has yet to be replayed.
+"""A read-only storage with changes in memory over a base: how readers see a file whose log is not replayed yet.
 
-Only the pieces that differ are kept; a range of zeros costs the same whatever its length.
+Only changed ranges are kept; a range of zeros takes constant memory.
 """
 
 from bisect import bisect_right
@@ -14,18 +14,18 @@ from vhdx.storage.base import Buffer, Can, Capabilities, FileStatus, Move, Stora
 
 
 class Later(Protocol):
-    """Bytes that are fetched when they are read."""
+    """Bytes that are loaded when they are read."""
 
     def __len__(self) -> int: ...
 
     def part(self, start: int, end: int) -> Self:
-        """Those between two of its own offsets."""
+        """The bytes between two of its own offsets."""
 
     def fetch(self) -> Buffer: ...
 
 
 Change = tuple[int, Buffer | int | Later]
-"""An offset, and the bytes to be seen there or the length of the zeros to be seen there."""
+"""An offset with its new bytes, or with the length of a range of zeros."""
 
 
 class _Piece(NamedTuple):
@@ -40,7 +40,7 @@ class _Piece(NamedTuple):
         return self.offset + self.length
 
     def part(self, start: int, end: int) -> "_Piece":
-        """The piece between two offsets, both inside it."""
+        """The part between two offsets inside the piece."""
         first, last = start - self.offset, end - self.offset
         if isinstance(self.data, memoryview):
             return _Piece(start, end - start, self.data[first:last])
@@ -56,10 +56,10 @@ class _Unchanged(NamedTuple):
 
 
 class OverlayStorage:
-    """*base* as it would be with *changes* made in their order, for reading only.
+    """*base* with *changes* applied in order; read-only.
 
-    *size* is the length to be seen, in bytes; None for one that holds the base and all changes. What lies past the
-    base's end and under no change reads as zeros. Closing it closes the base.
+    *size* is the resulting length in bytes; None: large enough for the base and all changes. Unchanged ranges beyond
+    the end of the base read as zeros. Closing it closes the base.
     """
 
     def __init__(self, base: Storage, changes: Iterable[Change], *, size: int | None = None) -> None:
@@ -97,10 +97,10 @@ class OverlayStorage:
                     target[:] = bytes(part.length)
                 else:
                     target[:] = part.data if isinstance(part.data, memoryview) else part.data.fetch()
-        self._base.read(below)  # even nothing: a file that is closed cannot be read
+        self._base.read(below)  # even if empty, so that a closed file raises
 
     def _from_base(self, part: _Unchanged, target: memoryview) -> Iterator[tuple[int, memoryview]]:
-        """The read that fills *target*; what the base does not reach is zeroed here."""
+        """The read that fills *target*; zeroes the part beyond the end of the base."""
         inside = max(0, min(part.length, self._base_size - part.offset))
         if inside < part.length:
             target[inside:] = bytes(part.length - inside)
@@ -108,7 +108,7 @@ class OverlayStorage:
             yield part.offset, target[:inside]
 
     def _parts(self, offset: int, length: int) -> Iterator[_Piece | _Unchanged]:
-        """A range cut where changes begin and end, in ascending order."""
+        """A range split at the boundaries of changes, in ascending order."""
         end = offset + length
         number = max(0, bisect_right(self._pieces, offset, key=lambda piece: piece.offset) - 1)
         while offset < end:
@@ -127,7 +127,7 @@ class OverlayStorage:
 
     def _check_inside(self, offset: int, length: int) -> None:
         if offset + length > self._size and length:
-            reason = f"the file ends before the {length} bytes that were to be read from here"
+            reason = f"a range of {length} bytes extends beyond end of file at {self._size}"
             raise FormatError("file", offset, reason, file=self.name)
 
     def identity(self) -> Hashable:
@@ -137,7 +137,7 @@ class OverlayStorage:
         return self._base.status()
 
     def innermost(self) -> Storage:
-        """This storage: the base's bytes are not the ones to be copied."""
+        """This storage, because the content differs from the base's."""
         return self
 
     def allocated(self, offset: int, length: int) -> Iterator[Range]:
@@ -165,7 +165,7 @@ class OverlayStorage:
         return self._size
 
     def flush(self) -> None:
-        """Nothing was written, so there is nothing to make durable."""
+        """Does nothing: nothing was written."""
 
     def close(self) -> None:
         self._base.close()
@@ -186,17 +186,17 @@ class OverlayStorage:
         self._refuse()
 
     def _refuse(self) -> NoReturn:
-        raise ReadOnly(f"{self.name}: its log has to be replayed first, so it is for reading only")
+        raise ReadOnly(f"{self.name}: read-only until its log is replayed")
 
 
 def settled(changes: Iterable[Change]) -> Iterator[Change]:
-    """What *changes* made in their order come to: ascending, disjoint, each byte changed once."""
+    """The result of *changes* applied in order: ascending and disjoint."""
     for offset, length, data in _laid(changes):
         yield offset, length if data is None else data
 
 
 def _laid(changes: Iterable[Change]) -> list[_Piece]:
-    """The changes as ascending, disjoint pieces, the later ones in front of the earlier."""
+    """The changes as ascending, disjoint pieces; later changes override earlier ones."""
     pieces: list[_Piece] = []
     for offset, content in changes:
         if isinstance(content, int):
@@ -212,7 +212,7 @@ def _laid(changes: Iterable[Change]) -> list[_Piece]:
 
 
 def _lay(pieces: list[_Piece], piece: _Piece) -> None:
-    """Put *piece* in the place of whatever it covers; the ends that stick out stay."""
+    """Insert *piece*; cut or replace the pieces that it overlaps."""
     first = max(0, bisect_right(pieces, piece.offset, key=lambda other: other.offset) - 1)
     if first < len(pieces) and pieces[first].end <= piece.offset:
         first += 1

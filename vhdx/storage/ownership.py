@@ -1,12 +1,12 @@
-"""Which process may use what is open, and what becomes of it when nobody closes it.
+"""Ownership of open files and connections: by process, and their release without `close`.
 
-A process that comes out of `fork` has copies of the descriptors, tables and connections of the other, and must use
-none of them: two processes that change one file from two copies of its tables overwrite each other's blocks.
+A forked process has copies of descriptors, tables and connections and must not use them: two processes that change one
+file with two copies of its tables overwrite each other's blocks.
 
-What is dropped without `close` is given back all the same, by the process that opened it and by no other. The garbage
-collector may find it in any thread, in the middle of any function. So whatever may wait, for a lock or for a server,
-is done at once only where this thread is not inside this package, whose code may hold what would be waited for; else
-a thread of its own does it, and an interpreter that exits waits for that.
+An object that is garbage-collected without `close` is released, but only by the process that opened it. The collector
+may run in any thread, within any function. So a release that may block, on a lock or a server, runs in the current
+thread only if that is not executing code of this package, which may hold the lock. Otherwise it runs in a new thread,
+for which the interpreter waits at exit.
 """
 
 import _thread
@@ -20,45 +20,45 @@ from types import FrameType
 from vhdx.errors import Error
 
 CLOSED = -1
-"""Stands in place of the process that opened something, once it is closed."""
+"""Replaces the id of the opening process after `close`."""
 
 _PACKAGE = __name__.partition(".")[0]
 
 
 def refusal(name: str, opener: int) -> Error:
-    """Why this process may not use *name*, which process *opener* opened or which is CLOSED."""
+    """The error for using *name*, opened by process *opener* or CLOSED, in this process."""
     if opener == CLOSED:
-        return Error(f"{name}: it is closed; open it again")
+        return Error(f"{name}: closed; open it again")
     return Error(
-        f"{name}: it was opened by process {opener}, before a fork, and works in no other; open it in this one "
-        f"(process {os.getpid()}) when it is closed there"
+        f"{name}: opened by process {opener} before a fork and cannot be used in process {os.getpid()}; close it there "
+        "and open it here"
     )
 
 
 def unless_closed(
-    owner: object, name: str, give_back: Callable[[], None], *, waits: bool
+    owner: object, name: str, release: Callable[[], None], *, waits: bool
 ) -> "weakref.finalize[..., object]":
-    """Warn and call *give_back* when *owner* is dropped or the interpreter exits; unless `detach` was called before.
+    """Warn and call *release* when *owner* is garbage-collected or at exit, unless `detach` was called before.
 
-    *waits*: it may wait for a lock or a server. It must not hold *owner*.
+    *waits*: *release* may block on a lock or a server. It must not reference *owner*.
     """
-    return weakref.finalize(owner, _dropped, os.getpid(), name, give_back, waits=waits)
+    return weakref.finalize(owner, _dropped, os.getpid(), name, release, waits=waits)
 
 
-def _dropped(opener: int, name: str, give_back: Callable[[], None], *, waits: bool) -> None:
+def _dropped(opener: int, name: str, release: Callable[[], None], *, waits: bool) -> None:
     if os.getpid() != opener:
         return
     try:
-        warnings.warn(f"{name}: it was never closed", ResourceWarning, stacklevel=3)
-    finally:  # where warnings are errors, too
+        warnings.warn(f"{name}: never closed", ResourceWarning, stacklevel=3)
+    finally:  # also if warnings are errors
         if waits and _inside():
-            _elsewhere(opener, give_back)
+            _elsewhere(opener, release)
         else:
-            give_back()
+            release()
 
 
 def _inside() -> bool:
-    """Whether a function of this package, other than those here, is under way in this thread."""
+    """Whether this thread is executing a function of this package, other than those of this module."""
     frame: FrameType | None = sys._getframe()
     while frame is not None:
         module = frame.f_globals.get("__name__") or ""
@@ -68,30 +68,30 @@ def _inside() -> bool:
     return False
 
 
-def _elsewhere(opener: int, give_back: Callable[[], None]) -> None:
-    """Let another thread do it. Not `threading`: its locks may be held right here."""
+def _elsewhere(opener: int, release: Callable[[], None]) -> None:
+    """Call *release* in another thread. Not with `threading`, whose locks this thread may hold."""
     finished = _thread.allocate_lock()
     finished.acquire()
 
     def run() -> None:
         try:
-            give_back()
+            release()
         finally:
             finished.release()
 
     weakref.finalize(run, _wait, opener, finished)
     try:
         _thread.start_new_thread(run, ())
-    except RuntimeError:  # no thread can be had: when the interpreter exits it has to be possible here
+    except RuntimeError:  # no thread can be started: release at exit
         finished.release()
-        weakref.finalize(sys, _late, opener, give_back)
+        weakref.finalize(sys, _late, opener, release)
 
 
 def _wait(opener: int, finished: _thread.LockType) -> None:
-    if os.getpid() == opener:  # no thread comes along with a fork
+    if os.getpid() == opener:  # a forked process does not have the thread
         finished.acquire()
 
 
-def _late(opener: int, give_back: Callable[[], None]) -> None:
+def _late(opener: int, release: Callable[[], None]) -> None:
     if os.getpid() == opener:
-        give_back()
+        release()

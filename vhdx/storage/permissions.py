@@ -1,4 +1,4 @@
-"""Permissions of a new file that comes from another or takes its place: at no moment wider than those."""
+"""Permissions of a new file that is derived from another or replaces it; never wider than those, at any moment."""
 
 import contextlib
 import os
@@ -16,7 +16,7 @@ _ANY = 0o666
 
 
 def narrowest(sources: Sequence[FileStatus]) -> FileStatus | None:
-    """What grants no more than each of *sources*; None where none of them says anything."""
+    """Permissions that grant no more than each of *sources*; None if none of them has a mode."""
     known = [one for one in sources if one.mode is not None]
     if not known:
         return None
@@ -29,9 +29,9 @@ def narrowest(sources: Sequence[FileStatus]) -> FileStatus | None:
 
 
 def first_mode(like: FileStatus | None, directory: os.stat_result, *, exact: bool) -> int:
-    """The bits to make a file with in *directory*, from which the umask takes away.
+    """The mode for creating a file in *directory*, before the umask.
 
-    Its owner, who is to fill it, may always read and write it. Where *exact* bits follow, nobody else may anything yet.
+    Always grants the owner read and write. With *exact* it grants others nothing, because `take_over` follows.
     """
     if like is None or like.mode is None:
         return _ANY
@@ -43,7 +43,7 @@ def first_mode(like: FileStatus | None, directory: os.stat_result, *, exact: boo
 
 
 def take_over(fd: int, like: FileStatus) -> None:
-    """Give a file the owner, where that is permitted, and the permissions of the one that it replaces."""
+    """Set the owner, if permitted, and the mode of a file to those of the file that it replaces."""
     if like.mode is None:
         return
     if like.owner is not None:
@@ -54,11 +54,11 @@ def take_over(fd: int, like: FileStatus) -> None:
             with contextlib.suppress(OSError):
                 os.fchown(fd, -1, group)
     same = like.owner is None or os.fstat(fd).st_gid == like.owner[1]
-    # A file system without permissions of its own refuses, and has given what it always gives.
+    # A file system without permissions refuses and uses its fixed ones.
     with contextlib.suppress(PermissionError):
         os.fchmod(fd, (like.mode if same else _without_group(like.mode)) & _BITS)
 
 
 def _without_group(mode: int) -> int:
-    """The bits for another group: no more than everybody has."""
+    """The mode for another group: its bits reduced to those of others."""
     return mode & ~_GROUP | mode & (mode & _OTHERS) << 3

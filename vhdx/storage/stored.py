@@ -1,4 +1,4 @@
-"""A range of a file as a sequence of bytes that is read while it is looked at."""
+"""A range of a file as a sequence of bytes that is read on access."""
 
 import threading
 from collections import OrderedDict
@@ -9,14 +9,11 @@ from vhdx.storage.transfer import preads
 
 _WINDOW = 128 << 10
 _AT_ONCE = 4
-"""Windows that are kept, and that one call reads where the range is gone through in order."""
+"""Windows kept in memory; also the number read at once on sequential access."""
 
 
 class StoredBytes:
-    """The bytes of *place*, which lies inside the file: slices of it are bytes. Keeps half a MiB of them at most.
-
-    For any number of threads.
-    """
+    """The bytes of *place*, a range inside the file; slices are bytes. Caches at most 512 KiB. Thread-safe."""
 
     def __init__(self, storage: Storage, place: Range) -> None:
         self._storage = storage

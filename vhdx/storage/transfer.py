@@ -1,7 +1,6 @@
-"""Bytes from storage to storage: the optional operations of the contract, each with its fallback.
+"""The optional operations of the storage contract, each with its fallback.
 
-This is the only place that knows what to do where a storage cannot, which it says (`Storage.can`) or raises when it
-tries (`Unsupported`). Offsets and lengths are in bytes.
+No other module handles `Unsupported` or a `Storage.can` of NO. Offsets and lengths are in bytes.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -12,38 +11,38 @@ from vhdx.extents import Range, spans
 from vhdx.storage.base import Buffer, Can, Move, Storage, Unsupported
 
 PIECE = 1 << 20
-"""The longest single read or write: a network keeps many of them in flight at once."""
+"""Largest single read or write, so that a network transport can pipeline them."""
 
 BUFFER = 16 << 20
-"""The most bytes that one call holds in memory."""
+"""Most bytes that one call holds in memory."""
 
 _ZEROS = bytes(PIECE)
 
 
 def pread(storage: Storage, offset: int, length: int) -> bytes:
-    """The *length* bytes at *offset*. Raises FormatError when they extend beyond end of file."""
+    """Read *length* bytes at *offset*. Raises FormatError beyond end of file."""
     buffer = bytearray(length)
     storage.read([(offset, memoryview(buffer))])
     return bytes(buffer)
 
 
 def preads(storage: Storage, ranges: Sequence[tuple[int, int]]) -> list[bytes]:
-    """The bytes of several ranges, asked for in one call. Raises FormatError beyond end of file."""
+    """Read several ranges in one call. Raises FormatError beyond end of file."""
     buffers = [(offset, bytearray(length)) for offset, length in ranges]
     storage.read([(offset, memoryview(buffer)) for offset, buffer in buffers])
     return [bytes(buffer) for _, buffer in buffers]
 
 
 def pwrite(storage: Storage, offset: int, data: Buffer) -> None:
-    """Put *data* at *offset*."""
+    """Write *data* at *offset*."""
     storage.write([(offset, data)])
 
 
 def copy(source: Storage, target: Storage, moves: Sequence[Move], *, buffer: int = BUFFER) -> None:
-    """Copy *moves* from *source* to *target*: inside the kernel or the server, else through *buffer* bytes of memory.
+    """Copy *moves* from *source* to *target*, in the kernel or on the server, else through *buffer* bytes of memory.
 
-    Source and target may be one storage as long as no source range overlaps a target range. Stopped in the middle,
-    any part of the target ranges may have been written. Raises FormatError for a source range past the end.
+    Source and target may be the same storage if no source range overlaps a target range. If interrupted, any part of
+    the target ranges may be written. Raises FormatError for a source range beyond end of file.
     """
     if not moves:
         return
@@ -76,7 +75,7 @@ def _pieces(moves: Iterable[Move]) -> Iterator[Move]:
 
 
 def _batches(pieces: Iterable[Move], limit: int) -> Iterator[list[Move]]:
-    """Group *pieces* so that no group is longer than *limit*, cutting the piece that would be too much."""
+    """Group *pieces* into batches of at most *limit* bytes, splitting pieces where necessary."""
     batch: list[Move] = []
     room = limit
     for piece in pieces:
@@ -93,7 +92,7 @@ def _batches(pieces: Iterable[Move], limit: int) -> Iterator[list[Move]]:
 
 
 def zero(storage: Storage, ranges: Sequence[tuple[int, int]]) -> None:
-    """Make *ranges* inside the file read as zeros, without sending zeros where the storage can."""
+    """Make *ranges* inside the file read as zeros; writes zeros only if the storage cannot do it otherwise."""
     if not ranges:
         return
     if storage.can().zero is not Can.NO:
@@ -104,9 +103,9 @@ def zero(storage: Storage, ranges: Sequence[tuple[int, int]]) -> None:
 
 
 def reserve(storage: Storage, ranges: Sequence[tuple[int, int]]) -> None:
-    """Allocate disk space for *ranges*, which read as zeros, so that writing there cannot run out.
+    """Allocate disk space for *ranges*, which read as zeros, so that later writes cannot fail for lack of it.
 
-    Grows the file as needed. Raises OutOfSpace.
+    Extends the file as needed. Raises OutOfSpace.
     """
     if not ranges:
         return
@@ -119,21 +118,21 @@ def reserve(storage: Storage, ranges: Sequence[tuple[int, int]]) -> None:
 
 def _write_zeros(storage: Storage, ranges: Iterable[tuple[int, int]]) -> None:
     zeros = memoryview(_ZEROS)
-    # The same zeros serve every piece, so the batch only bounds how much one call asks of a network.
+    # All pieces share one buffer; batches only limit the requests of one call.
     targets = _pieces(Move(offset, offset, length) for offset, length in ranges)
     for batch in _batches(targets, BUFFER):
         storage.write([(move.target_offset, zeros[: move.length]) for move in batch])
 
 
 def allocated(storage: Storage, offset: int, length: int) -> Iterator[Range]:
-    """The ranges that may hold data: ascending, disjoint, within the request.
+    """The ranges that may hold data: ascending, disjoint, within the request; the rest reads as zeros.
 
-    What they leave out reads as zeros. The whole range where the storage cannot tell. Raises FormatError, as reading
-    would, for a range that extends beyond end of file: what is not there is no hole.
+    The whole range if the storage cannot report holes. Raises FormatError, as `Storage.read` does, for a range that
+    extends beyond end of file.
     """
     size = storage.size()
     if length > 0 and offset + length > size:
-        reason = f"the file ends at {size}, before the end of the {length} bytes that should be here"
+        reason = f"a range of {length} bytes extends beyond end of file at {size}"
         raise FormatError("file", offset, reason, file=storage.name)
     whole = [Range(offset, length)] if length > 0 else []
     if storage.can().allocated is Can.NO:

@@ -1,6 +1,6 @@
-"""Storages around others that tell a watch of every call: a `Tally` counts; another watch may throttle or fail.
+"""Wrappers that report every call to a watch: a `Tally` counts; another watch may throttle or fail.
 
-Copies inside the kernel or the server still happen behind them.
+Copies in the kernel or on the server remain possible.
 """
 
 from collections import Counter
@@ -15,7 +15,7 @@ from vhdx.storage.forwarding import ForwardingStorage, Instead, unwrapped
 
 
 class Operation(NamedTuple):
-    """One call on its way: its name in the contract, the file's name, how many pieces, how many bytes."""
+    """A call: its name in the contract, the file's name, the number of pieces and of bytes."""
 
     kind: str
     name: str
@@ -25,11 +25,11 @@ class Operation(NamedTuple):
 
 T = TypeVar("T")
 Watch = Callable[[Operation], None]
-"""Told of every call before it is made; may raise instead."""
+"""Called before every call; may raise."""
 
 
 def watched(inner: Storage, watch: Watch) -> ForwardingStorage:
-    """*inner*, each call of which is told to *watch* first."""
+    """Wrap *inner*; *watch* is called before each of its methods."""
 
     def tell(kind: str, lengths: Sequence[int] = ()) -> None:
         watch(Operation(kind, inner.name, len(lengths) or 1, sum(lengths)))
@@ -88,7 +88,7 @@ def watched(inner: Storage, watch: Watch) -> ForwardingStorage:
 
 
 class WatchedFileSystem:
-    """*inner*, each call of which, and of the files opened through it, is told to *watch* first."""
+    """Wraps *inner*; *watch* is called before each method of it and of the files opened through it."""
 
     def __init__(self, inner: FileSystem, watch: Watch) -> None:
         self._inner = inner
@@ -151,7 +151,7 @@ class WatchedFileSystem:
 
 @dataclass(slots=True)
 class Tally:
-    """How often each operation of the contract was called, with how many pieces and bytes."""
+    """Counts the calls of each operation, their pieces and bytes."""
 
     calls: Counter[str] = field(default_factory=Counter)
     pieces: Counter[str] = field(default_factory=Counter)
@@ -163,6 +163,6 @@ class Tally:
         self.bytes[operation.kind] += operation.length
 
     def clear(self) -> None:
-        """Start again at nothing."""
+        """Reset all counters."""
         for counter in (self.calls, self.pieces, self.bytes):
             counter.clear()

@@ -1,4 +1,4 @@
-"""Files of this machine."""
+"""Local files."""
 
 from vhdx.storage.local.files import LocalFileSystem
 

@@ -1,6 +1,6 @@
-"""One open file of this machine: `Storage` on a file descriptor.
+"""An open local file: `Storage` on a file descriptor.
 
-Works on POSIX systems; what only Linux has (holes, reservation, copies inside the kernel) is Unsupported elsewhere.
+For POSIX systems; holes, reservation and copies in the kernel are Unsupported except on Linux.
 """
 
 import contextlib
@@ -23,18 +23,18 @@ from vhdx.storage.local import linux, locking, ntfs
 
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _NO_COPY = frozenset({errno.EXDEV, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS, errno.EINVAL})
-_VECTOR = 1024  # buffers that one system call takes (IOV_MAX)
+_VECTOR = 1024  # buffers per system call (IOV_MAX)
 _ON_LINUX = Can.UNKNOWN if sys.platform == "linux" else Can.NO
 _AT_FIRST = Capabilities(_ON_LINUX, _ON_LINUX, Can.UNKNOWN if hasattr(os, "SEEK_DATA") else Can.NO)
 
 
 def failure(error: OSError, name: str) -> Exception:
-    """What the contract calls *error*, naming the file."""
+    """*error* as an error of the storage contract, with the name of the file."""
     reason = error.strerror or str(error)
     if error.errno == errno.EFBIG:
-        return OutOfSpace(f"{name}: the file would be larger than its file system allows")
+        return OutOfSpace(f"{name}: exceeds the largest file size of its file system")
     if error.errno in _FULL:
-        return OutOfSpace(f"{name}: {reason}; make room and try again")
+        return OutOfSpace(f"{name}: {reason}; free space and try again")
     if error.errno == errno.EROFS:
         return PermissionError(error.errno, reason, name)
     return OSError(error.errno, reason, name)
@@ -42,7 +42,7 @@ def failure(error: OSError, name: str) -> Exception:
 
 @contextlib.contextmanager
 def failures(name: str) -> Iterator[None]:
-    """Errors of the system in here are raised as what the contract calls them, naming the file."""
+    """Translate errors of the operating system into errors of the storage contract."""
     try:
         yield
     except OSError as error:
@@ -52,15 +52,15 @@ def failures(name: str) -> Iterator[None]:
 
 
 class LocalStorage:
-    """One open file of this machine, for the process that opened it; closed by itself when it is dropped."""
+    """An open local file. Usable only in the process that opened it; closed when it is garbage-collected."""
 
     def __init__(self, fd: int, name: str, *, writable: bool, solid: bool = False) -> None:
-        """*solid*: the file must not get holes, since its file system marks files that have some."""
+        """*solid*: the file must not get holes, because its file system would mark it as sparse."""
         self._fd = fd
         self._name = name
         self._writable = writable
         self._opener = os.getpid()
-        self._unclosed = ownership.unless_closed(self, name, partial(give_back, fd), waits=False)
+        self._unclosed = ownership.unless_closed(self, name, partial(unlock_and_close, fd), waits=False)
         self._solid = solid
         self._can = replace(_AT_FIRST, zero=Can.NO, reserve=Can.NO) if solid else _AT_FIRST
         self._growing: contextlib.AbstractContextManager[object] = threading.Lock() if solid else nullcontext()
@@ -88,11 +88,11 @@ class LocalStorage:
                     self._read_run(offset, buffers)
         except OSError as error:
             raise self._failed(error) from error
-        if self._fd < 0:  # closed meanwhile, so others may have changed what was read
+        if self._fd < 0:  # closed meanwhile, so others may have changed the file during the read
             raise ownership.refusal(self._name, ownership.CLOSED)
 
     def _read_whole(self, offset: int, buffer: memoryview) -> bool:
-        """Whether one system call filled the buffer, as it nearly always does."""
+        """Read with one system call; whether that filled the buffer, as it nearly always does."""
         try:
             return os.preadv(self._fd, [buffer], offset) == buffer.nbytes
         except OverflowError:
@@ -102,7 +102,7 @@ class LocalStorage:
         while buffers:
             try:
                 done = os.preadv(self._fd, buffers, offset)
-            except OverflowError:  # an offset that no system call takes is behind the end of any file
+            except OverflowError:  # an offset too large for a system call is beyond the end of any file
                 done = 0
             if not done:
                 raise self._past_end(offset, sum(map(len, buffers)))
@@ -112,7 +112,7 @@ class LocalStorage:
     def _past_end(self, offset: int, wanted: int) -> Exception:
         if self._fd < 0:
             return ownership.refusal(self._name, ownership.CLOSED)
-        reason = f"the file ends before the {wanted} bytes that were to be read from here"
+        reason = f"a range of {wanted} bytes extends beyond end of file"
         return FormatError("file", offset, reason, file=self._name)
 
     def write(self, pieces: Sequence[tuple[int, Buffer]]) -> None:
@@ -143,7 +143,7 @@ class LocalStorage:
             buffers = _rest(buffers, done)
 
     def _fill_up_to(self, offset: int) -> None:
-        """Where there must be no holes, nothing is put beyond end of file before zeros lead there."""
+        """For a file that must not get holes: write zeros from end of file to *offset*."""
         size = os.fstat(self._fd).st_size if self._solid else offset
         if offset > size:
             try:
@@ -157,7 +157,7 @@ class LocalStorage:
         self._check_writable()
         origin = source.innermost()
         if not isinstance(origin, LocalStorage) or self.can_copy(origin) is Can.NO:
-            raise Unsupported("only files of this machine are copied inside the kernel")
+            raise Unsupported("the kernel can copy only between local files")
         origin._check_open()
         try:
             with self._growing:
@@ -170,7 +170,7 @@ class LocalStorage:
             if error.errno in _NO_COPY:
                 raise Unsupported(error.strerror) from error
             raise self._failed(error) from error
-        except OverflowError as error:  # what no file has is told by who reads or writes it
+        except OverflowError as error:  # the fallback raises the error for such an offset
             raise Unsupported(str(error)) from error
 
     def _copy_move(self, origin: "LocalStorage", move: Move) -> None:
@@ -202,7 +202,7 @@ class LocalStorage:
 
     def allocated(self, offset: int, length: int) -> Iterator[Range]:
         if self._can.allocated is Can.NO:
-            raise Unsupported("this system does not tell data from holes")
+            raise Unsupported("this system does not report holes")
         self._check_open()
         return self._data(offset, offset + length)
 
@@ -211,7 +211,7 @@ class LocalStorage:
             start = self._seek(at, os.SEEK_DATA)
             if start is None or start >= end:
                 return
-            # There is always a hole at the end of the file, unless it was cut in between.
+            # There is always a hole at end of file, unless the file was truncated concurrently.
             at = self._seek(start, os.SEEK_HOLE) or start
             if at == start:
                 return
@@ -237,7 +237,7 @@ class LocalStorage:
 
     @contextlib.contextmanager
     def _learning(self, operation: str, ranges: Sequence[tuple[int, int]]) -> Iterator[None]:
-        """Keep what the file system says to an operation."""
+        """Remember whether the file system supports an operation."""
         try:
             yield
         except Unsupported:
@@ -270,7 +270,7 @@ class LocalStorage:
     def close(self) -> None:
         if self._unclosed.detach() is None:
             return
-        # Forget the number first: nobody shall start anything with it from here on.
+        # Clear the descriptor first, so that no new call uses it.
         fd, self._fd = self._fd, -1
         opener, self._opener = self._opener, ownership.CLOSED
         with failures(self._name):
@@ -282,17 +282,17 @@ class LocalStorage:
 
     def _check_may_have_holes(self) -> None:
         if self._solid:
-            raise Unsupported(f"{self._name}: only zeros that are written leave no hole")
+            raise Unsupported(f"{self._name}: would create a hole, and the file must not become sparse")
 
     def _check_writable(self) -> None:
         if self._opener != os.getpid():
             raise ownership.refusal(self._name, self._opener)
         if not self._writable:
-            raise ReadOnly(f"{self._name}: the file was opened for reading only")
+            raise ReadOnly(f"{self._name}: opened read-only")
 
     @contextlib.contextmanager
     def _working(self) -> Iterator[None]:
-        """A file that is closed meanwhile is closed, whatever the system says of the number that it had."""
+        """Translate errors; if the file was closed meanwhile, raise that instead of the system's error."""
         self._check_open()
         try:
             yield
@@ -306,23 +306,23 @@ class LocalStorage:
         return failure(error, self._name)
 
 
-def give_back(fd: int) -> None:
-    """End every claim that goes with a descriptor, and close it."""
+def unlock_and_close(fd: int) -> None:
+    """Release all locks held through a descriptor and close it."""
     locking.release(fd)
     os.close(fd)
 
 
 def _release(storage: LocalStorage, fd: int, *, claimed: bool) -> None:
-    """Give the file back now, and its number only when nobody holds *storage* any more.
+    """Close the file now, but free the descriptor number only when *storage* is garbage-collected.
 
-    Another thread may be on its way into a system call with the number; it must not meet the next file to be opened.
-    The claims on the file are those of the process that opened it: a copy in another ends without a word.
+    Another thread may be about to enter a system call with the number, which must not refer to another file. The locks
+    belong to the process that opened the file, so a forked process (*claimed* False) does not release them.
     """
     if claimed:
         locking.release(fd)
     try:
         nothing = os.open(os.devnull, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
-    except OSError:  # no number is free, or there is no such device: giving the file back matters more
+    except OSError:  # no descriptor is free, or /dev/null is missing: closing the file is more important
         os.close(fd)
         return
     try:
@@ -333,7 +333,7 @@ def _release(storage: LocalStorage, fd: int, *, claimed: bool) -> None:
 
 
 def _runs(pieces: Sequence[tuple[int, Buffer]]) -> Iterator[tuple[int, list[memoryview]]]:
-    """Pieces that continue each other in the file, as one vector for one system call."""
+    """Contiguous pieces as one vector for one system call."""
     start = end = 0
     run: list[memoryview] = []
     for offset, buffer in pieces:
@@ -352,7 +352,7 @@ def _runs(pieces: Sequence[tuple[int, Buffer]]) -> Iterator[tuple[int, list[memo
 
 
 def _rest(buffers: list[memoryview], done: int) -> list[memoryview]:
-    """What is left of a vector of which *done* bytes are through."""
+    """The rest of a vector after *done* bytes."""
     for number, buffer in enumerate(buffers):
         if done < len(buffer):
             return [buffer[done:], *buffers[number + 1 :]]
@@ -361,7 +361,7 @@ def _rest(buffers: list[memoryview], done: int) -> list[memoryview]:
 
 
 def status_of(status: os.stat_result) -> FileStatus:
-    """What the system says of a file, as the contract has it."""
+    """stat(2) as `FileStatus`."""
     return FileStatus(
         (status.st_dev, status.st_ino),
         status.st_size,

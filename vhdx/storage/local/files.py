@@ -1,7 +1,7 @@
-"""Files of this machine: `FileSystem` on a directory.
+"""Local files: `FileSystem` on a directory.
 
-Who may open what is settled by `locking`. Only regular files are opened. Names are kept by POSIX rules: an open file
-can lose its name, which is why `rename` and `remove` look for holders first.
+`locking` enforces `Access`. Only regular files are opened. On POSIX systems an open file can be renamed and removed, so
+`rename` and `remove` check for locks first.
 """
 
 import contextlib
@@ -18,15 +18,15 @@ from vhdx.storage import permissions
 from vhdx.storage.base import Access, FileStatus, FileSystem, Space, Storage, Unsupported, is_named
 from vhdx.storage.beneath import names_below
 from vhdx.storage.local import linux, locking, ntfs
-from vhdx.storage.local.file import LocalStorage, failures, give_back, status_of
+from vhdx.storage.local.file import LocalStorage, failures, status_of, unlock_and_close
 from vhdx.storage.local.way import Way, real_names, way_to
 
 _RACES = 16
-_LEASED, _PAUSE = 50, 0.02  # how often, and after how many seconds, a file with a lease on it is tried again
+_LEASED, _PAUSE = 50, 0.02  # attempts and seconds between them, for a file with a lease
 
 
 class LocalFileSystem:
-    """The files under *root*. An absolute path stands for itself."""
+    """The files under *root*. Absolute paths are used as they are."""
 
     has_permissions = True
 
@@ -42,8 +42,8 @@ class LocalFileSystem:
                 with _closed_on_error(fd):
                     if access is Access.INSPECT or _still_named(fd, place, way):
                         return _storage(fd, str(place), writable=access.writes)
-            # Another file took the name between opening and locking; what we locked is no longer *path*.
-            give_back(fd)
+            # Another file was renamed to *path* between opening and locking.
+            unlock_and_close(fd)
         raise locking.in_use(str(place))
 
     def resolve(self, path: str, *, beneath: str | None = None) -> str:
@@ -66,7 +66,7 @@ class LocalFileSystem:
                 permissions.take_over(fd, like)
                 _check_may_be_renamed(place)
             _claim(fd, Access.WRITE, place)
-            # Whoever saw the name before the lock was there may have taken it away again.
+            # Another process may have removed or renamed the file before it was locked.
             if not _still_named(fd, place):
                 raise locking.in_use(str(place))
             return _storage(fd, str(place), writable=True)
@@ -101,7 +101,7 @@ class LocalFileSystem:
     def list(self, directory: str, prefix: str = "", suffix: str = "") -> list[str]:
         place = self._place(directory)
         with failures(str(place)), os.scandir(place) as entries:
-            # A link to a regular file counts, because `open` follows it too.
+            # Includes links to regular files, which `open` follows.
             return sorted(e.name for e in entries if is_named(e.name, prefix, suffix) and _is_file(e))
 
     def exists(self, path: str) -> bool:
@@ -110,7 +110,7 @@ class LocalFileSystem:
             return place.is_file()
 
     def staying(self, directory: str) -> contextlib.AbstractContextManager[FileSystem]:  # noqa: ARG002
-        """A directory of this machine costs nothing to open."""
+        """The same files: nothing is gained by keeping a local directory open."""
         return contextlib.nullcontext(self)
 
     def space(self) -> Space:
@@ -132,18 +132,18 @@ class LocalFileSystem:
 
     def _place(self, path: str) -> Path:
         if sys.platform == "win32":
-            raise Error(f"{path}: files of this machine are opened on POSIX systems only; use an smb:// URL")
+            raise Error(f"{path}: local files are supported on POSIX systems only; use an smb:// URL")
         try:
             encoded = os.fsencode(path)
         except UnicodeEncodeError as error:
-            raise Error(f"{path!r}: no file can have this name, it is not valid Unicode") from error
+            raise Error(f"{path!r}: invalid file name: not valid Unicode") from error
         if b"\0" in encoded:
-            raise Error(f"{path!r}: no file can have this name, it contains a NUL")
+            raise Error(f"{path!r}: invalid file name: contains a NUL")
         return self._root / path
 
 
 def _storage(fd: int, name: str, *, writable: bool) -> LocalStorage:
-    """The file as a storage; on NTFS one for writing has no holes from here on."""
+    """The file as a storage; on NTFS, fills the holes of a writable file."""
     solid = writable and ntfs.has_marks(fd)
     if solid:
         with failures(name):
@@ -156,12 +156,12 @@ def _closed_on_error(fd: int) -> Iterator[None]:
     try:
         yield
     except BaseException:
-        give_back(fd)
+        unlock_and_close(fd)
         raise
 
 
 def _claimed(place: Path, access: Access, way: Way | None = None) -> int:
-    """A descriptor of a regular file, held for *access*. Raises InUse."""
+    """Open and lock a regular file for *access*. Raises InUse."""
     if access.writes:
         _check_no_writer(place, way)
     fd = _open_regular(place, os.O_RDWR if access.writes else os.O_RDONLY, way)
@@ -171,10 +171,10 @@ def _claimed(place: Path, access: Access, way: Way | None = None) -> int:
 
 
 def _check_no_writer(place: Path, way: Way | None) -> None:
-    """Raises InUse where somebody has the file open for writing, even one who locks nothing."""
+    """Raise InUse if the file is open for writing, even without a lock."""
     try:
         fd = _open_regular(place, os.O_RDONLY, way)
-    except PermissionError:  # writing may be allowed where reading is not
+    except PermissionError:  # a file may be writable but not readable
         return
     try:
         locking.check_no_writer(fd, str(place))
@@ -190,12 +190,12 @@ def _claim(fd: int, access: Access, place: Path) -> None:
 def _is_file(entry: os.DirEntry[str]) -> bool:
     try:
         return entry.is_file()
-    except OSError:  # a link that leads in a circle, or where nobody may look
+    except OSError:  # a circular link, or no permission to follow it
         return False
 
 
 def _open_regular(place: Path, flags: int, way: Way | None = None) -> int:
-    """A descriptor of a regular file. Opening anything else could hang, or move a tape: it is not even tried."""
+    """Open a regular file. Checks the type first: opening a pipe could block, opening a device could have effects."""
     way = way or Way(str(place))
     with failures(str(place)):
         _check_regular(way.stat(), str(place))
@@ -211,7 +211,7 @@ def _check_regular(status: os.stat_result, name: str) -> None:
 
 
 def _open(place: Path, way: Way, flags: int) -> int:
-    """Open a file without waiting for it; a lease on it, such as `locking.check_no_writer` takes, is soon let go."""
+    """Open a file; retry while it has a lease, such as the brief one of `locking.check_no_writer`."""
     for _ in range(_LEASED):
         with contextlib.suppress(BlockingIOError):
             return way.open(flags)
@@ -228,9 +228,9 @@ def _still_named(fd: int, place: Path, way: Way | None = None) -> bool:
 
 @contextlib.contextmanager
 def _unheld(place: Path, held: Storage | None = None) -> Iterator[None]:
-    """Hold a file against every reader and writer while its name changes. Raises InUse.
+    """Lock a file exclusively while it is renamed or removed. Raises InUse.
 
-    What the caller holds already, *held*, needs no other hold. A link is only a name, so nobody can hold it.
+    Not necessary for *held*, which the caller has locked, or for a symbolic link, which cannot be locked.
     """
     if held is not None:
         if status_of(place.lstat()).identity != held.identity():
@@ -240,27 +240,27 @@ def _unheld(place: Path, held: Storage | None = None) -> Iterator[None]:
     if not stat.S_ISREG(place.lstat().st_mode):
         yield
         return
-    # For writing, because flock on NFS grants an exclusive lock only there.
+    # Opened for writing, because NFS grants an exclusive flock only then.
     fd = _claimed(place, Access.WRITE)
     try:
-        # A file that took the name in between is somebody else's, and held or not is not the one that was meant.
+        # Another file may have been renamed to *place* meanwhile.
         if not _still_named(fd, place):
             raise locking.in_use(str(place))
         yield
     finally:
-        give_back(fd)
+        unlock_and_close(fd)
 
 
 def _check_may_be_renamed(place: Path) -> None:
-    """Raises PermissionError for a new file that nobody may write to, neither `rename` nor `remove` then; it is gone.
+    """Remove a new file that is not writable, and raise PermissionError: `rename` and `remove` could not lock it.
 
-    Such are the permissions of what it is to replace, which could not be replaced either.
+    It has the permissions of the file that it should replace, which is not writable either.
     """
     try:
         os.close(os.open(place, os.O_RDWR | os.O_CLOEXEC))
     except PermissionError as error:
         place.unlink()
-        reason = "what may not be written to is not replaced"
+        reason = "not writable, so it cannot be replaced"
         raise PermissionError(errno.EACCES, reason, str(place)) from error
 
 
@@ -268,6 +268,6 @@ def _rename_no_replace(old: Path, new: Path) -> None:
     try:
         linux.rename_no_replace(old, new)
     except Unsupported:
-        # Both names exist for a moment, but a link never replaces anything.
+        # Both names exist for a moment, but link(2) never replaces a file.
         os.link(old, new, follow_symlinks=False)
         old.unlink()

@@ -1,7 +1,7 @@
-"""Calls of the Linux kernel that the standard library lacks; elsewhere those that change a file are `Unsupported`.
+"""Linux system calls that the standard library lacks; on other systems those that change a file are `Unsupported`.
 
-They are called by way of the C library with 64-bit offsets. Errors are OSError with the kernel's number; the caller
-adds the file's name.
+They are called through the C library with 64-bit offsets. Errors are OSError with the kernel's errno; the caller adds
+the file name.
 """
 
 import contextlib
@@ -20,16 +20,16 @@ _PUNCH_HOLE = 0x02
 _AT_FDCWD = -100
 _NOREPLACE = 0x01
 
-_OPENAT2 = 437  # the number of the system call, for which C libraries have no function
-_RESOLVE = 0x04 | 0x08 | 0x02  # no symbolic link, nothing above the start, no magic link of /proc
+_OPENAT2 = 437  # system call number; C libraries have no wrapper
+_RESOLVE = 0x04 | 0x08 | 0x02  # RESOLVE_NO_SYMLINKS, RESOLVE_BENEATH, RESOLVE_NO_MAGICLINKS
 
-_FALLOCATE = ("fallocate64", "fallocate")  # one C library gives 64-bit offsets a name, another has no others
+_FALLOCATE = ("fallocate64", "fallocate")  # glibc has a name of its own for 64-bit offsets, musl has only those
 _RENAME = ("renameat2",)
 _STATFS = ("fstatfs64", "fstatfs")
 
 
 class Opening(NamedTuple):
-    """A descriptor of a file in some process, and what it shares with its copies in others."""
+    """A descriptor of a file in a process; *position* is shared with its copies in other processes."""
 
     process: int
     program: str
@@ -41,31 +41,31 @@ _CANNOT = frozenset({errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS, errno.EINVAL
 
 
 def punch_hole(fd: int, offset: int, length: int) -> None:
-    """Make a range read as zeros and give its space back; the file's size stays. Raises Unsupported."""
+    """Make a range read as zeros and free its space; the file size stays. Raises Unsupported."""
     _call(_FALLOCATE, fd, _KEEP_SIZE | _PUNCH_HOLE, *_range(offset, length))
 
 
 def allocate(fd: int, offset: int, length: int) -> None:
-    """Allocate space for a range without touching data in it, growing the file as needed. Raises Unsupported.
+    """Allocate space for a range without changing its data; extends the file as needed. Raises Unsupported.
 
-    Not posix_fallocate: where the file system cannot, the C library would imitate it by writing to every block.
+    Not posix_fallocate, which the C library emulates by writing to every block if the file system lacks support.
     """
     _call(_FALLOCATE, fd, 0, *_range(offset, length))
 
 
 def _range(offset: int, length: int) -> tuple[ctypes.c_int64, ctypes.c_int64]:
     if offset + length >= 1 << 63:
-        raise OverflowError(f"no file has a byte at {offset + length}")
+        raise OverflowError(f"offset {offset + length} exceeds the largest file size")
     return ctypes.c_int64(offset), ctypes.c_int64(length)
 
 
 def rename_no_replace(source: Path, target: Path) -> None:
-    """Rename in one atomic step. Raises FileExistsError when *target* exists, Unsupported."""
+    """Rename atomically. Raises FileExistsError if *target* exists, Unsupported."""
     _call(_RENAME, _AT_FDCWD, os.fsencode(source), _AT_FDCWD, os.fsencode(target), ctypes.c_uint(_NOREPLACE))
 
 
 def file_system(fd: int) -> int | None:
-    """The kernel's number for the kind of file system that a file is on (statfs(2), f_type); None: not known."""
+    """The type of the file system of a file (f_type of statfs(2)); None: unknown."""
     status = ctypes.create_string_buffer(256)
     try:
         _call(_STATFS, fd, status)
@@ -75,9 +75,9 @@ def file_system(fd: int) -> int | None:
 
 
 def openings(fd: int) -> Iterator[Opening]:
-    """Who has the file open, this process included, as far as this user may see others (proc(5)).
+    """Descriptors of the file in all processes whose descriptors this user may see (proc(5)), except *fd* itself.
 
-    They are told by the path under which they opened it, so that no file system is asked.
+    They are found by path, so no file system is accessed.
     """
     with contextlib.suppress(OSError):
         wanted = Path(f"/proc/self/fd/{fd}").readlink()
@@ -87,7 +87,7 @@ def openings(fd: int) -> Iterator[Opening]:
 
 
 def _openings_of(process: Path, wanted: Path, own: int) -> Iterator[Opening]:
-    with contextlib.suppress(OSError):  # another user's process, or one that just ended
+    with contextlib.suppress(OSError):  # a process of another user, or one that has ended
         for descriptor in (process / "fd").iterdir():
             if (process.name, descriptor.name) == (str(os.getpid()), str(own)):
                 continue
@@ -105,16 +105,16 @@ def _opening(process: Path, descriptor: str) -> Opening:
 
 
 def open_beneath(fd: int, path: str) -> int:
-    """A descriptor of the directory *path* below that of *fd*, with no link on the way. Raises OSError, Unsupported."""
+    """Open the directory *path* below that of *fd* without following links (openat2). Raises OSError, Unsupported."""
     if sys.platform != "linux":
-        raise Unsupported("there is no openat2")
+        raise Unsupported("openat2 requires Linux")
     call = ctypes.CDLL(None, use_errno=True).syscall
     call.restype = ctypes.c_long
     how = (ctypes.c_uint64 * 3)(os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC, 0, _RESOLVE)
     size = ctypes.c_size_t(ctypes.sizeof(how))
     while (found := call(ctypes.c_long(_OPENAT2), ctypes.c_long(fd), os.fsencode(path), ctypes.byref(how), size)) < 0:
         code = ctypes.get_errno()
-        # A filter of system calls answers with EPERM, and a kernel that does not know the call with ENOSYS.
+        # A seccomp filter returns EPERM, a kernel without openat2 ENOSYS.
         if code in _CANNOT or code in (errno.EPERM, errno.E2BIG, errno.EAGAIN):
             raise Unsupported(f"openat2: {os.strerror(code)}")
         if code != errno.EINTR:
@@ -138,4 +138,4 @@ def _function(names: Sequence[str]) -> Callable[..., Any]:
         for name in names:
             if hasattr(library, name):
                 return getattr(library, name)  # type: ignore[no-any-return]
-    raise Unsupported(f"{names[0]} is not in the C library")
+    raise Unsupported(f"the C library has no {names[0]}")

@@ -1,8 +1,8 @@
-"""Files on NTFS as Linux mounts it (ntfs-3g, ntfs3), where a file with a hole is marked as sparse.
+"""Files on NTFS mounted by Linux (ntfs-3g, ntfs3), where a file with a hole gets FILE_ATTRIBUTE_SPARSE_FILE.
 
-Windows refuses images that are marked so (0xC03A001A). ntfs-3g sets the mark as soon as a file is extended by its size
-or written to behind its end, and takes it away when the last hole is filled. Both drivers show the attributes of a file
-as an extended attribute, which no other file system has.
+Windows refuses sparse images (0xC03A001A). ntfs-3g sets the attribute when a file is extended or written to beyond its
+end, and clears it when the last hole is filled. Both drivers expose the attributes of a file as an extended attribute
+that no other file system has.
 """
 
 import contextlib
@@ -19,7 +19,7 @@ _ZEROS = bytes(_PIECE)
 
 
 def attributes(fd: int) -> int | None:
-    """The NTFS attributes of an open file; None where it is on no NTFS."""
+    """The NTFS attributes of an open file; None if it is not on NTFS."""
     if not hasattr(os, "getxattr"):
         return None
     try:
@@ -30,7 +30,7 @@ def attributes(fd: int) -> int | None:
 
 
 def has_marks(fd: int) -> bool:
-    """Whether holes are marked where the file is; the mark of one that is empty is taken away."""
+    """Whether the file is on NTFS; clears the sparse attribute of an empty file."""
     found = attributes(fd)
     if found is not None and found & _SPARSE and not os.fstat(fd).st_size:
         _clear(fd, found)
@@ -38,9 +38,9 @@ def has_marks(fd: int) -> bool:
 
 
 def mend(fd: int) -> None:
-    """Fill the holes of a file that is marked, where there is room. What it reads as never changes. Raises OSError.
+    """Fill the holes of a sparse file if there is enough free space; its content does not change. Raises OSError.
 
-    Takes as long as reading the file and writing its holes; stopped anywhere, the next call goes on.
+    Takes as long as reading the file and writing its holes. If interrupted, the next call continues.
     """
     found = attributes(fd)
     if found is None or not found & _SPARSE:
@@ -48,7 +48,7 @@ def mend(fd: int) -> None:
     status, volume = os.fstat(fd), os.fstatvfs(fd)
     missing = status.st_size - status.st_blocks * 512
     if missing > volume.f_bavail * volume.f_frsize:
-        return  # it stays as usable as it was
+        return  # the file stays sparse
     for start, end in _zero_runs(fd, status.st_size, volume.f_frsize):
         fill(fd, start, end)
     _clear(fd, found)
@@ -62,18 +62,18 @@ def fill(fd: int, start: int, end: int) -> None:
 
 
 def _clear(fd: int, found: int) -> None:
-    """Take the mark away. A driver that cannot do it does it when the last hole is filled."""
+    """Clear the sparse attribute. A driver that refuses clears it when the last hole is filled."""
     with contextlib.suppress(OSError):
         os.setxattr(fd, _NAME, _ATTRIBUTES.pack(found & ~_SPARSE))
 
 
 def _zero_runs(fd: int, size: int, cluster: int) -> Iterator[tuple[int, int]]:
-    """Runs of clusters that read as zeros: every hole is among them, and neither driver tells where they are."""
+    """Runs of clusters that read as zeros; these include every hole, which neither driver reports."""
     step = min(max(cluster, 512), _PIECE)
     for at in range(0, size, _PIECE):
         data = os.pread(fd, min(_PIECE, size - at), at)
         if not data:
-            raise OSError(errno.EIO, "the file became shorter")
+            raise OSError(errno.EIO, "the file was truncated concurrently")
         start = None
         for part in range(0, len(data), step):
             empty = not data[part : part + step].strip(b"\0")

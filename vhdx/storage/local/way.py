@@ -1,8 +1,8 @@
-"""The way to a file of this machine that stays in a directory: by what is really opened, not by letters alone.
+"""Open a local file that must be below a directory, without races with changes of symbolic links.
 
-A path is followed in two steps. First its links are looked up, which tells where it leads; what leads out ends here.
-Then that place, which has no link in it any more, is walked to from the directory, by a system call that follows none
-(`vhdx.storage.local.linux.open_beneath`) or name by name: a link that somebody puts there in between ends the walk.
+First the path is resolved; a target outside is refused. Then the resolved path, which contains no links, is opened from
+the directory with a system call that follows none (`vhdx.storage.local.linux.open_beneath`), or component by component:
+a link that was put there in between makes it fail.
 """
 
 import errno
@@ -22,30 +22,30 @@ _NO_LINK = getattr(os, "O_NOFOLLOW", 0)
 
 
 class Way(NamedTuple):
-    """A file as system calls take it: *name* in the directory open as *directory*, where there is one.
+    """A file as arguments of system calls: *name*, relative to the descriptor *directory* unless that is None.
 
-    With a directory nothing on the way is a link, and the file itself must not be one.
+    With a directory, the path contains no links, and the file itself must not be one.
     """
 
     name: str
     directory: int | None = None
 
     def stat(self) -> os.stat_result:
-        """What the file system says of the file. Raises OSError, ELOOP for a link where none may be."""
+        """stat(2) of the file. Raises OSError; ELOOP for a link if *directory* is given."""
         found = os.stat(self.name, dir_fd=self.directory, follow_symlinks=self.directory is None)
         if stat.S_ISLNK(found.st_mode):
             raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), self.name)
         return found
 
     def open(self, flags: int) -> int:
-        """A descriptor. Raises OSError."""
+        """Open the file. Raises OSError."""
         if self.directory is None:
             return os.open(self.name, flags)
         return os.open(self.name, flags | _NO_LINK, dir_fd=self.directory)
 
 
 def real_names(place: Path, base: Path) -> list[str]:
-    """The names that lead from *base* to what *place* leads to, none of them a link now. Raises LeadsOutside."""
+    """The components of the resolved *place* relative to the resolved *base*. Raises LeadsOutside."""
     names = names_below(os.path.realpath(place), os.path.realpath(base))
     if names is None:
         raise outside(str(place), str(base))
@@ -54,7 +54,7 @@ def real_names(place: Path, base: Path) -> list[str]:
 
 @contextmanager
 def way_to(place: Path, base: Path | None) -> Iterator[Way]:
-    """How *place* is reached without leaving *base*; anywhere without one. Raises LeadsOutside, OSError."""
+    """The `Way` to *place* below *base*; without *base* to any place. Raises LeadsOutside, OSError."""
     if base is None:
         yield Way(str(place))
         return
@@ -67,7 +67,7 @@ def way_to(place: Path, base: Path | None) -> Iterator[Way]:
 
 
 def _directory(base: Path, names: Sequence[str]) -> int:
-    """A descriptor of the directory that *names* lead to from *base*, none of them a link. Raises OSError."""
+    """Open the directory *names* below *base* without following links. Raises OSError."""
     fd = os.open(base, _DIRECTORY)
     if not names:
         return fd

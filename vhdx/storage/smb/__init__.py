@@ -1,4 +1,4 @@
-"""SMB3 shares through smbprotocol: `SmbPool.share` gives a `FileSystem`. Nothing is mounted."""
+"""SMB 2 and 3 shares without mounting: `SmbPool.share` returns a `FileSystem`."""
 
 from vhdx.storage.credentials import Credentials
 from vhdx.storage.smb.files import SmbFileSystem

@@ -1,7 +1,7 @@
-"""Many requests in flight over one socket: credits, signatures, and noticing that the other side is gone.
+"""Pipelined requests over one socket: credits, signatures, encryption, and detection of a dead server.
 
-A thread receives. It never waits for anything but the socket, and when it ends, every waiting request ends with it.
-Senders share a lock that the thread does not need, so a peer that reads no more cannot hold it up.
+One thread receives. It waits for nothing but the socket; when it ends, it completes every outstanding request. Senders
+share a lock that the thread does not take, so a server that stops reading cannot block it.
 """
 
 import os
@@ -15,67 +15,67 @@ from vhdx.storage.base import Buffer
 from vhdx.storage.smb import header, messages, wire
 from vhdx.storage.smb.handshake import Established
 from vhdx.storage.smb.header import (
-    CHARGE,
-    FROM_SERVER,
+    CREDIT_CHARGE,
     LENGTH,
     NO_CHARGE,
     NO_SIGNATURE,
-    PROTOCOL,
+    PROTOCOL_ID,
+    SERVER_TO_REDIR,
     SIGNATURE,
     SIGNED,
-    UNASKED,
+    UNSOLICITED,
     SmbHeader,
 )
-from vhdx.storage.smb.messages import HEADER_LENGTH, READ_HEAD_LENGTH, Answer, Command, Message
+from vhdx.storage.smb.messages import HEADER_LENGTH, READ_HEAD_LENGTH, Command, Message, Response
 from vhdx.storage.smb.protection import ENCRYPTED, TRANSFORM, Forged, Protection, Room
 from vhdx.storage.smb.pulse import SLICES, Pulse, Verdict
-from vhdx.storage.smb.status import PENDING, SESSION_GONE, Refused, lost
+from vhdx.storage.smb.status import SESSION_LOST, NtStatus, Refused, lost
 from vhdx.storage.smb.wire import Wire
 
 _LONGEST = (16 << 20) + (1 << 16)
 _CREDITS = 1024
-"""How many the server is asked for: 64 MiB in flight."""
+"""Credits to request in total: 64 MiB in flight."""
 
 _HEAD = HEADER_LENGTH + READ_HEAD_LENGTH
 
 
 class Request:
-    """One request on its way; *done* is set when it is answered or never will be."""
+    """An outstanding request; *done* is set when its response arrives or the connection ends."""
 
-    __slots__ = ("answer", "done", "encrypted", "message", "status")
+    __slots__ = ("done", "encrypted", "message", "response", "status")
 
     def __init__(self, message: Message, *, encrypted: bool) -> None:
         self.message = message
         self.encrypted = encrypted
         self.done = threading.Event()
         self.status: int | None = None
-        self.answer: Answer | None = None
+        self.response: Response | None = None
 
 
 class _Broken(Exception):
-    """The conversation cannot go on, and why."""
+    """The connection cannot be used any more; the text is the reason."""
 
 
 class Channel:
-    """A session's requests and answers. Safe to use from several threads.
+    """A session's requests and responses. Safe to use from several threads.
 
-    *timeout* is in seconds; `Pulse` says what it means.
+    *timeout* is in seconds; see `Pulse`.
     """
 
     def __init__(self, name: str, established: Established, *, timeout: float) -> None:
         self.name = name
         self._opener = os.getpid()
         self._socket = established.socket
-        self._session = established.keys.session
+        self._session_id = established.keys.session_id
         self._encrypted = established.encrypted
-        self._charges = established.charges
+        self._multi_credit = established.multi_credit
         self._protection = Protection(established.keys)
         self._signs = self._protection.signs
         self._sending = threading.Lock()
-        self._changed = threading.Condition()  # guards all that follows
-        self._next, self._end = established.numbers
-        self._flying: dict[int, Request] = {}
-        self._charged = 0
+        self._changed = threading.Condition()  # guards the attributes below
+        self._next, self._end = established.sequence_window
+        self._outstanding: dict[int, Request] = {}
+        self._charged = 0  # sum of the CreditCharges of outstanding requests
         self._reason: str | None = None
         self._final: Wire | None = None
         self._pulse = Pulse()
@@ -86,88 +86,95 @@ class Channel:
 
     @property
     def alive(self) -> bool:
-        """Whether it can still be used, as far as is known."""
+        """Whether no error has ended the connection yet."""
         return self._reason is None
 
     @property
     def credits(self) -> int:
-        """How many credits the server has given, spent or not."""
+        """Credits that the server has granted, including those of outstanding requests."""
         with self._changed:
             return self._end - self._next + self._charged
 
     @property
     def encrypts(self) -> bool:
-        """Whether the server can encrypt."""
+        """Whether a cipher was negotiated."""
         return self._protection.encrypts
 
-    def post(self, message: Message, *, tree: int = 0, encrypted: bool = False, wait: bool = True) -> Request | None:
-        """Send a request; without *wait*, None in place of waiting for credits. Raises ConnectionError."""
-        if self._opener != os.getpid():  # keys and message numbers are those of one process
+    def post(self, message: Message, *, tree_id: int = 0, encrypted: bool = False, wait: bool = True) -> Request | None:
+        """Send a request; without *wait*, return None if credits are missing. Raises ConnectionError."""
+        if self._opener != os.getpid():  # two processes must not use the same nonces and MessageIds
             raise ownership.refusal(self.name, self._opener)
         request = Request(message, encrypted=encrypted or self._encrypted)
-        charge = message.charge
+        charge = message.credit_charge
         with self._changed:
-            while not self._affords(charge):
+            while not self._has_credits(charge):
                 if not wait:
                     return None
-                if not self._flying:
-                    # Only answers bring credits, and none is to come.
+                if not self._outstanding:
+                    # Only responses grant credits, and none is outstanding.
                     self.abandon()
-                    raise lost(self.name, f"the server gives too few credits for a request that costs {charge}")
+                    raise lost(self.name, f"the server grants too few credits for a CreditCharge of {charge}")
                 self._changed.wait()
-            number, wanted = self._enter(request, charge)
-        self._transmit(request, number, wanted, tree)
+            message_id, credit_request = self._register(request, charge)
+        self._transmit(request, message_id, credit_request, tree_id)
         return request
 
-    def _affords(self, charge: int) -> bool:
+    def _has_credits(self, charge: int) -> bool:
         if self._reason is not None:
             raise lost(self.name, self._reason)
-        # The last one is for asking whether the server lives.
+        # The last credit is reserved for an ECHO.
         return self._end - self._next > charge
 
-    def _enter(self, request: Request, charge: int) -> tuple[int, int]:
-        number = self._next
+    def _register(self, request: Request, charge: int) -> tuple[int, int]:
+        message_id = self._next
         self._next += charge
-        self._flying[number] = request
+        self._outstanding[message_id] = request
         self._charged += charge
         missing = _CREDITS - (self._end - self._next + self._charged)
-        return number, charge + max(0, missing)
+        return message_id, charge + max(0, missing)
 
-    def _transmit(self, request: Request, number: int, wanted: int, tree: int) -> None:
+    def _transmit(self, request: Request, message_id: int, credit_request: int, tree_id: int) -> None:
         try:
             with self._sending:
-                _send(self._socket, self._protect(request, number, wanted, tree))
+                _send(self._socket, self._protect(request, message_id, credit_request, tree_id))
         except OSError as error:
             self.abandon()
-            raise lost(self.name, self._reason or "the server is gone") from error
+            raise lost(self.name, self._reason or "the server closed the connection") from error
         except BaseException:
-            # Half a request may be out, or nothing of one that has its number.
+            # The request may be sent in part, or its MessageId is used and nothing was sent.
             self.abandon()
             raise
 
-    def _protect(self, request: Request, number: int, wanted: int, tree: int) -> list[Buffer]:
+    def _protect(self, request: Request, message_id: int, credit_request: int, tree_id: int) -> list[Buffer]:
         message, signed = request.message, self._signs and not request.encrypted
-        head = header.build(message, number=number, wanted=wanted, tree=tree, session=self._session, signed=signed)
-        if not self._charges:
-            head[CHARGE] = NO_CHARGE
+        head = header.build(
+            message,
+            message_id=message_id,
+            credit_request=credit_request,
+            tree_id=tree_id,
+            session_id=self._session_id,
+            signed=signed,
+        )
+        if not self._multi_credit:
+            head[CREDIT_CHARGE] = NO_CHARGE
         parts: list[Buffer] = [head, message.body, message.payload]
         if signed:
-            head[SIGNATURE] = self._protection.signature(number, parts)
+            head[SIGNATURE] = self._protection.signature(message_id, parts)
         elif request.encrypted:
             parts = self._protection.encrypt(parts)
         return [LENGTH.pack(sum(map(len, parts))), *parts]
 
-    def receive(self, request: Request) -> Answer:
-        """Wait for the answer, however long a live server takes. Raises Refused, ConnectionError."""
+    def receive(self, request: Request) -> Response:
+        """Wait for the response, without limit while the server is alive. Raises Refused, ConnectionError."""
         request.done.wait()
-        if request.answer is None or request.status is None:
-            raise lost(self.name, self._reason or "the server is gone")
+        if request.response is None or request.status is None:
+            raise lost(self.name, self._reason or "the server closed the connection")
         if request.status:
-            raise Refused(request.status, request.answer)
-        return request.answer
+            raise Refused(request.status, request.response)
+        return request.response
 
     def abandon(self) -> None:
-        """Hang up without a word; every request ends soon. A forked process does not: it is not its own."""
+        """Shut the socket down; outstanding requests fail. Does nothing in a forked process, which does not own it."""
         if self._opener != os.getpid():
             return
         try:
@@ -176,7 +183,7 @@ class Channel:
             return
 
     def close(self) -> None:
-        """Hang up, and wait until nothing of the channel is left."""
+        """Shut the socket down and wait for the receiving thread to end."""
         if self._opener != os.getpid():
             self._socket.close()
             return
@@ -184,58 +191,58 @@ class Channel:
         self._thread.join()
 
     def wire(self) -> Wire:
-        """Bytes that crossed so far."""
+        """Bytes sent and received so far."""
         return self._final or wire.count(self._socket) or self._final or Wire(0, 0)
 
     def _work(self) -> None:
-        reason = "an answer could not be handled"
+        reason = "internal error in the receiving thread"
         try:
             while True:
                 self._receive_frame()
         except (_Broken, Forged) as broken:
             reason = str(broken)
         except struct.error:
-            reason = "the server's answer is malformed"
+            reason = "malformed response"
         except OSError as error:
-            reason = error.strerror or "the server is gone"
+            reason = error.strerror or "the server closed the connection"
         finally:
             self._finish(reason)
 
     def _finish(self, reason: str) -> None:
         with self._changed:
             self._reason = reason
-            flying = list(self._flying.values())
-            self._flying.clear()
+            outstanding = list(self._outstanding.values())
+            self._outstanding.clear()
             self._changed.notify_all()
         self.abandon()
         with self._sending:
             self._final = wire.count(self._socket)
             self._socket.close()
-        for request in flying:
+        for request in outstanding:
             request.done.set()
 
     def _receive_frame(self) -> None:
         length = LENGTH.unpack(self._take(LENGTH.size))[0]
         if not HEADER_LENGTH <= length <= _LONGEST:
-            raise _Broken("the server sends what is not SMB")
+            raise _Broken("received data that is not SMB")
         head = self._take(min(length, _HEAD))
-        if head.startswith(PROTOCOL) and self._places(header.parse(head), head, length):
+        if head.startswith(PROTOCOL_ID) and self._receive_payload(header.parse(head), head, length):
             return
         frame = self._frame.take(length)
         frame[: len(head)] = head
         self._fill(frame[len(head) :])
-        if head.startswith(PROTOCOL):
+        if head.startswith(PROTOCOL_ID):
             self._handle(frame, encrypted=False)
         elif head.startswith(ENCRYPTED) and length > TRANSFORM.size:
             self._handle(self._protection.decrypt(frame), encrypted=True)
         else:
-            raise _Broken("the server sends what is not SMB")
+            raise _Broken("received data that is not SMB")
 
-    def _places(self, head: SmbHeader, data: bytearray, length: int) -> bool:
-        """Take the payload of a read straight into the reader's buffer, where that can be done."""
+    def _receive_payload(self, head: SmbHeader, data: bytearray, length: int) -> bool:
+        """Receive the payload of a READ response directly into the reader's buffer; False if it is no such response."""
         with self._changed:
-            request = self._flying.get(head.number)
-        if request is None or request.encrypted or head.status or head.following:
+            request = self._outstanding.get(head.message_id)
+        if request is None or request.encrypted or head.status or head.next_command:
             return False
         if self._signs and not head.flags & SIGNED:
             return False
@@ -249,64 +256,64 @@ class Channel:
         self._fill(payload)
         if self._signs:
             data[SIGNATURE] = NO_SIGNATURE
-            self._protection.check(head.number, head.signature, [data, payload])
-        self._settle(head, Answer(head.tree, memoryview(data)[HEADER_LENGTH:], size))
+            self._protection.check(head.message_id, head.signature, [data, payload])
+        self._complete(head, Response(head.tree_id, memoryview(data)[HEADER_LENGTH:], size))
         return True
 
     def _handle(self, frame: memoryview, *, encrypted: bool) -> None:
-        """Handle the answers in one frame, which follow each other."""
+        """Handle the responses of one frame, which may be compounded (MS-SMB2 3.2.5.1.9)."""
         while len(frame):
             head = header.parse(frame)
-            part = frame[: head.following or len(frame)]
-            frame = frame[head.following or len(frame) :]
-            if head.protocol != PROTOCOL or not head.flags & FROM_SERVER or len(part) < HEADER_LENGTH:
-                raise _Broken("the server sends what is not an answer")
-            if head.number != UNASKED:
+            part = frame[: head.next_command or len(frame)]
+            frame = frame[head.next_command or len(frame) :]
+            if head.protocol_id != PROTOCOL_ID or not head.flags & SERVER_TO_REDIR or len(part) < HEADER_LENGTH:
+                raise _Broken("received a message that is not a response")
+            if head.message_id != UNSOLICITED:
                 self._accept(head, part, encrypted=encrypted)
 
     def _accept(self, head: SmbHeader, part: memoryview, *, encrypted: bool) -> None:
         with self._changed:
-            request = self._flying.get(head.number)
+            request = self._outstanding.get(head.message_id)
         if request is None or head.command != request.message.command:
             raise _Broken("unexpected response: no matching request")
-        if head.status == PENDING:
-            self._give(head.credits)
+        if head.status == NtStatus.PENDING:
+            self._grant(head.credits)
             return
-        if head.status in SESSION_GONE:
-            # A server that has lost the keys cannot sign this, and believing it is no worse than being cut off.
-            raise _Broken(SESSION_GONE[head.status])
+        if head.status in SESSION_LOST:
+            # A server without the session's keys cannot sign this. A forged one does no more harm than a TCP reset.
+            raise _Broken(SESSION_LOST[head.status])
         if not encrypted:
             self._check(request, head, part)
         body, into, placed = part[HEADER_LENGTH:], request.message.into, 0
         if into is not None and not head.status:
-            payload = Answer(head.tree, body).part(*messages.read_extent(body))
+            payload = Response(head.tree_id, body).part(*messages.read_extent(body))
             placed = len(payload)
             if placed > len(into):
-                raise _Broken("the server sends more than was asked for")
+                raise _Broken("a READ response is longer than requested")
             into[:placed] = payload
             body = body[:READ_HEAD_LENGTH]
-        # The memory of the frame is used again for the next one.
-        self._settle(head, Answer(head.tree, memoryview(bytes(body)), placed))
+        # Copied, because the next frame reuses this memory.
+        self._complete(head, Response(head.tree_id, memoryview(bytes(body)), placed))
 
     def _check(self, request: Request, head: SmbHeader, part: memoryview) -> None:
-        """Let nothing through that the server did not sign, unless for a guest."""
+        """Verify the signature (MS-SMB2 3.2.5.1.3); a guest session has none."""
         if not self._signs and not request.encrypted:
             return
         if request.encrypted or not head.flags & SIGNED:
-            raise _Broken("an answer is neither signed nor encrypted; somebody may be tampering with the connection")
+            raise _Broken("a response is neither signed nor encrypted; the connection may be under attack")
         parts: list[Buffer] = [part[: SIGNATURE.start], NO_SIGNATURE, part[SIGNATURE.stop :]]
-        self._protection.check(head.number, head.signature, parts)
+        self._protection.check(head.message_id, head.signature, parts)
 
-    def _settle(self, head: SmbHeader, answer: Answer) -> None:
+    def _complete(self, head: SmbHeader, response: Response) -> None:
         with self._changed:
-            request = self._flying.pop(head.number)
-            self._charged -= request.message.charge
+            request = self._outstanding.pop(head.message_id)
+            self._charged -= request.message.credit_charge
             self._end += head.credits
             self._changed.notify_all()
-        request.status, request.answer = head.status, answer
+        request.status, request.response = head.status, response
         request.done.set()
 
-    def _give(self, credits: int) -> None:
+    def _grant(self, credits: int) -> None:
         with self._changed:
             self._end += credits
             self._changed.notify_all()
@@ -321,23 +328,23 @@ class Channel:
             try:
                 count = self._socket.recv_into(view, 0, socket.MSG_WAITALL)
             except BlockingIOError:
-                self._look_for_life()
+                self._check_alive()
                 continue
             if not count:
-                raise _Broken("the server hung up")
+                raise _Broken("the server closed the connection")
             self._pulse.heard()
             view = view[count:]
 
-    def _look_for_life(self) -> None:
-        """Nothing came for a slice of the timeout: ask for a sign of life when it is time to, or give up."""
+    def _check_alive(self) -> None:
+        """Called after a slice of the timeout without data: send an ECHO or give up, as `Pulse` decides."""
         match self._pulse.missed(wire.count(self._socket)):
             case Verdict.DEAD:
-                raise _Broken("the server does not answer any more")
-            case Verdict.ASK if self._ask():
+                raise _Broken("the server does not respond")
+            case Verdict.ASK if self._send_echo():
                 self._pulse.asked()
 
-    def _ask(self) -> bool:
-        """Send an echo unless that would mean to wait, for a sender or for room; whether it was sent."""
+    def _send_echo(self) -> bool:
+        """Send an ECHO unless that would block on another sender or on a full socket; whether it was sent."""
         if not self._sending.acquire(blocking=False):
             return False
         try:
@@ -345,8 +352,8 @@ class Channel:
                 if self._end == self._next or not _has_room(self._socket):
                     return False
                 request = Request(messages.ECHO, encrypted=self._encrypted)
-                number, wanted = self._enter(request, 1)
-            _send(self._socket, self._protect(request, number, wanted, 0), socket.MSG_DONTWAIT)
+                message_id, credit_request = self._register(request, 1)
+            _send(self._socket, self._protect(request, message_id, credit_request, 0), socket.MSG_DONTWAIT)
             return True
         finally:
             self._sending.release()
@@ -355,7 +362,7 @@ class Channel:
 def _prepare(connection: socket.socket, *, wait: float) -> None:
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     seconds, rest = divmod(max(wait, 0.01), 1)
-    # Unlike Python's own timeout it holds for receiving alone, and costs no further system call.
+    # Unlike Python's own timeout, it applies to receiving only and needs no extra system call.
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("@ll", int(seconds), int(rest * 1e6)))
 
 

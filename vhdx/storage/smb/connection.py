@@ -1,4 +1,4 @@
-"""One session on a server: its shares, and many requests in flight for one caller."""
+"""A connection with its session and tree connects."""
 
 import os
 import struct
@@ -13,32 +13,32 @@ from vhdx.storage.credentials import Credentials
 from vhdx.storage.smb import messages
 from vhdx.storage.smb.channel import Channel, Request
 from vhdx.storage.smb.handshake import Negotiation, establish
-from vhdx.storage.smb.messages import CREDIT, Answer, Message
+from vhdx.storage.smb.messages import CREDIT, Message, Response
 from vhdx.storage.smb.offload import Offload
 from vhdx.storage.smb.settings import SmbSettings
-from vhdx.storage.smb.status import FILE_CLOSED, SHARE_GONE, UNSUPPORTED, Refused, failures, lost
+from vhdx.storage.smb.status import UNSUPPORTED, NtStatus, Refused, failures, lost
 from vhdx.storage.smb.wire import Wire
 
-_VALIDATE_NEGOTIATION = 0x00140204
-_NO_FILE = b"\xff" * 16
+_VALIDATE_NEGOTIATE_INFO = 0x00140204
+_NO_FILE_ID = b"\xff" * 16
 
 
 class Tree(NamedTuple):
-    """A share as a session knows it."""
+    """A tree connect."""
 
-    number: int
+    tree_id: int
     share: str
-    encrypted: bool
+    encrypt_data: bool
 
 
 def url(server: str, port: int) -> str:
-    """How a server is named in messages."""
+    """The URL of a server, for messages."""
     host = f"[{server}]" if ":" in server else server
     return f"smb://{host}" + ("" if port == 445 else f":{port}")
 
 
 class KeptOpen(Protocol):
-    """Something open on a server."""
+    """An open handle."""
 
     def close(self) -> None: ...
 
@@ -46,8 +46,8 @@ class KeptOpen(Protocol):
 class SmbConnection:
     """A connection and its session. Safe to use from several threads.
 
-    Messages are always signed or encrypted, and answers that are neither end the connection. Only what a guest does
-    is neither, since the log-on of a guest gives no key.
+    Messages are always signed or encrypted; a response that is neither ends the connection. Only a guest session, which
+    has no keys, does neither.
     """
 
     def __init__(self, server: str, port: int, credentials: Credentials, settings: SmbSettings) -> None:
@@ -58,17 +58,18 @@ class SmbConnection:
         self.name = url(server, port)
         self.offload = Offload()
         self.kept: dict[tuple[str, str], KeptOpen] = {}
-        """What stays open until the connection is closed, by share and path."""
+        """Handles that stay open until the connection is closed, by share and path."""
         self._trees: dict[str, Tree] = {}
-        self._trees_lock = threading.RLock()  # connecting may find that a share is gone
+        self._trees_lock = threading.RLock()  # `_connect` may call `_forget`
         established = establish(self.name, server, port, credentials, settings)
         self._negotiation = established.negotiation
         self._channel = Channel(self.name, established, timeout=settings.timeout)
-        # Neither pool nor open file has it any more. A process that exits hangs up anyway, after the last of its files.
+        # Runs when neither the pool nor an open file refers to the connection. On exit the kernel closes the socket,
+        # after the last file.
         weakref.finalize(self, self._channel.abandon).atexit = False
         try:
             with failures(self.name):
-                # Its answer brings the credits for all that comes.
+                # The response grants the credits for what follows.
                 self._call(None, messages.ECHO)
         except BaseException:
             self._channel.close()
@@ -76,15 +77,15 @@ class SmbConnection:
         affordable = max((self._channel.credits - 1) // 2, 1)
         limit = min(established.read_size, established.write_size, settings.request_size, affordable * CREDIT)
         self.request_size = 1 << (limit.bit_length() - 1)
-        """Payload bytes of one read or write, such that two of them never lack credits."""
+        """Payload bytes of one READ or WRITE, chosen so that the credits suffice for two."""
 
     @property
     def alive(self) -> bool:
-        """Whether nothing has gone wrong with it yet."""
+        """Whether no error has ended the connection yet."""
         return self._channel.alive
 
     def tree(self, share: str) -> Tree:
-        """The connected tree of a share. Raises FileNotFoundError, PermissionError."""
+        """The tree connect of a share. Raises FileNotFoundError, PermissionError."""
         with self._trees_lock:
             tree = self._trees.get(share.casefold())
             if tree is None:
@@ -94,84 +95,90 @@ class SmbConnection:
             return tree
 
     def _connect(self, share: str) -> Tree:
-        connected = messages.connected(self._call(None, messages.tree_connect(f"\\\\{self.server}\\{share}")))
-        if connected.encrypted and not self._channel.encrypts:
-            raise UnsupportedFeature(f"{self.name}/{share}: encryption is required, and the server offers none we know")
-        tree = Tree(connected.tree, share.casefold(), connected.encrypted)
-        if self._negotiation.needs_confirmation:
-            self._confirm(tree, self._negotiation)
+        response = self._call(None, messages.tree_connect(f"\\\\{self.server}\\{share}"))
+        connected = messages.tree_connect_response(response)
+        if connected.encrypt_data and not self._channel.encrypts:
+            raise UnsupportedFeature(
+                f"{self.name}/{share}: the share requires encryption, but no supported cipher was negotiated"
+            )
+        tree = Tree(connected.tree_id, share.casefold(), connected.encrypt_data)
+        if self._negotiation.needs_validation:
+            self._validate(tree, self._negotiation)
         return tree
 
-    def _confirm(self, tree: Tree, negotiation: Negotiation) -> None:
-        """Have the server repeat under signature what was said before there was one (MS-SMB2 3.2.5.5)."""
-        size = len(negotiation.confirmation)
-        message = messages.control(_NO_FILE, _VALIDATE_NEGOTIATION, negotiation.claim, answer=size)
+    def _validate(self, tree: Tree, negotiation: Negotiation) -> None:
+        """Validate the negotiation, which was not signed, with FSCTL_VALIDATE_NEGOTIATE_INFO (MS-SMB2 3.2.5.5)."""
+        size = len(negotiation.response)
+        message = messages.ioctl(_NO_FILE_ID, _VALIDATE_NEGOTIATE_INFO, negotiation.request, max_response=size)
         try:
-            answer = messages.controlled(self._call(tree, message))
+            response = messages.ioctl_response(self._call(tree, message))
         except Refused as refused:
-            # A signed refusal is confirmation enough: the server is older than the question.
-            if refused.status not in UNSUPPORTED | {FILE_CLOSED}:
+            # A signed error response is sufficient: the server predates this FSCTL.
+            if refused.status not in UNSUPPORTED | {NtStatus.FILE_CLOSED}:
                 raise
             return
-        if answer != negotiation.confirmation:
+        if response != negotiation.response:
             self._channel.abandon()
-            raise lost(self.name, "somebody has tampered with the negotiation")
+            raise lost(self.name, "validation of the negotiation failed; the connection may be under attack")
 
-    def call(self, tree: Tree, message: Message) -> Answer:
-        """The answer to one message, however long a live server takes. Raises Refused, ConnectionError."""
+    def call(self, tree: Tree, message: Message) -> Response:
+        """Send one request and return its response; no time limit while the server is alive.
+
+        Raises Refused, ConnectionError.
+        """
         return self._call(tree, message)
 
-    def _call(self, tree: Tree | None, message: Message) -> Answer:
+    def _call(self, tree: Tree | None, message: Message) -> Response:
         request = self._post(tree, message, wait=True)
         assert request is not None
         return self._take(tree, request)
 
-    def exchange(self, tree: Tree, requests: Iterable[Message], *, depth: int) -> list[Answer]:
-        """The answers to *requests* in their order, with up to *depth* of them in flight.
+    def exchange(self, tree: Tree, requests: Iterable[Message], *, depth: int) -> list[Response]:
+        """Send *requests*, up to *depth* of them outstanding; return their responses in the same order.
 
-        When one is refused, those in flight are waited for before Refused is raised: nothing lands afterwards.
+        When one fails, waits for the outstanding ones before it raises Refused: none takes effect afterwards.
         """
-        answers: list[Answer] = []
-        flying: deque[Request] = deque()
+        responses: list[Response] = []
+        outstanding: deque[Request] = deque()
         try:
             for message in requests:
                 request = None
-                while len(flying) >= depth or (request := self._post(tree, message, wait=not flying)) is None:
-                    # Our own answers bring credits; without any on their way, those of other threads do.
-                    answers.append(self._take(tree, flying.popleft()))
-                flying.append(request)
-            while flying:
-                answers.append(self._take(tree, flying.popleft()))
+                while len(outstanding) >= depth or (request := self._post(tree, message, wait=not outstanding)) is None:
+                    # Our own responses grant credits; with none outstanding, those of other threads do.
+                    responses.append(self._take(tree, outstanding.popleft()))
+                outstanding.append(request)
+            while outstanding:
+                responses.append(self._take(tree, outstanding.popleft()))
         finally:
-            for request in flying:
+            for request in outstanding:
                 request.done.wait()
-        return answers
+        return responses
 
     def _post(self, tree: Tree | None, message: Message, *, wait: bool) -> Request | None:
         if tree is None:
             return self._channel.post(message, wait=wait)
-        return self._channel.post(message, tree=tree.number, encrypted=tree.encrypted, wait=wait)
+        return self._channel.post(message, tree_id=tree.tree_id, encrypted=tree.encrypt_data, wait=wait)
 
-    def _take(self, tree: Tree | None, request: Request) -> Answer:
+    def _take(self, tree: Tree | None, request: Request) -> Response:
         try:
             return self._channel.receive(request)
         except Refused as refused:
-            if refused.status == SHARE_GONE and tree is not None:
+            if refused.status == NtStatus.NETWORK_NAME_DELETED and tree is not None:
                 self._forget(tree)
             raise
 
     def _forget(self, tree: Tree) -> None:
-        """Let the next use connect to the share again."""
+        """Make the next use connect to the share again."""
         with self._trees_lock:
             if self._trees.get(tree.share) is tree:
                 del self._trees[tree.share]
 
     def wire(self) -> Wire:
-        """Bytes that crossed this connection so far."""
+        """Bytes sent and received so far."""
         return self._channel.wire()
 
     def close(self) -> None:
-        """Log off and hang up; a server that is gone already is fine."""
+        """Send LOGOFF and close the socket; a lost connection is no error."""
         try:
             if self.opener == os.getpid():
                 for kept in list(self.kept.values()):
@@ -183,7 +190,7 @@ class SmbConnection:
             self._channel.close()
 
     def abandon(self) -> None:
-        """Hang up without a word."""
+        """Close the socket without LOGOFF."""
         self._channel.close()
         for kept in list(self.kept.values()):
             kept.close()

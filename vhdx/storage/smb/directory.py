@@ -1,4 +1,4 @@
-"""One directory of a share: the names in it, and making them durable."""
+"""A directory of a share: lists and flushes it."""
 
 import struct
 import threading
@@ -10,15 +10,7 @@ from vhdx.storage.base import is_named
 from vhdx.storage.smb import handle as h
 from vhdx.storage.smb.handle import Handle
 from vhdx.storage.smb.messages import Scan
-from vhdx.storage.smb.status import (
-    ACCESS_DENIED,
-    INVALID_HANDLE,
-    NO_MORE_FILES,
-    NO_SUCH_FILE,
-    UNSUPPORTED,
-    failures,
-    refusal,
-)
+from vhdx.storage.smb.status import UNSUPPORTED, NtStatus, failures, refusal
 
 _DIRECTORY_INFORMATION = 1
 _IS_DIRECTORY = 0x10
@@ -32,7 +24,7 @@ R_co = TypeVar("R_co", covariant=True)
 
 
 class _Open(Protocol):
-    def __call__(self, *, access: int) -> Handle: ...
+    def __call__(self, *, desired_access: int) -> Handle: ...
 
 
 class _Work(Protocol[R_co]):
@@ -40,10 +32,10 @@ class _Work(Protocol[R_co]):
 
 
 class Directory:
-    """A directory that *opening* opens when it is first needed; a *kept* one with the rights for everything.
+    """A directory that *opening* opens on first use; a *kept* one with the rights for listing and flushing.
 
-    When what is open is lost, with its connection or by what the server did, the next use opens it again. Safe to use
-    from several threads.
+    A handle that was lost, with its connection or on the server, is reopened on the next use. Safe to use from several
+    threads.
     """
 
     def __init__(self, opening: _Open, *, kept: bool) -> None:
@@ -55,29 +47,29 @@ class Directory:
         self._lock = threading.RLock()
 
     def names(self, prefix: str, suffix: str) -> list[str]:
-        """The names of the files in it that begin and end so, in whatever capitals, sorted.
+        """The sorted names of the files with this prefix and suffix, ignoring case.
 
-        The server picks them, so what else is in the directory costs nothing on the wire.
+        The server filters them, so other names are not transferred.
         """
 
         def listed(handle: Handle, *, is_new: bool) -> list[str]:  # noqa: ARG001
             scan = Scan.REOPEN if self._listed else Scan.RESTART
             self._listed = True
-            # A server may also go by a short name that it has made up.
+            # A server may also match the 8.3 short name.
             found = _names(handle, f"{prefix}*{suffix}", scan)
             return sorted(name for name in found if is_named(name, prefix, suffix))
 
-        with self._lock:  # one handle has one place in one listing
+        with self._lock:  # a handle has one scan position
             return self._using(_LISTING, listed)
 
     def has(self, name: str) -> bool:
-        """Whether a file is called *name* to the letter."""
+        """Whether there is a file named exactly *name*."""
 
         def asked(handle: Handle, *, is_new: bool) -> bool:  # noqa: ARG001
             scan = Scan.REOPEN if self._listed else Scan.RESTART
             self._listed = True
             try:
-                return name in _entries(handle.page(_DIRECTORY_INFORMATION, name, scan))
+                return name in _entries(handle.query_directory(_DIRECTORY_INFORMATION, name, scan))
             except OSError as error:
                 if _is_end(error):
                     return False
@@ -87,23 +79,22 @@ class Directory:
             return self._using(_LISTING, asked)
 
     def sync(self) -> None:
-        """Make its names durable: Samba does an fsync of it for whoever may add files to it.
+        """Make its names durable with FLUSH, for which Samba calls fsync if the handle may add files.
 
-        Where the server cannot, names are as durable as it makes them by itself.
+        Does nothing if the server cannot flush a directory.
         """
         self._using(_SYNCING, _flush)
 
-    def query(self, information: int, place: struct.Struct) -> tuple[int, ...]:
-        """The fields at the start of an information class of its file system."""
-
+    def query(self, info_class: int, place: struct.Struct) -> tuple[int, ...]:
+        """The fields at the start of an information class of its file system (MS-FSCC 2.5)."""
 
         def asked(handle: Handle, *, is_new: bool) -> tuple[int, ...]:  # noqa: ARG001
-            return handle.query(information, place, file_system=True)
+            return handle.query(info_class, place, file_system=True)
 
         return self._using(h.READ_ATTRIBUTES, asked)
 
     def _using(self, rights: int, work: _Work[T]) -> T:
-        """What *work* does with a handle; with a new one where that from an earlier use turns out to be lost."""
+        """Call *work* with a handle; once more with a new one if a handle from an earlier use was lost."""
         with self._lock:
             before, handle = self._handle, self._opened(rights)
         try:
@@ -114,13 +105,13 @@ class Directory:
                     self._close()
             if handle is not before:
                 raise
-        debug(__name__, "%s: lost, opening it again", handle.name)
+        debug(__name__, "%s: handle lost, reopening", handle.name)
         with self._lock:
             handle = self._opened(rights)
         return work(handle, is_new=True)
 
     def _opened(self, rights: int) -> Handle:
-        """The handle, which has *rights*."""
+        """The handle with *rights*; opens it if necessary."""
         if self._handle is not None and (self._rights & rights != rights or not self._handle.connection.alive):
             self._close()
         if self._handle is None:
@@ -131,11 +122,11 @@ class Directory:
         if self._kept:
             self._rights = _LISTING | _SYNCING
             try:
-                return self._opening(access=self._rights)
+                return self._opening(desired_access=self._rights)
             except PermissionError:
-                self._kept = False  # not everybody may do both
+                self._kept = False  # this account lacks one of the rights
         self._rights = rights
-        return self._opening(access=rights)
+        return self._opening(desired_access=rights)
 
     def _close(self) -> None:
         handle, self._handle, self._listed = self._handle, None, False
@@ -143,14 +134,14 @@ class Directory:
             handle.close()
 
     def close(self) -> None:
-        """Close the handle, if there is one."""
+        """Close the handle if it is open."""
         with self._lock:
             self._close()
 
 
 def _flush(handle: Handle, *, is_new: bool) -> None:
-    """Flush a directory. An invalid handle is one that cannot be flushed only where it has just been opened."""
-    cannot = UNSUPPORTED | {ACCESS_DENIED} | ({INVALID_HANDLE} if is_new else set())
+    """Flush a directory; ignore that the server cannot, for which INVALID_HANDLE stands only on a new handle."""
+    cannot = UNSUPPORTED | {NtStatus.ACCESS_DENIED} | ({NtStatus.INVALID_HANDLE} if is_new else set())
     try:
         handle.flush()
     except OSError as error:
@@ -162,24 +153,24 @@ def _flush(handle: Handle, *, is_new: bool) -> None:
 def _names(handle: Handle, pattern: str, scan: Scan) -> Iterator[str]:
     try:
         with failures(handle.name):
-            while len(page := handle.page(_DIRECTORY_INFORMATION, pattern, scan)):
+            while len(page := handle.query_directory(_DIRECTORY_INFORMATION, pattern, scan)):
                 yield from _entries(page)
-                scan = Scan.GO_ON
+                scan = Scan.CONTINUE
     except OSError as error:
         if not _is_end(error):
             raise
 
 
 def _is_end(error: OSError) -> bool:
-    """Whether a server says that there are no more names, or none at all."""
+    """Whether there are no more entries, or none that match."""
     refused = refusal(error)
-    return refused is not None and refused.status in (NO_MORE_FILES, NO_SUCH_FILE)
+    return refused is not None and refused.status in (NtStatus.NO_MORE_FILES, NtStatus.NO_SUCH_FILE)
 
 
 def _entries(entries: memoryview) -> Iterator[str]:
-    """The names of the files in one page of a listing."""
+    """The names of the files in one QUERY_DIRECTORY response."""
     while len(entries):
-        following, attributes, name_length = _ENTRY.unpack_from(entries)
+        next_entry, attributes, name_length = _ENTRY.unpack_from(entries)
         if not attributes & _IS_DIRECTORY:
             yield bytes(entries[_ENTRY.size : _ENTRY.size + name_length]).decode("utf-16-le", "replace")
-        entries = entries[following:] if following else entries[:0]
+        entries = entries[next_entry:] if next_entry else entries[:0]

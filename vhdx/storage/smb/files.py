@@ -16,12 +16,14 @@ from vhdx.storage.smb import handle as h
 from vhdx.storage.smb.connection import SmbConnection
 from vhdx.storage.smb.directory import Directory
 from vhdx.storage.smb.handle import Handle
-from vhdx.storage.smb.status import DELETE_PENDING, refusal
+from vhdx.storage.smb.status import NtStatus, refusal
 from vhdx.storage.smb.storage import SmbStorage
 
 _RENAME_INFORMATION, _DISPOSITION_INFORMATION = 10, 13
 _FULL_SIZE_INFORMATION = 7
-_FULL_SIZE = struct.Struct("<QQQII")  # total, free for the account, free, sectors in a unit, bytes in a sector
+# FileFsFullSizeInformation (MS-FSCC 2.5.4): TotalAllocationUnits, CallerAvailableAllocationUnits,
+# ActualAvailableAllocationUnits, SectorsPerAllocationUnit, BytesPerSector.
+_FULL_SIZE = struct.Struct("<QQQII")
 
 _ATTEMPTS, _PAUSE = 20, 0.05  # seconds
 _READING = h.READ_DATA | h.READ_ATTRIBUTES
@@ -32,11 +34,11 @@ _MODES = {
     Access.WRITE: (_WRITING, h.SHARE_READ),
     Access.OWN: (_WRITING | h.DELETE, h.SHARE_READ),
 }
-"""Wanted rights and what others may have: a reader that shares no writing cannot get in beside a writer."""
+"""DesiredAccess and ShareAccess: a reader that does not share writing cannot open a file beside a writer."""
 
 
 class SmbFileSystem:
-    """Implements `FileSystem`. When its connection is lost the next call makes another; open files stay lost."""
+    """Implements `FileSystem`. If the connection is lost, the next call reconnects; open files stay lost."""
 
     has_permissions = False
 
@@ -54,25 +56,39 @@ class SmbFileSystem:
         self.name = f"{server}/{share}"
 
     def _handle(
-        self, path: str, *, access: int, share: int = h.SHARE_ALL, disposition: int = h.OPEN, options: int = 0
+        self,
+        path: str,
+        *,
+        desired_access: int,
+        share_access: int = h.SHARE_ALL,
+        create_disposition: int = h.OPEN,
+        create_options: int = 0,
     ) -> Handle:
-        """A handle; a file that was removed is waited for until nobody inspects it any more, which is soon.
+        """Open a handle; on STATUS_DELETE_PENDING, retry for up to a second.
 
-        Nobody can open it until then, though it is gone for everybody: who only looked must not make others fail.
+        A deleted file stays in this state while another client has it open with Access.INSPECT, which is brief.
         """
         attempts = _ATTEMPTS
         while True:
             try:
-                return self._at_once(path, access=access, share=share, disposition=disposition, options=options)
+                return self._at_once(
+                    path,
+                    desired_access=desired_access,
+                    share_access=share_access,
+                    create_disposition=create_disposition,
+                    create_options=create_options,
+                )
             except InUse as error:
                 attempts -= 1
                 refused = refusal(error)
-                if not attempts or refused is None or refused.status != DELETE_PENDING:
+                if not attempts or refused is None or refused.status != NtStatus.DELETE_PENDING:
                     raise
-            debug(__name__, "%s: waiting until it is deleted", self.describe(path))
+            debug(__name__, "%s: delete pending, retrying", self.describe(path))
             time.sleep(_PAUSE)
 
-    def _at_once(self, path: str, *, access: int, share: int, disposition: int, options: int) -> Handle:
+    def _at_once(
+        self, path: str, *, desired_access: int, share_access: int, create_disposition: int, create_options: int
+    ) -> Handle:
         place = _checked(path)
         connection = self._connect()
         return Handle(
@@ -80,60 +96,63 @@ class SmbFileSystem:
             connection.tree(self._share),
             place,
             self.describe(path),
-            access=access,
-            share=share,
-            disposition=disposition,
-            options=options | (0 if options & h.DIRECTORY else h.NOT_DIRECTORY),
+            desired_access=desired_access,
+            share_access=share_access,
+            create_disposition=create_disposition,
+            create_options=create_options | (0 if create_options & h.DIRECTORY_FILE else h.NON_DIRECTORY_FILE),
         )
 
     def open(self, path: str, access: Access, *, beneath: str | None = None) -> SmbStorage:
         """Open a file; see `FileSystem.open`.
 
-        With *beneath* no name on the way may be a link that the server shows: a Windows server shows them, and hands
-        symbolic links to the client to follow, which is never done. Samba follows those of its own disk by itself, as
-        far as its configuration lets it.
+        With *beneath*, no component of the path may be a reparse point that is a link. A Windows server reports links
+        and returns STATUS_STOPPED_ON_SYMLINK, which is not followed. Samba follows links in its own file system, as far
+        as its configuration allows.
         """
-        wanted, share = _MODES[access]
-        options = 0
+        desired_access, share_access = _MODES[access]
+        create_options = 0
         if beneath is not None:
             self._check_way(path, beneath)
-            options = h.OPEN_REPARSE_POINT
-        handle = self._handle(path, access=wanted, share=share, options=options)
+            create_options = h.OPEN_REPARSE_POINT
+        handle = self._handle(
+            path, desired_access=desired_access, share_access=share_access, create_options=create_options
+        )
         try:
             if handle.is_reparse_point and beneath is not None:
-                handle = self._behind(handle, path, wanted, share)
+                handle = self._reopened(handle, path, desired_access, share_access)
             return SmbStorage(handle, access)
         except BaseException:
             handle.close()
             raise
 
     def _check_way(self, path: str, beneath: str) -> None:
-        """Raise LeadsOutside unless *path* stays below *beneath*, by its letters and without a link among them."""
+        """Raise LeadsOutside unless *path* is below *beneath*, lexically and without a link on the way."""
         names = names_below(posixpath.normpath(path), beneath)
         if names is None:
             raise outside(self.describe(path), self.describe(beneath))
         for depth in range(1, len(names)):
             directory = posixpath.join(beneath, *names[:depth])
-            handle = self._handle(directory, access=h.READ_ATTRIBUTES, options=h.DIRECTORY | h.OPEN_REPARSE_POINT)
+            create_options = h.DIRECTORY_FILE | h.OPEN_REPARSE_POINT
+            handle = self._handle(directory, desired_access=h.READ_ATTRIBUTES, create_options=create_options)
             try:
                 if handle.is_link():
                     raise outside(self.describe(path), self.describe(beneath))
             finally:
                 handle.close()
 
-    def _behind(self, shown: Handle, path: str, wanted: int, share: int) -> Handle:
-        """The same file as others read it, *shown* being one that has a reparse point. Raises LeadsOutside for a link.
+    def _reopened(self, shown: Handle, path: str, desired_access: int, share_access: int) -> Handle:
+        """Reopen *shown*, a reparse point that is no link, without OPEN_REPARSE_POINT. Raises LeadsOutside for a link.
 
-        A second handle keeps the number of the file from being another's while it is opened again.
+        A second handle keeps the file id from being reused meanwhile.
         """
         refused = outside(self.describe(path), self.describe(posixpath.dirname(path)))
         if shown.is_link():
             raise refused
-        kept = self._handle(path, access=h.READ_ATTRIBUTES, options=h.OPEN_REPARSE_POINT)
+        kept = self._handle(path, desired_access=h.READ_ATTRIBUTES, create_options=h.OPEN_REPARSE_POINT)
         try:
             identity = shown.status().identity
             shown.close()
-            handle = self._handle(path, access=wanted, share=share)
+            handle = self._handle(path, desired_access=desired_access, share_access=share_access)
             if {kept.status().identity, handle.status().identity} != {identity}:
                 handle.close()
                 raise refused
@@ -142,7 +161,7 @@ class SmbFileSystem:
             kept.close()
 
     def resolve(self, path: str, *, beneath: str | None = None) -> str:
-        """*path*: which links there are on a server, and where they lead, only it knows; see `open`."""
+        """Returns *path*: the server resolves links; see `open`."""
         if beneath is not None and names_below(posixpath.normpath(path), beneath) is None:
             raise outside(self.describe(path), self.describe(beneath))
         return path
@@ -154,41 +173,43 @@ class SmbFileSystem:
         like: FileStatus | None = None,  # noqa: ARG002  the server decides
         exact: bool = False,  # noqa: ARG002
     ) -> SmbStorage:
-        """Make a file with the permissions that its directory hands on; see `FileSystem.create`."""
-        wanted, share = _MODES[Access.OWN]
-        return _storage(self._handle(path, access=wanted, share=share, disposition=h.CREATE), Access.OWN)
+        """Create a file with the permissions inherited from its directory; see `FileSystem.create`."""
+        desired_access, share_access = _MODES[Access.OWN]
+        handle = self._handle(
+            path, desired_access=desired_access, share_access=share_access, create_disposition=h.CREATE
+        )
+        return _storage(handle, Access.OWN)
 
     def rename(self, source: str, target: str, *, replace: bool, held: Storage | None = None) -> None:
-        """Rename in one step on the server; see `FileSystem.rename`.
+        """Rename atomically on the server; see `FileSystem.rename`.
 
-        The target is looked at first: Samba would replace a file that somebody else holds. A file that is being
-        inspected cannot be replaced over the connection that inspects it: that takes a moment and is waited for, and
-        is InUse where it does not end.
+        Opens the target first, because Samba would replace a file that another client has open. A target that is open
+        with Access.INSPECT on the same connection cannot be replaced; this is brief, so retries before it raises InUse.
         """
         new_name = _checked(target).replace("/", "\\").encode("utf-16-le")
         command = struct.pack("<B7xQI", replace, 0, len(new_name)) + new_name
         own = _handle_of(held)
-        handle = own or self._handle(source, access=h.DELETE | h.READ_ATTRIBUTES)
+        handle = own or self._handle(source, desired_access=h.DELETE | h.READ_ATTRIBUTES)
         try:
             attempts = _ATTEMPTS if replace else 1
             while not self._renamed(handle, command, target, replace=replace, last=attempts == 1):
                 attempts -= 1
-                debug(__name__, "%s: waiting until nobody looks into it", self.describe(target))
+                debug(__name__, "%s: open for inspection, retrying the rename", self.describe(target))
                 time.sleep(_PAUSE)
         finally:
             if own is None:
                 handle.close()
 
     def _renamed(self, handle: Handle, command: bytes, target: str, *, replace: bool, last: bool) -> bool:
-        """Try to; False where the target is being inspected, and it is not the last time that it is tried."""
+        """Try once; False if the target is open with Access.INSPECT and this is not the *last* attempt."""
         if replace:
             self._check_unheld(target, beside=h.SHARE_ALL)
         try:
             handle.set(_RENAME_INFORMATION, command)
         except FileExistsError:
-            raise FileExistsError(errno.EEXIST, "it exists already", self.describe(target)) from None
+            raise FileExistsError(errno.EEXIST, "already exists", self.describe(target)) from None
         except FileNotFoundError:
-            # The source is open already.
+            # The source is open, so it is the directory of the target.
             raise FileNotFoundError(errno.ENOENT, "no such directory", self.describe(target)) from None
         except PermissionError:
             if not last:
@@ -199,27 +220,27 @@ class SmbFileSystem:
         return True
 
     def _check_unheld(self, path: str, *, beside: int) -> None:
-        """Raise InUse where somebody has the file open in a way that goes not with *beside*."""
+        """Raise InUse if the file is open in a way that conflicts with the ShareAccess *beside*."""
         try:
-            self._handle(path, access=h.DELETE, share=beside).close()
+            self._handle(path, desired_access=h.DELETE, share_access=beside).close()
         except FileNotFoundError:
             return
 
     def remove(self, path: str, *, held: Storage | None = None) -> None:
-        """Remove a file; see `FileSystem.remove`. Its name is free when the last who inspects it closes it.
+        """Remove a file; see `FileSystem.remove`. Its name is free once the last Access.INSPECT handle is closed.
 
-        When the connection is lost meanwhile, that is a ConnectionError, and the file may or may not be there.
+        Raises ConnectionError if the connection is lost meanwhile; the file may or may not exist then.
         """
         own = _handle_of(held)
         if own is None:
-            self._handle(path, access=h.DELETE, options=h.DELETE_ON_CLOSE).finish()
+            self._handle(path, desired_access=h.DELETE, create_options=h.DELETE_ON_CLOSE).finish()
             return
         own.set(_DISPOSITION_INFORMATION, b"\1")
         own.finish()
 
     def stat(self, path: str) -> FileStatus:
-        """Look at a file; see `FileSystem.stat`."""
-        handle = self._handle(path, access=h.READ_ATTRIBUTES)
+        """Query a file; see `FileSystem.stat`."""
+        handle = self._handle(path, desired_access=h.READ_ATTRIBUTES)
         try:
             return handle.status()
         finally:
@@ -233,19 +254,19 @@ class SmbFileSystem:
             return found.names(prefix, suffix)
 
     def exists(self, path: str) -> bool:
-        """Whether there is a file of this very name: one question, answered without a look at the others."""
+        """Whether there is a file named exactly so; one QUERY_DIRECTORY that matches only this name."""
         directory, name = posixpath.split(_checked(path))
         with self._directory(directory) as found:
             return found.has(name)
 
     def staying(self, directory: str) -> AbstractContextManager["SmbFileSystem"]:
-        """The same files, with a handle on *directory* that the connection keeps; see `FileSystem.staying`."""
+        """The same files; the connection keeps *directory* open. See `FileSystem.staying`."""
         return nullcontext(SmbFileSystem(self._connect, self._server, self._share, self._kept | {directory}))
 
     @contextmanager
     def _directory(self, directory: str) -> Iterator[Directory]:
-        """A directory, which is closed behind the ``with`` unless it is kept."""
-        opening = partial(self._handle, directory, options=h.DIRECTORY)
+        """A directory; closed at the end of the ``with`` unless the connection keeps it open."""
+        opening = partial(self._handle, directory, create_options=h.DIRECTORY_FILE)
         if directory in self._kept:
             kept = self._connect().kept.setdefault(
                 (self._share.casefold(), directory), Directory(opening, kept=True)
@@ -284,7 +305,7 @@ def _storage(handle: Handle, access: Access) -> SmbStorage:
 
 
 def _handle_of(held: Storage | None) -> Handle | None:
-    """The handle of what the caller itself has open."""
+    """The caller's own handle."""
     if held is None:
         return None
     storage = held.innermost()
@@ -297,8 +318,8 @@ def _forbidden(character: str) -> bool:
 
 
 def _checked(path: str) -> str:
-    """The path as the server gets it. Raises Error where it leaves the share or servers may read it otherwise."""
+    """*path* itself. Raises Error if it leaves the share, or if servers may interpret it differently."""
     for name in path.split("/") if path else []:
         if not name or name[-1] in ". " or any(map(_forbidden, name)):
-            raise Error(f"{path!r}: not a path inside a share; use names with / between them")
+            raise Error(f"{path!r}: not a valid path on a share; separate names with /")
     return path

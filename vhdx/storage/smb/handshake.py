@@ -1,7 +1,7 @@
-"""From nothing to a session, by smbprotocol: dialect, algorithms, log-on and the keys that follow from it.
+"""Connect, NEGOTIATE and SESSION_SETUP by smbprotocol.
 
-What smbprotocol leaves behind is a socket and a few numbers; `channel` goes on with them. All that is touched of
-smbprotocol's insides is touched here.
+The result is a socket, the session's keys and the negotiated limits, which `channel` takes over. No other module uses
+internals of smbprotocol.
 """
 
 import errno
@@ -31,7 +31,7 @@ from vhdx.storage.dialect import Dialect, span
 from vhdx.storage.smb.messages import HEADER_LENGTH, Command
 from vhdx.storage.smb.protection import Cipher, Keys, Signing
 from vhdx.storage.smb.settings import SmbSettings
-from vhdx.storage.smb.status import MORE_PROCESSING_REQUIRED, PENDING, UNSUPPORTED, failure, lost
+from vhdx.storage.smb.status import UNSUPPORTED, NtStatus, failure, lost
 
 _LONGEST = 1 << 20
 _LOG_LEVELS = {
@@ -41,53 +41,53 @@ _LOG_LEVELS = {
 }
 _PAUSE = 0.05  # seconds
 _MALFORMED = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, struct.error)
-"""What parsing raises, in smbprotocol and below it, where a server sends nonsense."""
+"""What smbprotocol and the libraries below it raise for malformed responses."""
 
 _NEGOTIATE_LENGTH = 36  # of the request, up to the dialects
 _GUEST = "guest"
-_UNSAFE = "the log-on gives no protection: only a guest is let in, or somebody tampers with the connection"
-_UNSAFE_FOR_GUEST = "the server wants signatures or encryption, and a guest has no key for either; give an account"
+_UNSAFE = "the session is unprotected: the server allows only a guest session, or the connection is under attack"
+_UNSAFE_FOR_GUEST = "the server requires signing or encryption, but a guest session has no keys; give an account"
 _SIGNING = [SigningAlgorithms.AES_GMAC, SigningAlgorithms.AES_CMAC]
 _CIPHERS = [Ciphers.AES_128_GCM, Ciphers.AES_128_CCM, Ciphers.AES_256_GCM, Ciphers.AES_256_CCM]
 
 
 @dataclass(frozen=True, slots=True)
 class Negotiation:
-    """What both sides said before the log-on, to be confirmed under signature where SMB 3.1.1 is not spoken."""
+    """VALIDATE_NEGOTIATE_INFO request and expected response (MS-SMB2 2.2.31.4, 2.2.32.6)."""
 
-    claim: bytes
-    confirmation: bytes
-    needs_confirmation: bool
+    request: bytes
+    response: bytes
+    needs_validation: bool
 
 
 @dataclass(frozen=True, slots=True)
 class Established:
-    """A session that is ready: its socket is ours alone from here on."""
+    """An established session; smbprotocol no longer uses the socket."""
 
     socket: socket.socket
     keys: Keys
     encrypted: bool
-    numbers: tuple[int, int]  # the message numbers that may be used: the next one, and the one after the last
+    sequence_window: tuple[int, int]  # usable MessageIds: the first, and the one after the last (MS-SMB2 3.2.4.1.6)
     read_size: int
     write_size: int
     negotiation: Negotiation
-    charges: bool = True  # whether requests say how many credits they cost
+    multi_credit: bool = True  # whether requests have a CreditCharge (SMB2_GLOBAL_CAP_LARGE_MTU)
 
 
 class _LogOn(Connection):  # type: ignore[misc]
-    """A connection whose thread ends, leaving the socket open, once the log-on is answered or nothing more comes.
+    """A connection whose thread ends after the final SESSION_SETUP response, or on failure, and leaves the socket open.
 
-    *dialects* are offered, the oldest first.
+    *dialects* are offered, oldest first.
     """
 
     def __init__(self, server: str, port: int, dialects: list[Dialect], *, require_signing: bool) -> None:
-        self.over = threading.Event()  # nothing more will be asked
-        self._answered = False
+        self.over = threading.Event()  # no more requests will be sent
+        self._answered = False  # the final SESSION_SETUP response was received
         self._dialects = dialects
         super().__init__(uuid.uuid4(), server, port, require_signing=require_signing)
 
     def send(self, message: Any, **options: Any) -> Any:
-        """Offer our dialects: the library would offer one, or all whose signatures it may use."""
+        """Offer *dialects*: the library offers either one, or all that its signing settings allow."""
         if isinstance(message, SMB2NegotiateRequest | SMB3NegotiateRequest):
             _offer(message, self._dialects)
             self.negotiated_dialects = self._dialects
@@ -98,22 +98,22 @@ class _LogOn(Connection):  # type: ignore[misc]
         super()._process_message_thread()
 
     def _frame(self, timeout: float) -> bytes:
-        """The next message, or nothing when there is none to wait for."""
+        """The next message; empty to end the thread."""
         if self._answered and self._is_over():
             return b""
         try:
             data = self._next(timeout)
         except OSError as error:
-            # Raised, it would be logged with a traceback; kept here, every call that waits finds it.
+            # If raised, the library would log it with a traceback; stored here, every waiting call raises it.
             self._t_exc = SMBConnectionClosed(error.strerror or str(error))
             return b""
         status = int.from_bytes(data[8:12], "little")
-        final = status not in (MORE_PROCESSING_REQUIRED, PENDING)
+        final = status not in (NtStatus.MORE_PROCESSING_REQUIRED, NtStatus.PENDING)
         self._answered = data[12] == Command.SESSION_SETUP and final
         return data
 
     def _is_over(self) -> bool:
-        """Wait until nothing more is asked, or until something is, though the server has ended the log-on."""
+        """Wait until `over` is set (True), or until another request is sent although the log-on is complete (False)."""
         while not self.over.wait(_PAUSE):
             if any(request.response is None for request in list(self.outstanding_requests.values())):
                 return False
@@ -124,26 +124,26 @@ class _LogOn(Connection):  # type: ignore[misc]
             try:
                 return _receive(self.transport._sock, time.monotonic() + timeout)
             except TimeoutError:
-                # While nothing is asked, as when a ticket is fetched elsewhere, silence means nothing.
+                # With no outstanding request, as while a ticket is fetched, no response is due.
                 if self.outstanding_requests:
                     raise
 
     @property
     def _t_exc(self) -> Exception | None:
-        """What every call that waits raises: of one kind, though hostile bytes make the library raise any."""
+        """What every waiting call raises: an SMBException, although malformed data makes the library raise others."""
         return self._failure
 
     @_t_exc.setter
     def _t_exc(self, error: Exception | None) -> None:
         known = error is None or isinstance(error, SMBException)
-        self._failure = error if known else SMBConnectionClosed("the server's answer is malformed")
+        self._failure = error if known else SMBConnectionClosed("malformed response")
 
 
 def _offer(message: Any, dialects: list[Dialect]) -> None:
     message["dialects"] = [int(dialect) for dialect in dialects]
     if isinstance(message, SMB3NegotiateRequest):
         end = HEADER_LENGTH + _NEGOTIATE_LENGTH + 2 * len(dialects)
-        # The library aligns what follows only for odd counts.
+        # The library aligns the negotiate contexts only for odd counts of dialects.
         padding = -end % 8
         message["padding"].size = padding
         message["padding"] = bytes(padding)
@@ -153,7 +153,7 @@ def _offer(message: Any, dialects: list[Dialect]) -> None:
 def _receive(connection: socket.socket, deadline: float) -> bytes:
     length = int.from_bytes(_take(connection, 4, deadline), "big")
     if not HEADER_LENGTH <= length <= _LONGEST:
-        raise ConnectionError("the server sends what is not SMB")
+        raise ConnectionError("received data that is not SMB")
     return _take(connection, length, deadline)
 
 
@@ -164,7 +164,7 @@ def _take(connection: socket.socket, length: int, deadline: float) -> bytes:
             connection.settimeout(max(deadline - time.monotonic(), 0.001))
             part = connection.recv(length - len(data))
             if not part:
-                raise ConnectionError("the server hung up")
+                raise ConnectionError("the server closed the connection")
             data += part
     finally:
         connection.settimeout(None)
@@ -174,43 +174,46 @@ def _take(connection: socket.socket, length: int, deadline: float) -> bytes:
 def establish(name: str, server: str, port: int, credentials: Credentials, settings: SmbSettings) -> Established:
     """Connect and log on.
 
-    Raises ConnectionError, PermissionError for an account that is refused, UnsupportedFeature for a server without
-    a dialect or the encryption that is asked for, Error where no server could have what is asked for.
+    Raises ConnectionError, PermissionError for a failed log-on, UnsupportedFeature if the server lacks the dialect or
+    encryption that *settings* require, Error for contradictory settings.
     """
     if credentials.guest and settings.encrypt:
-        raise Error(f"{name}: what a guest does cannot be encrypted; give an account, or do without encryption")
+        raise Error(f"{name}: a guest session cannot be encrypted; give an account, or do not require encryption")
     _keep_quiet()
     connection = _LogOn(server, port, settings.dialects(), require_signing=not credentials.guest)
     connection._receive_timeout = settings.connect_timeout
     try:
         try:
             _negotiate(connection, name, settings)
-            session = _log_on(connection, f"{name} as {_who(credentials)}", credentials)
+            session = _log_on(connection, f"{name} as {account_name(credentials)}", credentials)
         finally:
             connection.over.set()
         if settings.encrypt and not connection.supports_encryption:
-            raise UnsupportedFeature(f"{name}: the server cannot encrypt; do without, or have it set up there")
+            raise UnsupportedFeature(
+                f"{name}: the server does not support encryption; enable it there, or do not require it"
+            )
         connection._t_worker.join()
         return _established(connection, session, credentials, settings)
     except _MALFORMED as error:
         connection.disconnect(close=False)
-        raise lost(name, "the server's answer is malformed") from error
+        raise lost(name, "malformed response") from error
     except BaseException:
         if connection.transport is not None:
             connection.disconnect(close=False)
         raise
 
 
-def _who(credentials: Credentials) -> str:
+def account_name(credentials: Credentials) -> str:
+    """The account in messages; never the password."""
     if credentials.guest:
         return "a guest"
-    return credentials.account or "the holder of the ticket"
+    return credentials.account or "the owner of the Kerberos ticket"
 
 
 def _negotiate(connection: Connection, name: str, settings: SmbSettings) -> None:
     offered = settings.dialects()
     wanted = span(offered[0], offered[-1])
-    without = f"{name}: the server does not speak {wanted}, which is needed"
+    without = f"{name}: the server does not support {wanted}, which is required"
     try:
         connection.connect(
             dialect=int(offered[-1]),
@@ -223,11 +226,11 @@ def _negotiate(connection: Connection, name: str, settings: SmbSettings) -> None
             raise UnsupportedFeature(without) from error
         raise failure(error, name) from error
     except SMBException as error:
-        raise lost(name, f"the server does not answer, or not in {wanted}") from error
+        raise lost(name, f"the server does not respond, or does not support {wanted}") from error
     except (OSError, ValueError) as error:
         if connection.transport.connected:
             raise
-        raise lost(name, f"no connection: {_reason(error.__cause__ or error)}") from error
+        raise lost(name, f"cannot connect: {_reason(error.__cause__ or error)}") from error
     if connection.dialect not in offered:
         raise UnsupportedFeature(without)
 
@@ -248,13 +251,13 @@ def _log_on(connection: Connection, name: str, credentials: Credentials) -> Sess
     try:
         session.connect()
     except ImportError as error:
-        raise ModuleNotFoundError("Kerberos needs this package's extra, vhdx[kerberos]", name=error.name) from error
+        raise ModuleNotFoundError("Kerberos requires the extra vhdx[kerberos]", name=error.name) from error
     except SMBAuthenticationError as error:
         raise PermissionError(errno.EACCES, _refused(error, credentials), name) from error
     except (SMBResponseException, SMBConnectionClosed, OSError) as error:
         raise failure(error, name) from error
     except _kerberos_errors() as error:
-        # Beneath smbprotocol, where a ticket is fetched with a password.
+        # Raised below smbprotocol, while a ticket is obtained with the password.
         raise PermissionError(errno.EACCES, _refused(error, credentials), name) from error
     except SMBException as error:
         raise PermissionError(errno.EACCES, _UNSAFE_FOR_GUEST if credentials.guest else _UNSAFE, name) from error
@@ -264,7 +267,7 @@ def _log_on(connection: Connection, name: str, credentials: Credentials) -> Sess
 
 
 def _ticket(credentials: Credentials) -> str | None:
-    """What stands for a name or a password that is not given: for Kerberos, the ticket that is there."""
+    """A missing name or password as smbprotocol expects it: None selects the ticket in the credential cache."""
     return None if credentials.kerberos else ""
 
 
@@ -283,7 +286,7 @@ def _kerberos_errors() -> tuple[type[Exception], ...]:
 
 
 def _refused(error: Exception, credentials: Credentials) -> str:
-    """Why a log-on failed before the server had a say; in Kerberos's words where no password is at play."""
+    """Why a log-on failed on the client side; with the text of Kerberos only if no password is involved."""
     if not credentials.kerberos or credentials.password:
         return "the account cannot be used to log on"
     cause: Any = error
@@ -293,7 +296,7 @@ def _refused(error: Exception, credentials: Credentials) -> str:
 
 
 def _words(error: Any) -> str:
-    """What Kerberos says of an error, or where it calls that a success, as of a context that expired, GSSAPI."""
+    """The minor status as text, or the major status if the minor one means success (an expired context)."""
     found = error.get_all_statuses(error.min_code, is_maj=False)
     if not error.min_code or found == ["Success"]:
         found = error.get_all_statuses(error.maj_code, is_maj=True)
@@ -306,22 +309,22 @@ def _established(connection: Any, session: Any, credentials: Credentials, settin
         socket=connection.transport._sock,
         keys=_keys(connection, session, credentials),
         encrypted=bool(session.encrypt_data or settings.encrypt),
-        numbers=(connection.sequence_window["low"], connection.sequence_window["high"]),
+        sequence_window=(connection.sequence_window["low"], connection.sequence_window["high"]),
         read_size=connection.max_read_size if large else 1 << 16,
         write_size=connection.max_write_size if large else 1 << 16,
         negotiation=_negotiation(connection, is_guest=session.signing_key is None),
-        charges=large,
+        multi_credit=large,
     )
 
 
 def _keys(connection: Any, session: Any, credentials: Credentials) -> Keys:
     if session.signing_key is None:
-        # What asked for an account must not end as a guest's session, whatever the server says.
+        # A log-on with an account must not result in a guest session, whatever the server returns.
         if not credentials.guest:
             raise PermissionError(errno.EACCES, _UNSAFE, connection.server_name)
         return Keys(session.session_id, None, None, b"", b"", b"")
     return Keys(
-        session=session.session_id,
+        session_id=session.session_id,
         signing=_signing(connection),
         cipher=_cipher(connection) if connection.supports_encryption else None,
         signing_key=session.signing_key,
@@ -337,7 +340,7 @@ def _signing(connection: Any) -> Signing:
     if agreed is None:
         return Signing.AES_CMAC
     if agreed not in _SIGNING:
-        raise ValueError("the server chose a signature that was not offered")
+        raise ValueError("the server selected a signing algorithm that was not offered")
     return Signing(agreed)
 
 
@@ -347,9 +350,9 @@ def _cipher(connection: Any) -> Cipher:
 
 def _negotiation(connection: Any, *, is_guest: bool) -> Negotiation:
     dialects = connection.negotiated_dialects
-    # Who offers nothing newer than SMB 2.0.2 has no id.
+    # There is no ClientGuid if only SMB 2.0.2 is offered.
     client = connection.client_guid.bytes if connection.client_guid else bytes(16)
-    claim = b"".join(
+    request = b"".join(
         [
             int(connection.client_capabilities).to_bytes(4, "little"),
             client,
@@ -358,7 +361,7 @@ def _negotiation(connection: Any, *, is_guest: bool) -> Negotiation:
             *(int(dialect).to_bytes(2, "little") for dialect in dialects),
         ]
     )
-    confirmation = b"".join(
+    response = b"".join(
         [
             int(connection.server_capabilities.get_value()).to_bytes(4, "little"),
             connection.server_guid.bytes,
@@ -366,13 +369,13 @@ def _negotiation(connection: Any, *, is_guest: bool) -> Negotiation:
             int(connection.dialect).to_bytes(2, "little"),
         ]
     )
-    # SMB 3.1.1 derives the keys from every byte that was said, which confirms them all. For a guest nothing is signed,
-    # so nothing can be confirmed.
-    needs_confirmation = connection.dialect < Dialect.SMB_3_1_1 and not is_guest
-    return Negotiation(claim, confirmation, needs_confirmation)
+    # SMB 3.1.1 derives the keys from a hash of the negotiation, which validates it. A guest session has no keys to
+    # validate it with.
+    needs_validation = connection.dialect < Dialect.SMB_3_1_1 and not is_guest
+    return Negotiation(request, response, needs_validation)
 
 
 def _keep_quiet() -> None:
-    """At DEBUG the library logs tokens; and its thread logs as an error, with a traceback, what is raised here."""
+    """Limit the library's logging: at DEBUG it logs tokens, and its thread logs our exceptions with a traceback."""
     for name, level in _LOG_LEVELS.items():
         logging.getLogger(name).setLevel(level)

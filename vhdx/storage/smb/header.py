@@ -1,62 +1,64 @@
-"""The header in front of every message (MS-SMB2 2.2.1.2), and the length in front of that (2.1)."""
+"""The synchronous SMB2 header (MS-SMB2 2.2.1.2) and the length of the Direct TCP transport (2.1)."""
 
 import struct
 from typing import NamedTuple
 
 from vhdx.storage.smb.messages import HEADER_LENGTH, Message
 
-PROTOCOL = b"\xfeSMB"
+PROTOCOL_ID = b"\xfeSMB"
 LENGTH = struct.Struct(">I")
-CHARGE, NO_CHARGE = slice(6, 8), bytes(2)
+CREDIT_CHARGE, NO_CHARGE = slice(6, 8), bytes(2)
 SIGNATURE = slice(48, 64)
 NO_SIGNATURE = bytes(16)
-FROM_SERVER, SIGNED = 0x1, 0x8
-UNASKED = (1 << 64) - 1
-"""The number of what a server says by itself."""
+SERVER_TO_REDIR, SIGNED = 0x1, 0x8
+UNSOLICITED = (1 << 64) - 1
+"""MessageId of an oplock break notification, the only message that is not a response (MS-SMB2 2.2.23)."""
 
 _HEADER = struct.Struct("<4sHHIHHIIQIIQ16s")
 _MOST_CREDITS = 0xFFFF
 
 
 class SmbHeader(NamedTuple):
-    """The header of a message."""
+    """An SMB2 header; *credits* is CreditRequest in a request and CreditResponse in a response."""
 
-    protocol: bytes
-    structure: int
-    charge: int
+    protocol_id: bytes
+    structure_size: int
+    credit_charge: int
     status: int
     command: int
     credits: int
     flags: int
-    following: int  # where the next message of the same frame starts, or 0
-    number: int
-    process: int
-    tree: int
-    session: int
+    next_command: int  # offset of the next response in a compound, or 0
+    message_id: int
+    reserved: int
+    tree_id: int
+    session_id: int
     signature: bytes
 
 
 def parse(data: bytearray | memoryview) -> SmbHeader:
-    """The header at the start of *data*. Raises struct.error where there is none."""
+    """The header at the start of *data*. Raises struct.error when *data* is too short."""
     return SmbHeader(*_HEADER.unpack_from(data))
 
 
-def build(message: Message, *, number: int, wanted: int, tree: int, session: int, signed: bool) -> bytearray:
-    """The header of a request that asks for *wanted* credits; its signature is still missing."""
-    flags, credits = SIGNED if signed else 0, min(wanted, _MOST_CREDITS)
+def build(
+    message: Message, *, message_id: int, credit_request: int, tree_id: int, session_id: int, signed: bool
+) -> bytearray:
+    """The header of a request; its Signature is zero."""
+    flags, credits = SIGNED if signed else 0, min(credit_request, _MOST_CREDITS)
     header = SmbHeader(
-        PROTOCOL,
+        PROTOCOL_ID,
         HEADER_LENGTH,
-        message.charge,
+        message.credit_charge,
         0,
         message.command,
         credits,
         flags,
         0,
-        number,
+        message_id,
         0,
-        tree,
-        session,
+        tree_id,
+        session_id,
         NO_SIGNATURE,
     )
     return bytearray(_HEADER.pack(*header))

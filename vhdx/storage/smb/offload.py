@@ -1,6 +1,6 @@
-"""What a server does by itself: copies between its files, and zeros.
+"""Server-side operations: copychunk (MS-SMB2 3.3.5.15.6) and zeroing (MS-FSCC 2.3).
 
-Whether it can is found by trying and remembered for the connection; it never follows from the dialect.
+Support is determined by trying, and remembered for the connection; the dialect does not imply it.
 """
 
 import errno
@@ -12,14 +12,7 @@ from vhdx.errors import FormatError
 from vhdx.extents import spans
 from vhdx.storage.base import Can, Move, Unsupported
 from vhdx.storage.smb import messages
-from vhdx.storage.smb.status import (
-    INVALID_PARAMETER,
-    INVALID_VIEW_SIZE,
-    OBJECT_NAME_NOT_FOUND,
-    UNSUPPORTED,
-    Refused,
-    refusal,
-)
+from vhdx.storage.smb.status import UNSUPPORTED, NtStatus, Refused, refusal
 
 if TYPE_CHECKING:
     from vhdx.storage.smb.handle import Handle
@@ -29,15 +22,16 @@ _REQUEST_RESUME_KEY = 0x00140078
 _COPYCHUNK_WRITE = 0x001480F2
 _SET_ZERO_DATA = 0x000980C8
 _KEY_LENGTH = 24
-_COUNTS = struct.Struct("<III")  # chunks, bytes of the chunk that failed, bytes in all; or the limits
+# SRV_COPYCHUNK_RESPONSE (MS-SMB2 2.2.32.1): chunks, bytes of the failed chunk, bytes in total; or the limits.
+_COUNTS = struct.Struct("<III")
 _CHUNK = struct.Struct("<QQII")
-_RANGE = struct.Struct("<QQ")  # first byte, the one after the last
+_RANGE = struct.Struct("<QQ")  # FILE_ZERO_DATA_INFORMATION (MS-FSCC 2.3.71): FileOffset, BeyondFinalZero
 _COPIES_IN_FLIGHT = 3
 _ZEROED_AT_ONCE = 64 * MIB
 
 
 class Limits(NamedTuple):
-    """What one copy request may hold."""
+    """Limits of one FSCTL_SRV_COPYCHUNK_WRITE request."""
 
     chunks: int = 256
     chunk_bytes: int = MIB
@@ -45,7 +39,7 @@ class Limits(NamedTuple):
 
 
 class Offload:
-    """What was learnt about one server: the limits of its copies, and which shares cannot."""
+    """What is known of a server: its copychunk limits, and the shares without copychunk or zeroing."""
 
     def __init__(self) -> None:
         self.limits = Limits()
@@ -54,80 +48,80 @@ class Offload:
 
 
 def copy(source: "Handle", target: "Handle", moves: Sequence[Move], *, source_size: int) -> None:
-    """Copy between two files of one connection, in requests as full as the server takes.
+    """Copy between two files of one connection, with requests as large as the server allows.
 
-    Raises Unsupported where the server cannot, FormatError for bytes past the end of the source.
+    Raises Unsupported if the server cannot, FormatError for a range beyond the end of the source.
     """
     check_inside(source.name, [(move.source_offset, move.length) for move in moves], source_size)
     learnt = target.connection.offload
     if can_copy(source, target) is Can.NO:
-        raise Unsupported(f"{source.name} cannot be copied to {target.name} inside one server")
+        raise Unsupported(f"no server-side copy from {source.name} to {target.name}")
     limits = learnt.limits
     while (smaller := _try(source, target, moves, limits)) is not None:
         learnt.limits = limits = smaller
 
 
 def can_copy(source: "Handle", target: "Handle") -> Can:
-    """What is known of copies between two files."""
+    """Whether a server-side copy between two files is possible."""
     without_copy = target.connection.offload.without_copy
     there = source.connection is target.connection and (source.tree.share, target.tree.share) not in without_copy
     return Can.UNKNOWN if there else Can.NO
 
 
 def can_zero(handle: "Handle") -> Can:
-    """What is known of zeros that the server makes."""
+    """Whether the server can zero ranges."""
     return Can.NO if handle.tree.share in handle.connection.offload.without_zero else Can.UNKNOWN
 
 
 def check_inside(name: str, ranges: Sequence[tuple[int, int]], size: int) -> None:
-    """Raise FormatError for the first range that reaches past the end of a file of *size* bytes."""
+    """Raise FormatError for the first range that extends beyond the end of a file of *size* bytes."""
     for offset, length in ranges:
         if offset + length > size:
-            reason = f"{length} bytes were expected here, and the file ends at {size}"
+            reason = f"a range of {length} bytes extends beyond end of file at {size}"
             raise FormatError("file", offset, reason, file=name)
 
 
 def _try(source: "Handle", target: "Handle", moves: Sequence[Move], limits: Limits) -> Limits | None:
-    """Copy within *limits*; None when done, or the smaller limits that the server asks for."""
+    """Copy within *limits*; returns None when done, or the server's smaller limits."""
     batches = list(_batches(moves, limits))
     try:
-        key = source.control(_REQUEST_RESUME_KEY, b"", answer=32)[:_KEY_LENGTH]
+        key = source.ioctl(_REQUEST_RESUME_KEY, b"", max_response=32)[:_KEY_LENGTH]
         requests = (_request(key, batch) for batch in batches)
-        answers = target.controls(_COPYCHUNK_WRITE, requests, answer=_COUNTS.size, depth=_COPIES_IN_FLIGHT)
+        responses = target.ioctls(_COPYCHUNK_WRITE, requests, max_response=_COUNTS.size, depth=_COPIES_IN_FLIGHT)
     except (OSError, FormatError) as error:
         refused = refusal(error)
         if refused is not None and refused.status in UNSUPPORTED:
             target.connection.offload.without_copy.add((source.tree.share, target.tree.share))
-            raise Unsupported(f"{target.name}: the server does not copy") from error
-        if refused is not None and refused.status == OBJECT_NAME_NOT_FOUND:
-            raise Unsupported(f"{target.name}: the server does not copy from {source.name}") from error
-        if refused is not None and refused.status == INVALID_PARAMETER:
+            raise Unsupported(f"{target.name}: the server does not support copychunk") from error
+        if refused is not None and refused.status == NtStatus.OBJECT_NAME_NOT_FOUND:
+            raise Unsupported(f"{target.name}: the server cannot copy from {source.name}") from error
+        if refused is not None and refused.status == NtStatus.INVALID_PARAMETER:
             return smaller(limits, refused, target.name)
-        if refused is not None and refused.status == INVALID_VIEW_SIZE:
+        if refused is not None and refused.status == NtStatus.INVALID_VIEW_SIZE:
             check_inside(source.name, [(move.source_offset, move.length) for move in moves], source.size())
-            raise FormatError("file", None, "it ends before the bytes to be copied", file=source.name) from error
+            raise FormatError("file", None, "the range extends beyond end of file", file=source.name) from error
         raise
-    for batch, answer in zip(batches, answers, strict=True):
-        _check(batch, answer, target.name)
+    for batch, response in zip(batches, responses, strict=True):
+        _check(batch, response, target.name)
     return None
 
 
-def _check(batch: Sequence[Move], answer: bytes, name: str) -> None:
+def _check(batch: Sequence[Move], response: bytes, name: str) -> None:
     expected = sum(move.length for move in batch)
-    done = _COUNTS.unpack(answer)[2] if len(answer) == _COUNTS.size else 0
+    done = _COUNTS.unpack(response)[2] if len(response) == _COUNTS.size else 0
     if done != expected:
         raise OSError(errno.EIO, f"the server copied {done} of {expected} bytes", name)
 
 
 def smaller(limits: Limits, refused: Refused, name: str) -> Limits:
-    """The limits that a refusal carries. Raises Unsupported where they are no smaller than what was tried."""
+    """The limits in an error response (MS-SMB2 3.3.5.15.6.2). Raises Unsupported unless smaller than those tried."""
     try:
-        told = _COUNTS.unpack_from(messages.controlled(refused.answer))
+        told = _COUNTS.unpack_from(messages.ioctl_response(refused.response))
     except struct.error:
-        raise Unsupported(f"{name}: the server refuses copies and does not say why") from refused
+        raise Unsupported(f"{name}: the server rejects copychunk without returning its limits") from refused
     learnt = Limits(*map(min, zip(told, limits, strict=True)))
     if learnt == limits or min(learnt) == 0:
-        raise Unsupported(f"{name}: the server refuses copies within its own limits") from refused
+        raise Unsupported(f"{name}: the server rejects copychunk within its own limits") from refused
     return learnt
 
 
@@ -158,19 +152,19 @@ def _request(key: bytes, batch: Sequence[Move]) -> bytes:
 
 
 def zero(handle: "Handle", ranges: Sequence[tuple[int, int]]) -> None:
-    """Have the server zero ranges. Raises Unsupported where it cannot."""
+    """Zero ranges on the server (FSCTL_SET_ZERO_DATA). Raises Unsupported."""
     if can_zero(handle) is Can.NO:
-        raise Unsupported(f"{handle.name}: the server does not zero")
+        raise Unsupported(f"{handle.name}: the server does not support FSCTL_SET_ZERO_DATA")
     requests = (
         _RANGE.pack(start, min(start + _ZEROED_AT_ONCE, offset + length))
         for offset, length in ranges
         for start in range(offset, offset + length, _ZEROED_AT_ONCE)
     )
     try:
-        handle.controls(_SET_ZERO_DATA, requests, answer=0, depth=handle.connection.settings.depth)
+        handle.ioctls(_SET_ZERO_DATA, requests, max_response=0, depth=handle.connection.settings.depth)
     except OSError as error:
         refused = refusal(error)
         if refused is not None and refused.status in UNSUPPORTED:
             handle.connection.offload.without_zero.add(handle.tree.share)
-            raise Unsupported(f"{handle.name}: the server does not zero") from error
+            raise Unsupported(f"{handle.name}: the server does not support FSCTL_SET_ZERO_DATA") from error
         raise

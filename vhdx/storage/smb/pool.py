@@ -1,4 +1,4 @@
-"""Connections to servers, one for each server and account, made when first needed and again when lost."""
+"""Connections to servers, one per server, account and settings; opened on first use and reopened when lost."""
 
 import os
 import threading
@@ -10,6 +10,7 @@ from vhdx.storage import ownership
 from vhdx.storage.credentials import Credentials
 from vhdx.storage.smb.connection import SmbConnection, url
 from vhdx.storage.smb.files import SmbFileSystem
+from vhdx.storage.smb.handshake import account_name
 from vhdx.storage.smb.settings import SmbSettings
 from vhdx.storage.smb.status import lost
 from vhdx.storage.smb.wire import Wire
@@ -25,7 +26,7 @@ class _Key(NamedTuple):
 
 
 class SmbPool:
-    """Owns its connections; close it when done. Safe to use from several threads, and by one process.
+    """Owns its connections; close it when done. Safe to use from several threads of one process.
 
     Shares of one server under one account and the same settings use one connection, so that the server can copy
     between them.
@@ -33,7 +34,7 @@ class SmbPool:
 
     def __init__(self) -> None:
         self._opener = os.getpid()
-        self._lock = threading.Lock()  # guards all that follows, and is never held while a server is waited for
+        self._lock = threading.Lock()  # guards the attributes below; never held during requests
         self._connections: dict[_Key, SmbConnection] = {}
         self._making: dict[_Key, threading.Lock] = {}
         self._past = Wire(0, 0)
@@ -48,10 +49,10 @@ class SmbPool:
         credentials: Credentials,
         settings: SmbSettings = DEFAULT_SETTINGS,
     ) -> SmbFileSystem:
-        """The files of a share; log-on and share are tried at once.
+        """Log on, connect to a share and return its files.
 
-        Raises ConnectionError, PermissionError for a wrong account, FileNotFoundError for a share that does not exist,
-        UnsupportedFeature for a server without a dialect that the settings allow.
+        Raises ConnectionError, PermissionError if the log-on fails, FileNotFoundError if the share does not exist,
+        UnsupportedFeature if the server supports none of the dialects that *settings* allow.
         """
         key = _Key(server.casefold(), port, credentials, settings)
         files = SmbFileSystem(lambda: self._connection(key), url(server, port), share)
@@ -71,15 +72,15 @@ class SmbPool:
             if connection is not None:
                 connection.abandon()
                 self._forget(key)
-                debug(__name__, "%s: the connection was lost, making another", connection.name)
+                debug(__name__, "%s: connection lost, reconnecting", connection.name)
             connection = SmbConnection(key.server, key.port, key.credentials, key.settings)
-            debug(__name__, "%s: connected as %s", connection.name, key.credentials.username or "whom the ticket names")
+            debug(__name__, "%s: connected as %s", connection.name, account_name(key.credentials))
             with self._lock:
                 if not self._closed:
                     self._connections[key] = connection
                     return connection
             connection.close()
-            raise lost(connection.name, "the pool of its connections is closed")
+            raise lost(connection.name, "the connection pool is closed")
 
     def _forget(self, key: _Key) -> None:
         with self._lock:
@@ -88,15 +89,15 @@ class SmbPool:
                 self._past = _sum([self._past, connection.wire()])
 
     def wire(self) -> Wire:
-        """Bytes that crossed the wire so far, counted by the kernel at the sockets; zeros where it does not count."""
+        """Bytes sent and received so far, as the kernel counts them; zero where it does not."""
         if self._opener != os.getpid():
             return Wire(0, 0)
         with self._lock:
             return _sum([self._past, *(connection.wire() for connection in self._connections.values())])
 
     def close(self) -> None:
-        """Log off everywhere; what is open stays lost. Idempotent."""
-        if self._opener != os.getpid():  # its locks may be held for ever, by threads that did not come along
+        """Log off and close all connections; open files become unusable. Idempotent."""
+        if self._opener != os.getpid():  # locks held by threads of the parent are never released here
             for connection in list(self._connections.values()):
                 connection.close()
             return

@@ -1,6 +1,6 @@
-"""How one session's messages are signed and encrypted (MS-SMB2 3.1.4.1, 3.1.4.3).
+"""Signing and encryption of one session's messages (MS-SMB2 3.1.4.1, 3.1.4.3).
 
-The keys come from the log-on. A message that does not pass here was not made by the server that knows the account.
+The keys are derived during session setup. A message that fails verification was not sent by the authenticated server.
 """
 
 import hashlib
@@ -21,17 +21,17 @@ from vhdx.storage.base import Buffer
 
 SIGNATURE_LENGTH = 16
 TRANSFORM = struct.Struct("<4s16s16sIHHQ")
-"""Protocol, signature, nonce, length of the message, reserved, flags, session."""
+"""TRANSFORM_HEADER (MS-SMB2 2.2.41): ProtocolId, Signature, Nonce, OriginalMessageSize, Reserved, Flags, SessionId."""
 
 ENCRYPTED = b"\xfdSMB"
 _IS_ENCRYPTED = 1
-_AUTHENTICATED_FROM = 20  # the part of the transform header that the signature in it covers
+_AUTHENTICATED_FROM = 20  # the Signature covers the transform header from the Nonce on
 _SERVER = 1
-_SLACK = 16  # room that the encryption wants beyond what it writes
+_SLACK = 16  # `update_into` requires this much more than it writes
 
 
 class Signing(IntEnum):
-    """Algorithms for signatures: that of SMB 2, that of SMB 3.0, and one that SMB 3.1.1 may agree on."""
+    """Signing algorithms (MS-SMB2 2.2.3.1.7): of SMB 2, of SMB 3.0, and one that SMB 3.1.1 can negotiate."""
 
     HMAC_SHA256 = 0
     AES_CMAC = 1
@@ -39,7 +39,7 @@ class Signing(IntEnum):
 
 
 class Cipher(IntEnum):
-    """Algorithms for encryption; servers before SMB 3.1.1 know only the first."""
+    """Ciphers (MS-SMB2 2.2.3.1.2); dialects before 3.1.1 support only the first."""
 
     AES_128_CCM = 1
     AES_128_GCM = 2
@@ -49,9 +49,9 @@ class Cipher(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Keys:
-    """What a log-on agreed on. Only the session of a guest has no *signing*, since it has no keys at all."""
+    """The algorithms and keys of a session. A guest session has no keys, so its *signing* is None."""
 
-    session: int
+    session_id: int
     signing: Signing | None
     cipher: Cipher | None
     signing_key: bytes = field(repr=False)
@@ -60,31 +60,31 @@ class Keys:
 
 
 class Room:
-    """Memory that is used again and again: fresh memory costs more than encryption."""
+    """A reusable buffer: allocating fresh memory costs more than encryption."""
 
     def __init__(self) -> None:
         self._buffer = memoryview(bytearray())
 
     def take(self, length: int) -> memoryview:
-        """*length* bytes, which whoever took them before gives up."""
+        """A view of *length* bytes; invalidates the view returned before."""
         if len(self._buffer) < length:
             self._buffer = memoryview(bytearray(length))
         return self._buffer[:length]
 
 
 class Forged(Exception):
-    """A message is not what its signature says."""
+    """A message failed signature verification or decryption."""
 
 
 class Protection:
-    """Signs, encrypts, checks and decrypts; one thread may send while another receives."""
+    """Signs, verifies, encrypts and decrypts; one thread may send while another receives."""
 
     def __init__(self, keys: Keys) -> None:
         self._keys = keys
         self._streams = keys.cipher in (Cipher.AES_128_GCM, Cipher.AES_256_GCM)
         self._nonce_length = 12 if self._streams else 11
         self._outgoing, self._incoming = Room(), Room()
-        # Unique for the key, which is this session's and this direction's own.
+        # Nonces must be unique per key; each session has its own key for each direction.
         self._nonces = itertools.count()
 
     @property
@@ -94,19 +94,19 @@ class Protection:
 
     @property
     def signs(self) -> bool:
-        """Whether what is not encrypted is signed: always, but for a guest. Fixed with the log-on."""
+        """Whether messages that are not encrypted are signed: always, except in a guest session."""
         return self._keys.signing is not None
 
-    def signature(self, number: int, parts: Sequence[Buffer]) -> bytes:
-        """The signature of our message *number*, whose header holds zeros in its place."""
-        return self._sign(number, 0, parts)
+    def signature(self, message_id: int, parts: Sequence[Buffer]) -> bytes:
+        """The signature of the request *message_id*; the Signature field in *parts* must be zero."""
+        return self._sign(message_id, 0, parts)
 
-    def check(self, number: int, signature: Buffer, parts: Sequence[Buffer]) -> None:
-        """Check the server's message *number*, with zeros where *signature* was. Raises Forged."""
-        if not hmac.compare_digest(self._sign(number, _SERVER, parts), bytes(signature)):
-            raise Forged("an answer of the server is signed wrongly")
+    def check(self, message_id: int, signature: Buffer, parts: Sequence[Buffer]) -> None:
+        """Verify the response *message_id*; the Signature field in *parts* must be zero. Raises Forged."""
+        if not hmac.compare_digest(self._sign(message_id, _SERVER, parts), bytes(signature)):
+            raise Forged("the signature of a response is invalid")
 
-    def _sign(self, number: int, sender: int, parts: Sequence[Buffer]) -> bytes:
+    def _sign(self, message_id: int, sender: int, parts: Sequence[Buffer]) -> bytes:
         key = self._keys.signing_key
         if self._keys.signing is Signing.HMAC_SHA256:
             digest = hmac.new(key, digestmod=hashlib.sha256)
@@ -118,18 +118,18 @@ class Protection:
             for part in parts:
                 code.update(part)  # type: ignore[arg-type]  # it takes any buffer
             return code.finalize()
-        # Without a key, as for a guest, there is no cipher to be made here: nothing passes by mistake.
-        encryptor = Encryption(algorithms.AES(key), modes.GCM(struct.pack("<QI", number, sender))).encryptor()
+        # An empty key, as in a guest session, raises ValueError here, so nothing is accepted by mistake.
+        encryptor = Encryption(algorithms.AES(key), modes.GCM(struct.pack("<QI", message_id, sender))).encryptor()
         for part in parts:
             encryptor.authenticate_additional_data(part)
         encryptor.finalize()
         return encryptor.tag
 
     def encrypt(self, parts: Sequence[Buffer]) -> list[Buffer]:
-        """The message made of *parts*, encrypted; to be sent before the next call, and by one thread at a time."""
+        """Encrypt the message made of *parts*. One thread at a time; the result is valid until the next call."""
         length = sum(map(len, parts))
         nonce = next(self._nonces).to_bytes(self._nonce_length, "little")
-        header = TRANSFORM.pack(ENCRYPTED, b"", nonce, length, 0, _IS_ENCRYPTED, self._keys.session)
+        header = TRANSFORM.pack(ENCRYPTED, b"", nonce, length, 0, _IS_ENCRYPTED, self._keys.session_id)
         known = header[_AUTHENTICATED_FROM:]
         if not self._streams:
             sealed = memoryview(AESCCM(self._keys.encryption_key).encrypt(nonce, b"".join(parts), known))
@@ -143,20 +143,17 @@ class Protection:
         return [ENCRYPTED, encryptor.tag, known, room[:length]]
 
     def decrypt(self, frame: memoryview) -> memoryview:
-        """The message inside an encrypted frame; gone with the next call, which must come from the same thread.
-
-        Raises Forged, struct.error.
-        """
-        protocol, signature, nonce, length, _, flags, session = TRANSFORM.unpack_from(frame)
-        if not self.encrypts or protocol != ENCRYPTED or flags != _IS_ENCRYPTED or session != self._keys.session:
-            raise Forged("an answer of the server is encrypted for somebody else")
+        """Decrypt a frame. One thread only; the result is valid until the next call. Raises Forged, struct.error."""
+        protocol, signature, nonce, length, _, flags, session_id = TRANSFORM.unpack_from(frame)
+        if not self.encrypts or protocol != ENCRYPTED or flags != _IS_ENCRYPTED or session_id != self._keys.session_id:
+            raise Forged("a response is encrypted for another session")
         known, sealed = frame[_AUTHENTICATED_FROM : TRANSFORM.size], frame[TRANSFORM.size :]
         if len(sealed) != length:
-            raise Forged("an answer of the server is not as long as it says")
+            raise Forged("the length of an encrypted response does not match its OriginalMessageSize")
         try:
             return self._opened(nonce[: self._nonce_length], signature, known, sealed)
         except InvalidTag as error:
-            raise Forged("an answer of the server is encrypted wrongly") from error
+            raise Forged("an encrypted response failed authentication") from error
 
     def _opened(self, nonce: bytes, signature: bytes, known: memoryview, sealed: memoryview) -> memoryview:
         if not self._streams:

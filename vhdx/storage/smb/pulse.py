@@ -1,22 +1,22 @@
-"""Whether the other side still lives, told from what comes and from what it acknowledges.
+"""Detects a dead server from received data and TCP acknowledgements.
 
-Half the timeout without a sign, and it is asked for one; another half without, and it is dead. Bytes that the peer's
-kernel acknowledges put both off, because on a slow line the question itself waits behind them; that cannot go on
-for ever, since without answers there are no credits to send more.
+After half the timeout without data, an ECHO is sent; after another half, the server is dead. Bytes that the peer's
+kernel acknowledges restart both, because on a slow link the ECHO waits behind them. This cannot go on for ever: without
+responses there are no credits to send more.
 
-Slices of the timeout are counted and no clock is read: one that ran on while this process stood still would blame
-the peer.
+Slices of the timeout are counted and no clock is read: a clock that runs while this process is suspended would blame
+the server.
 """
 
 from collections.abc import Hashable
 from enum import Enum
 
 SLICES = 8
-"""How many make up the timeout."""
+"""Number of slices in the timeout."""
 
 
 class Verdict(Enum):
-    """What to do about a silence."""
+    """What to do after a slice without data."""
 
     WAIT = "wait"
     ASK = "ask"
@@ -24,7 +24,7 @@ class Verdict(Enum):
 
 
 class Pulse:
-    """Signs of life of one peer."""
+    """Liveness of one server."""
 
     def __init__(self) -> None:
         self._silent = 0
@@ -32,17 +32,17 @@ class Pulse:
         self._progress: Hashable = None
 
     def heard(self) -> None:
-        """Something came."""
+        """Data was received."""
         self._silent, self._asked = 0, False
 
     def asked(self) -> None:
-        """The peer was asked for a sign of life."""
+        """An ECHO was sent."""
         self._silent, self._asked = 0, True
 
     def missed(self, progress: Hashable) -> Verdict:
-        """Nothing came for a slice; *progress* changes whenever the peer acknowledges something.
+        """No data was received for a slice; *progress* changes whenever the peer acknowledges bytes.
 
-        ASK comes again until the question could be put; a peer that cannot even be asked is dead in the end too.
+        Returns ASK until an ECHO was sent. A server to which none can be sent is dead after the full timeout.
         """
         self._silent += 1
         if progress != self._progress:

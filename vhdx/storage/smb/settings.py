@@ -1,4 +1,4 @@
-"""How the connections to a server behave."""
+"""Settings of an SMB connection."""
 
 from dataclasses import dataclass
 
@@ -10,12 +10,12 @@ MIB = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class SmbSettings:
-    """How a connection behaves. Times are in seconds.
+    """Settings of a connection. Times are in seconds.
 
-    A server that has been silent for *timeout* and did not answer when asked for a sign of life is taken for dead; an
-    operation that takes long on a live server is waited for. Messages are always signed or encrypted, but for a guest,
-    who has no key to do it with. Dialects older than *minimum* or newer than *maximum* are not spoken, and with
-    *encrypt* none that cannot do it.
+    A server that sends nothing for *timeout*, not even a response to an ECHO, is dead; there is no limit for an
+    operation on a server that responds to ECHO. Messages are always signed or encrypted, except in a guest session,
+    which has no keys. Only dialects from *minimum* to *maximum* are offered; with *encrypt*, only those that support
+    encryption.
     """
 
     encrypt: bool = False
@@ -27,12 +27,12 @@ class SmbSettings:
     maximum: Dialect = NEWEST
 
     def dialects(self) -> list[Dialect]:
-        """The dialects that may be spoken, the oldest first. Raises Error where none is left."""
+        """The dialects to offer, oldest first. Raises Error if there are none."""
         bounds = span(self.minimum, self.maximum)
         found = [dialect for dialect in Dialect if self.minimum <= dialect <= self.maximum]
         if not found:
-            raise Error(f"no dialect lies between SMB {self.minimum.label} and SMB {self.maximum.label}")
+            raise Error(f"there is no dialect from SMB {self.minimum.label} to SMB {self.maximum.label}")
         fit = [dialect for dialect in found if dialect.encrypts or not self.encrypt]
         if not fit:
-            raise Error(f"{bounds} cannot encrypt, as is asked for; allow SMB 3.0 or newer, or do without encryption")
+            raise Error(f"{bounds} does not support encryption; allow SMB 3.0 or newer, or do not require encryption")
         return fit

@@ -1,7 +1,7 @@
 """An open file on a share.
 
-Once its connection is lost a storage stays dead, and every use raises ConnectionError: what was not flushed may be
-gone on the server, so only whoever knows what was written can go on, through a new opening.
+After its connection is lost, every call raises ConnectionError: unflushed writes may be lost on the server, so the
+caller must open the file again and check its content.
 """
 
 import errno
@@ -26,11 +26,11 @@ class SmbStorage:
     def __init__(self, handle: Handle, access: Access) -> None:
         self.handle = handle
         self._access = access
-        # Nobody else can change the length of a file that is held against writers. None: only the server knows it.
+        # The size cannot change while the share access excludes other writers. None: ask the server.
         self._size = handle.size_at_opening if access is not Access.INSPECT else None
         self._resizing = threading.Lock()
         self._flushing = threading.Lock()
-        # Also what others wrote before and never flushed.
+        # Initially True, because others may have written without flushing.
         self._changed = True
 
     @property
@@ -42,7 +42,7 @@ class SmbStorage:
         return self._access.writes
 
     def read(self, pieces: Sequence[tuple[int, memoryview]]) -> None:
-        """Fill the buffers, with many requests in flight."""
+        """Fill the buffers, with pipelined requests."""
         ranges = [(offset, buffer.nbytes) for offset, buffer in pieces]
         if self._size is not None:
             offload.check_inside(self.name, ranges, self._size)
@@ -50,16 +50,16 @@ class SmbStorage:
         try:
             counts = self.handle.read(parts)
         except FormatError:
-            # The server does not say which of the requests it was.
+            # Find out which of the requests failed.
             offload.check_inside(self.name, ranges, self.handle.size())
             raise
         for (offset, part), count in zip(parts, counts, strict=True):
             if count != len(part):
-                reason = f"{len(part)} bytes were expected here, and {count} came"
+                reason = f"the server returned {count} of {len(part)} bytes"
                 raise FormatError("file", offset, reason, file=self.name)
 
     def write(self, pieces: Sequence[tuple[int, Buffer]]) -> None:
-        """Put the buffers in place, with many requests in flight."""
+        """Write the buffers, with pipelined requests."""
         self._check_writable()
         parts = self._parts(_joined(pieces))
         with self._growing(max((offset + len(part) for offset, part in parts), default=0)):
@@ -68,7 +68,7 @@ class SmbStorage:
                     raise OSError(errno.EIO, f"the server wrote {count} of {len(part)} bytes at {offset}", self.name)
 
     def _parts(self, pieces: Iterable[tuple[int, memoryview]]) -> list[tuple[int, memoryview]]:
-        """The pieces, cut to what one request may carry."""
+        """The pieces, split to the size of a request."""
         unit = self.handle.connection.request_size
         return [
             (offset + start, data[start : start + unit])
@@ -83,11 +83,11 @@ class SmbStorage:
         return offload.can_copy(source.handle, self.handle) if isinstance(source, SmbStorage) else Can.NO
 
     def copy(self, source: Storage, moves: Sequence[Move]) -> None:
-        """Copy inside the server; both files must be reached through one connection."""
+        """Copy on the server; both files must be open on one connection."""
         self._check_writable()
         origin = source.innermost()
         if not isinstance(origin, SmbStorage):
-            raise Unsupported(f"{source.name} is on another kind of storage")
+            raise Unsupported(f"{source.name}: not on an SMB share")
         size = origin.size()
         with self._growing(max((move.target_offset + move.length for move in moves if move.length), default=0)):
             offload.copy(origin.handle, self.handle, moves, source_size=size)
@@ -102,7 +102,7 @@ class SmbStorage:
         return self
 
     def zero(self, ranges: Sequence[tuple[int, int]]) -> None:
-        """Zeros made by the server. The file is never marked sparse: Windows refuses images that are."""
+        """Zero ranges on the server. The file is never marked sparse, because Windows refuses sparse images."""
         self._check_writable()
         try:
             offload.zero(self.handle, ranges)
@@ -110,23 +110,23 @@ class SmbStorage:
             self._changed = True
 
     def reserve(self, ranges: Sequence[tuple[int, int]]) -> None:
-        """No request makes a server really allocate."""
+        """Unsupported: no request makes a server allocate space."""
         self._check_writable()
-        raise Unsupported(f"{self.name}: an SMB server cannot be made to reserve space for {len(ranges)} ranges")
+        raise Unsupported(f"{self.name}: SMB cannot reserve space for {len(ranges)} ranges")
 
     def allocated(self, offset: int, length: int) -> Iterator[Range]:
-        """Servers know the holes only of files that are marked sparse, and images never are."""
+        """Unsupported: servers report allocated ranges only of sparse files, and images are never sparse."""
         self.handle.check_open()
-        raise Unsupported(f"{self.name}: the holes in {length} bytes at {offset} are not known")
+        raise Unsupported(f"{self.name}: cannot query the allocated ranges of {length} bytes at {offset}")
 
     def flush(self) -> None:
-        """The barrier: an SMB2 FLUSH. Where nothing was changed since the last one there is nothing to order."""
+        """Send SMB2 FLUSH, unless nothing was changed since the last one."""
         self.handle.check_open()
-        # One that is on its way may be what makes earlier changes durable: it has to be waited for.
+        # A FLUSH in flight may be the one that covers earlier writes, so wait for it.
         with self._flushing:
-            # What is lost says so all the same.
+            # On a lost connection this raises, even if nothing was changed.
             if self.writable and (self._changed or not self.handle.connection.alive):
-                # What is begun from here on is for the next one.
+                # Writes that start from here on need another flush.
                 self._changed = False
                 try:
                     self.handle.flush()
@@ -144,7 +144,7 @@ class SmbStorage:
             return self._size
 
     def truncate(self, size: int) -> None:
-        """Set the end of the file; reserves nothing."""
+        """Set EndOfFile; allocates nothing."""
         self._check_writable()
         with self._resizing:
             self._size = None
@@ -160,11 +160,11 @@ class SmbStorage:
     def _check_writable(self) -> None:
         self.handle.check_open()
         if not self.writable:
-            raise ReadOnly(f"{self.name}: opened for reading")
+            raise ReadOnly(f"{self.name}: opened read-only")
 
     @contextmanager
     def _growing(self, end: int) -> Iterator[None]:
-        """Keep account of a file that may come to reach to *end*; what failed may have made it longer all the same."""
+        """Update the known size for a write up to *end*; a failed write may have extended the file, too."""
         try:
             yield
         except BaseException:
@@ -172,14 +172,14 @@ class SmbStorage:
                 self._size = None
             raise
         finally:
-            self._changed = True  # afterwards: a flush meanwhile may have come too early
+            self._changed = True  # set last: a concurrent flush may not cover these writes
         with self._resizing:
             if self._size is not None:
                 self._size = max(self._size, end)
 
 
 def _joined(pieces: Sequence[tuple[int, Buffer]]) -> Iterator[tuple[int, memoryview]]:
-    """The pieces, small ones that continue each other as one: a request costs more than a copy of so little."""
+    """Join small contiguous pieces: copying them costs less than a request each."""
     held = bytearray()
     start = 0
     for offset, data in pieces:

@@ -1,4 +1,4 @@
-"""What crossed the wire, as the kernel counts it at the socket."""
+"""Bytes sent and received, as the kernel counts them (TCP_INFO)."""
 
 import socket
 import struct
@@ -11,7 +11,7 @@ _COUNTS = struct.Struct("=QQ")
 
 
 class Wire(NamedTuple):
-    """Bytes of payload and protocol that TCP delivered, without TCP's own headers."""
+    """Bytes that TCP delivered, without TCP and IP headers."""
 
     sent: int
     received: int
@@ -22,7 +22,7 @@ class Wire(NamedTuple):
 
 
 def count(connection: socket.socket) -> Wire | None:
-    """The bytes of one connection so far, or None where the kernel does not tell."""
+    """The bytes of one connection so far; None where the kernel does not count them."""
     if not sys.platform.startswith("linux"):
         return None
     try:
