@@ -42,6 +42,9 @@ class KeptOpen(Protocol):
 
     def close(self) -> None: ...
 
+    def abandon(self) -> None:
+        """As `close`, on a connection that is lost; never waits."""
+
 
 class SmbConnection:
     """A connection and its session. Safe to use from several threads.
@@ -186,4 +189,4 @@ class SmbConnection:
         """Hang up without a word."""
         self._channel.close()
         for kept in list(self.kept.values()):
-            kept.close()
+            kept.abandon()

@@ -5,9 +5,11 @@ import threading
 from collections.abc import Iterator
 from typing import Protocol, TypeVar
 
+from vhdx.errors import Error
 from vhdx.logs import debug
 from vhdx.storage.base import is_named
 from vhdx.storage.smb import handle as h
+from vhdx.storage.smb.connection import SmbConnection
 from vhdx.storage.smb.handle import Handle
 from vhdx.storage.smb.messages import Scan
 from vhdx.storage.smb.status import (
@@ -17,6 +19,7 @@ from vhdx.storage.smb.status import (
     NO_SUCH_FILE,
     UNSUPPORTED,
     failures,
+    lost,
     refusal,
 )
 
@@ -40,15 +43,16 @@ class _Work(Protocol[R_co]):
 
 
 class Directory:
-    """A directory that *opening* opens when it is first needed; a *kept* one with the rights for everything.
+    """A directory that *opening* opens when it is first needed; with a *keeper* one with the rights for everything.
 
-    When what is open is lost, with its connection or by what the server did, the next use opens it again. Safe to use
-    from several threads.
+    What is opened on *keeper* stays open as long as that connection; when it is lost, by what the server did or with
+    the connection, the next use opens another. Safe to use from several threads.
     """
 
-    def __init__(self, opening: _Open, *, kept: bool) -> None:
+    def __init__(self, opening: _Open, *, keeper: SmbConnection | None = None) -> None:
         self._opening = opening
-        self._kept = kept
+        self._keeper = keeper
+        self._for_everything = keeper is not None
         self._handle: Handle | None = None
         self._rights = 0
         self._listed = False
@@ -60,9 +64,8 @@ class Directory:
         The server picks them, so what else is in the directory costs nothing on the wire.
         """
 
-        def listed(handle: Handle, *, is_new: bool) -> list[str]:  # noqa: ARG001
-            scan = Scan.REOPEN if self._listed else Scan.RESTART
-            self._listed = True
+        def listed(handle: Handle, *, is_new: bool) -> list[str]:
+            scan = self._scan(is_new=is_new)
             # A server may also go by a short name that it has made up.
             found = _names(handle, f"{prefix}*{suffix}", scan)
             return sorted(name for name in found if is_named(name, prefix, suffix))
@@ -73,9 +76,8 @@ class Directory:
     def has(self, name: str) -> bool:
         """Whether a file is called *name* to the letter."""
 
-        def asked(handle: Handle, *, is_new: bool) -> bool:  # noqa: ARG001
-            scan = Scan.REOPEN if self._listed else Scan.RESTART
-            self._listed = True
+        def asked(handle: Handle, *, is_new: bool) -> bool:
+            scan = self._scan(is_new=is_new)
             try:
                 return name in _entries(handle.page(_DIRECTORY_INFORMATION, name, scan))
             except OSError as error:
@@ -85,6 +87,12 @@ class Directory:
 
         with self._lock:
             return self._using(_LISTING, asked)
+
+    def _scan(self, *, is_new: bool) -> Scan:
+        """How a listing begins through a handle; it is the first one through a new handle."""
+        scan = Scan.REOPEN if self._listed and not is_new else Scan.RESTART
+        self._listed = True
+        return scan
 
     def sync(self) -> None:
         """Make its names durable: Samba does an fsync of it for whoever may add files to it.
@@ -107,33 +115,49 @@ class Directory:
         with self._lock:
             before, handle = self._handle, self._opened(rights)
         try:
-            return work(handle, is_new=handle is not before)
+            return self._worked(handle, work, is_new=handle is not before)
         except ConnectionError:
-            with self._lock:
-                if self._handle is handle:
-                    self._close()
             if handle is not before:
                 raise
         debug(__name__, "%s: lost, opening it again", handle.name)
         with self._lock:
+            if self._handle is handle:
+                self._close()
             handle = self._opened(rights)
-        return work(handle, is_new=True)
+        return self._worked(handle, work, is_new=True)
+
+    def _worked(self, handle: Handle, work: _Work[T], *, is_new: bool) -> T:
+        """What *work* does with *handle*, which is given back then unless it is kept. Raises ConnectionError."""
+        try:
+            return work(handle, is_new=is_new)
+        except Error as error:
+            if not handle.is_closed:
+                raise
+            # By another thread, which found it lost.
+            raise lost(handle.name, "the server is gone") from error
+        finally:
+            if self._handle is not handle:
+                handle.close()
 
     def _opened(self, rights: int) -> Handle:
-        """The handle, which has *rights*."""
+        """A handle, which has *rights*."""
         if self._handle is not None and (self._rights & rights != rights or not self._handle.connection.alive):
             self._close()
-        if self._handle is None:
-            self._handle = self._open(rights)
-        return self._handle
+        if self._handle is not None:
+            return self._handle
+        handle = self._open(rights)
+        # Once the keeper is lost nobody closes what is kept here.
+        if self._keeper is None or handle.connection is self._keeper:
+            self._handle = handle
+        return handle
 
     def _open(self, rights: int) -> Handle:
-        if self._kept:
+        if self._for_everything:
             self._rights = _LISTING | _SYNCING
             try:
                 return self._opening(access=self._rights)
             except PermissionError:
-                self._kept = False  # not everybody may do both
+                self._for_everything = False  # not everybody may do both
         self._rights = rights
         return self._opening(access=rights)
 
@@ -146,6 +170,15 @@ class Directory:
         """Close the handle, if there is one."""
         with self._lock:
             self._close()
+
+    def abandon(self) -> None:
+        """The connection is lost: what was open on it is closed.
+
+        Without the lock, whose owner may be waiting for the caller to make another connection.
+        """
+        handle = self._handle
+        if handle is not None:
+            handle.close()
 
 
 def _flush(handle: Handle, *, is_new: bool) -> None:

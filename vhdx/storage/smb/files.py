@@ -247,13 +247,14 @@ class SmbFileSystem:
         """A directory, which is closed behind the ``with`` unless it is kept."""
         opening = partial(self._handle, directory, options=h.DIRECTORY)
         if directory in self._kept:
-            kept = self._connect().kept.setdefault(
-                (self._share.casefold(), directory), Directory(opening, kept=True)
+            connection = self._connect()
+            kept = connection.kept.setdefault(
+                (self._share.casefold(), directory), Directory(opening, keeper=connection)
             )
             assert isinstance(kept, Directory)
             yield kept
             return
-        found = Directory(opening, kept=False)
+        found = Directory(opening)
         try:
             yield found
         finally:

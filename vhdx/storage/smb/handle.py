@@ -68,6 +68,11 @@ class Handle:
         give_back = partial(_close, connection, tree, created.file)
         self._unclosed = ownership.unless_closed(self, name, give_back, waits=True)
 
+    @property
+    def is_closed(self) -> bool:
+        """Whether it was given back, by whichever thread."""
+        return self._opener == ownership.CLOSED
+
     def check_open(self) -> None:
         """Raises Error when it is closed, or was opened by another process."""
         if self._opener != os.getpid():
