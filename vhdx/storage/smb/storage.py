@@ -31,6 +31,7 @@ class SmbStorage:
         self._resizing = threading.Lock()
         # Also what others wrote before and never flushed.
         self._changed = True
+        self._flushing = threading.Lock()  # what is on its way is not durable yet, for nobody
 
     @property
     def name(self) -> str:
@@ -121,15 +122,18 @@ class SmbStorage:
     def flush(self) -> None:
         """The barrier: an SMB2 FLUSH. Where nothing was changed since the last one there is nothing to order."""
         self.handle.check_open()
-        # What is lost says so all the same.
-        if self.writable and (self._changed or not self.handle.connection.alive):
-            # What is begun from here on is for the next one.
-            self._changed = False
-            try:
-                self.handle.flush()
-            except BaseException:
-                self._changed = True
-                raise
+        if not self.writable:
+            return
+        with self._flushing:
+            # What is lost says so all the same.
+            if self._changed or not self.handle.connection.alive:
+                # What is begun from here on is for the next one.
+                self._changed = False
+                try:
+                    self.handle.flush()
+                except BaseException:
+                    self._changed = True
+                    raise
 
     def size(self) -> int:
         self.handle.check_open()
