@@ -5,7 +5,8 @@ import time
 import warnings
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
 
 import pytest
 
@@ -18,9 +19,11 @@ from tests.storage.test_smb_loss import (  # noqa: F401  fixtures
     relayed,
 )
 from tests.support.relay import Frame, Relay, Verdict
+from vhdx.storage.building import building
 from vhdx.storage.smb import SmbFileSystem, SmbPool
 from vhdx.storage.smb.connection import SmbConnection
 from vhdx.storage.smb.messages import Command
+from vhdx.storage.transfer import pwrite
 
 pytestmark = pytest.mark.smb
 
@@ -114,3 +117,28 @@ def test_nothing_is_left_open_of_what_was_opened_again(
         assert sent[Command.CREATE] - sent[Command.CLOSE] == 1
         gc.collect()
     assert not [str(warning.message) for warning in dropped]
+
+
+@pytest.mark.parametrize("stays", [True, False])
+def test_a_name_that_a_server_lost_before_it_was_durable_is_not_told_of_as_made(
+    relay: Relay, relayed: SmbFileSystem, share_directory: Path, stays: bool  # noqa: F811
+) -> None:
+    """It crashes after the rename and is there again at once: another flush of the directory says nothing of that."""
+
+    def crash(frame: Frame) -> Verdict:
+        if not frame.from_client or not (share_directory / "file").exists():
+            return Verdict.PASS
+        (share_directory / "file").unlink()
+        relay.rule = lambda frame: Verdict.PASS
+        return Verdict.CUT
+
+    with relayed.staying("") if stays else nullcontext(relayed) as here:
+        here.list("")
+        relay.rule = crash
+        with pytest.raises(ConnectionError), building(here, "file", token="00000000") as storage:
+            pwrite(storage, 0, b"content")
+            storage.flush()
+        assert relayed.list("") == []
+        with building(here, "file", token="00000001") as storage:
+            storage.flush()
+        assert relayed.list("") == ["file"]
