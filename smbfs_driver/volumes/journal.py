@@ -24,7 +24,7 @@ import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 
 from smbfs_driver.volumes.names import FileKind, VolumeNames, parse
@@ -238,7 +238,8 @@ def settle(names: VolumeNames, site: Site, *, supersede: bool = False) -> Outcom
     debug(__name__, "%s: recovering an interrupted operation", site.files.describe(names.base))
     with closing(hold):
         if not supersede or _is_move(hold, names):
-            _run(_read(hold, names), names, site, hold)
+            # What is seen now, others may change before the caller holds the volume: his desk must not keep it.
+            _run(_read(hold, names), names, replace(site, desk=None), hold)
         _give_up(hold, names, site)
     return Outcome.SETTLED
 

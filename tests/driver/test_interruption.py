@@ -1,14 +1,18 @@
 """Every operation, stopped at each call to the storage: the volume's content is right and no file is left over."""
 
+from uuid import UUID
+
 import pytest
 
-from tests.driver.kits import KITS, VOLUME, A, Bench
+from smbfs_driver.volumes.names import VolumeNames
+from tests.driver.kits import KITS, VOLUME, A, Bench, C
 from tests.driver.scenarios import SCENARIOS, check_settled, outcomes, pictures, prepared
 from tests.support.choice import Points, points
 from tests.support.memory import MemoryFileSystem
-from tests.support.wrappers import Fault, WatchedFileSystem
+from tests.support.wrappers import Fault, Operation, WatchedFileSystem
 from vhdx.errors import Error, OutOfSpace
 
+D = str(UUID(int=13))
 LOOKS = frozenset({"open", "read", "stat", "list", "size"})
 CHANGES = Fault(0, OSError()).kinds
 
@@ -128,3 +132,28 @@ def test_an_operation_that_cannot_be_finished_does_not_keep_the_volume_from_bein
         bench.volumes.extend(VOLUME, 1 << 20)
     bench.volumes.delete(VOLUME)
     assert files.list("") == []
+
+
+@pytest.mark.parametrize("at", range(0, 60, 8))
+def test_what_was_settled_may_be_changed_before_the_volume_is_held(kit_name: str, at: int) -> None:
+    """Whoever finishes what was stopped looks anew at a volume that somebody else had in between."""
+    files = prepared(kit_name, "delete oldest")
+    stopped(files, kit_name, "delete oldest", fault(at, kit_name, lasting=True))
+    other = Bench.on(files, kit_name, start=1 << 19)
+    made = 0
+
+    def come_between(operation: Operation) -> None:
+        nonlocal made
+        if operation.kind == "create" and operation.name.endswith(VolumeNames(VOLUME).intent):
+            made += 1
+            if made == 2:
+                other.volumes.create_snapshot(VOLUME, D)
+                other.write(5, 5)
+
+    bench = Bench.on(WatchedFileSystem(files, come_between), kit_name, start=1 << 18)
+    bench.volumes.create_snapshot(VOLUME, C)
+    settled = Bench.on(files, kit_name, start=1 << 20)
+    assert settled.volumes.has_snapshot(VOLUME, C)
+    if made > 1:
+        assert settled.volumes.has_snapshot(VOLUME, D)
+        assert settled.content()[5] == 5

@@ -65,3 +65,21 @@ def test_the_verbs_by_path(smb_files: SmbFileSystem, format: ImageFormat) -> Non
         with NativeEngine().open_chain(smb_files, path, format=shape.format) as chain:
             size = 20 * MIB if shape.azure else 8 * MIB  # Azure takes no less
             assert chain.read(0, chain.size) == bytes(disk.contents[0]).ljust(size, b"\0")
+
+
+@pytest.mark.parametrize("direction", [Direction.DOWN, Direction.UP])
+@pytest.mark.parametrize("format", FORMATS)
+def test_layers_in_other_capitals_are_removed_as_any_others(
+    smb_files: SmbFileSystem, format: ImageFormat, direction: Direction
+) -> None:
+    """The records of children lead to them by names that the directory spells otherwise."""
+    engine = NativeEngine()
+    engine.create(smb_files, "base", 4 * MIB, CreateOptions(format=format))
+    for child, parent in (("low", "base"), ("mid", "LOW"), ("top", "MID"), ("above", "TOP")):
+        engine.create_child(smb_files, child, parent)
+        with engine.open_chain(smb_files, child, writable=1) as chain:
+            chain.write(0, pattern(len(child), 4096))
+    assert engine.layers(smb_files, "top") == ["top", "MID", "LOW", "base"]
+    engine.merge(smb_files, "TOP", "BASE", direction=direction, remove=True)
+    assert smb_files.list("") == sorted(["above", "base" if direction is Direction.DOWN else "top"])
+    assert len(engine.layers(smb_files, "above")) == 2

@@ -319,6 +319,27 @@ def test_a_share_that_the_server_closes(own_smbd: Smbd, files: SmbFileSystem) ->
     storage.close()
 
 
+def test_nobody_takes_for_durable_what_another_is_still_flushing(relay: Relay, relayed: SmbFileSystem) -> None:
+    storage = relayed.create("file")
+    pwrite(storage, 0, b"content")
+    relay.rule = lambda frame: (
+        Verdict.HOLD if frame.command == Command.FLUSH and not frame.from_client else Verdict.PASS
+    )
+    begun = threading.Event()
+    first = Doing(storage.flush)
+    while not any(frame.command == Command.FLUSH for frame in relay.seen):
+        time.sleep(0.005)
+    second = Doing(lambda: (begun.set(), storage.flush()))
+    begun.wait()
+    time.sleep(0.05)  # time in which it might return
+    for end in relay._ends:
+        end.hang_up()
+    first.assert_lost("file")
+    second.assert_lost("file")
+    relay.rule = lambda frame: Verdict.PASS
+    storage.close()
+
+
 # --- an attacker -----------------------------------------------------------------------------------------------------
 
 FORGERIES: dict[str, Callable[[Frame], bytes]] = {

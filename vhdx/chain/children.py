@@ -85,6 +85,13 @@ class Kin:
                 self._spelled[name.casefold()].append(name)
         return self._listed
 
+    def spelled(self, path: str) -> str:
+        """*path* by the name that is listed, where a server finds it in other capitals. Raises OSError."""
+        directory, name = posixpath.split(posixpath.normpath(path))
+        self.names()
+        alike = self._spelled.get(name.casefold(), [])
+        return posixpath.join(directory, name if name in alike or len(alike) != 1 else alike[0])
+
     def children(self, path: str, looked: Looked) -> list[str]:
         """Paths of the images whose parent the one at *path* is, sorted.
 

@@ -101,6 +101,13 @@ class Family:
         identity = self.files.stat(path).identity
         return next((number for number in range(len(self.layers)) if self.identity(number) == identity), None)
 
+    def is_leaf(self, path: str) -> bool:
+        """Whether *path*, which need not be there, is a name of the leaf."""
+        try:
+            return self.place(path) == 0
+        except FileNotFoundError:
+            return False
+
     def identity(self, place: int) -> Hashable:
         """Which file a layer is."""
         return self.layers[place].image.storage.identity()

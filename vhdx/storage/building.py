@@ -80,6 +80,9 @@ def building(
     try:
         yield storage
         files.rename(temporary, path, replace=replace and (quick or replaced is not None), held=storage)
+        files.sync_directory(posixpath.dirname(path))
+        # A server that was lost after the rename, and is there again, has made durable what may be without the name.
+        _check_kept(storage, files.describe(path))
         storage.close()
     except BaseException as error:
         storage.close()
@@ -89,4 +92,12 @@ def building(
             # The temporary file was removed, so name the file that was to be created.
             raise OutOfSpace(str(error).replace(files.describe(temporary), files.describe(path))) from error
         raise
-    files.sync_directory(posixpath.dirname(path))
+
+
+def _check_kept(storage: Storage, name: str) -> None:
+    """Raise ConnectionError where a complete file was lost with its connection; *name* is the one that it got."""
+    try:
+        storage.flush()
+    except ConnectionError as error:
+        reason = f"{error.strerror}, and may have lost this file; look whether it is there"
+        raise ConnectionError(error.errno, reason, name) from error

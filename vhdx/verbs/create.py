@@ -1,10 +1,13 @@
 """New images: empty ones, and children of others."""
 
+import posixpath
+from dataclasses import dataclass
+from typing import Self
+
 from vhdx.arguments import whole
 from vhdx.chain.family import Family, Means
 from vhdx.chain.forced import forget
-from vhdx.errors import Error
-from vhdx.image.base import CreateOptions, ImageFormat
+from vhdx.image.base import CreateOptions, ImageFormat, ParentLink
 from vhdx.image.create import create_image, refuse_shape
 from vhdx.storage.base import FileSystem
 from vhdx.storage.building import building, granting
@@ -28,6 +31,53 @@ def create(
         ).settle()
 
 
+@dataclass(frozen=True, slots=True)
+class _Child:
+    """An empty child of the leaf of *family* that may be made at *path*."""
+
+    family: Family
+    path: str
+    size: int
+    options: CreateOptions
+    link: ParentLink
+
+    @classmethod
+    def planned(cls, family: Family, path: str, *, size: int | None, any_size: bool) -> Self:
+        """Raises Error for one that cannot be."""
+        files, parent = family.files, family.layers[0]
+        below = parent.image.info
+        link = link_to(files, path, parent.path, below, family.means.policy)
+        size = below.virtual_size if size is None else size
+        options = CreateOptions(
+            format=below.format,
+            logical_sector_size=below.logical_sector_size,
+            physical_sector_size=below.physical_sector_size,
+        )
+        refuse_shape(files.describe(path), size, options, has_parent=True)
+        if not any_size:
+            refuse_unequal(files.describe(path), below.format, size, below.virtual_size)
+        return cls(family, path, size, options, link)
+
+    def make(self, *, replace: bool) -> None:
+        """Make it, durably, or nothing."""
+        files, means, image = self.family.files, self.family.means, self.family.layers[0].image
+        below = image.info
+        assert below.disk_id is not None
+        sources, token = granting(files, [image.storage]), means.token()
+        with building(files, self.path, token=token, replace=replace, quick=True, sources=sources) as storage:
+            create_image(
+                storage,
+                size=self.size,
+                # A VHD has an id of its own, which its children record; the layers of a VHDX are one disk.
+                disk_id=below.disk_id if below.format is ImageFormat.VHDX else means.new_id(),
+                new_id=means.new_id,
+                options=self.options,
+                parent=self.link,
+            ).settle()
+        # What was forced on an image of this name says nothing of the one that took its place.
+        forget(files, self.path)
+
+
 def create_child(
     family: Family, path: str, *, size: int | None, any_size: bool, replace: bool, said: bool
 ) -> None:
@@ -35,50 +85,28 @@ def create_child(
 
     *said* says that the format of the parent was. See `Engine.create_child`.
     """
-    files, means = family.files, family.means
-    below = family.chain.leaf.info
     if replace:
-        layers = [family.identity(place) for place in range(len(family.layers))]
-        refuse_replacing(files, path, below.format, means, layers=layers, said=said)
-    _make(family, path, size=size, any_size=any_size, replace=replace)
+        _refuse_replacing(family, path, said=said)
+    _Child.planned(family, path, size=size, any_size=any_size).make(replace=replace)
 
 
-def replace_leaf(family: Family) -> None:
-    """Put an empty child of the second layer in the place of the leaf, which is released. Raises HasChildren."""
-    leaf = family.layers[0].path
-    if len(family.layers) == 1:
-        raise Error(f"{family.files.describe(leaf)}: has no parent, of which it could become an empty child again")
+def replace_leaf(
+    family: Family, path: str, below: Family, *, size: int | None, any_size: bool, said: bool
+) -> None:
+    """Put an empty child of the leaf of *below*, layers of *family*, in the place of *path*, a name of its leaf.
+
+    The leaf is released. Raises as `create_child`, with nothing changed and nothing released.
+    """
+    leaf = family.layers[0]
     if children := family.children(0):
-        raise replacing(family.files, leaf, children)
-    below = family.under(1)
-    family.release(leaf)
-    _make(below, leaf, size=None, any_size=False, replace=True)
+        raise replacing(family.files, leaf.path, children)
+    if posixpath.normpath(path) != posixpath.normpath(leaf.path):
+        _refuse_replacing(below, path, said=said)
+    child = _Child.planned(below, path, size=size, any_size=any_size)
+    family.release(leaf.path)
+    child.make(replace=True)
 
 
-def _make(family: Family, path: str, *, size: int | None, any_size: bool, replace: bool) -> None:
-    files, means, parent = family.files, family.means, family.layers[0]
-    below = parent.image.info
-    link = link_to(files, path, parent.path, below, means.policy)
-    assert below.disk_id is not None
-    size = below.virtual_size if size is None else size
-    options = CreateOptions(
-        format=below.format,
-        logical_sector_size=below.logical_sector_size,
-        physical_sector_size=below.physical_sector_size,
-    )
-    refuse_shape(files.describe(path), size, options, has_parent=True)
-    if not any_size:
-        refuse_unequal(files.describe(path), below.format, size, below.virtual_size)
-    sources = granting(files, [parent.image.storage])
-    with building(files, path, token=means.token(), replace=replace, quick=True, sources=sources) as storage:
-        create_image(
-            storage,
-            size=size,
-            # A VHD has an id of its own, which its children record; the layers of a VHDX are one disk.
-            disk_id=below.disk_id if below.format is ImageFormat.VHDX else means.new_id(),
-            new_id=means.new_id,
-            options=options,
-            parent=link,
-        ).settle()
-    # What was forced on an image of this name says nothing of the one that took its place.
-    forget(files, path)
+def _refuse_replacing(family: Family, path: str, *, said: bool) -> None:
+    layers = [family.identity(place) for place in range(len(family.layers))]
+    refuse_replacing(family.files, path, family.format, family.means, layers=layers, said=said)

@@ -128,13 +128,13 @@ class NativeEngine:
         size = None if size is None else whole("size", size)
         parent = files.resolve(parent)
         path_between(path, parent, self.policy)
-        if disk is not None and replace and _own(disk).place(path) == 0:
-            with _checkpointed(_own(disk)) as family:
-                creating.replace_leaf(family)
-            return
         said = parent_format is not None
-        with self._within(disk, files, parent, format=parent_format) as family:
-            creating.create_child(family, path, size=size, any_size=any_size, replace=replace, said=said)
+        with self._within(disk, files, parent, format=parent_format) as below:
+            whole_disk = None if disk is None or not replace else _own(disk)
+            if whole_disk is not None and len(below.layers) < len(whole_disk.layers) and whole_disk.is_leaf(path):
+                creating.replace_leaf(whole_disk, path, below, size=size, any_size=any_size, said=said)
+            else:
+                creating.create_child(below, path, size=size, any_size=any_size, replace=replace, said=said)
 
     def info(self, files: FileSystem, path: str, *, format: ImageFormat | None = None) -> ImageInfo:
         """What the image says of itself; see `Engine.info`."""

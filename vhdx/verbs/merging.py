@@ -128,7 +128,8 @@ def _remove_above(family: Family, plan: MergePlan) -> None:
     result = family.under(len(plan.merged))
     for child in plan.relinked:
         relink(result, child, force=False, merged=True, format=family.format)
-    gone = set(map(posixpath.normpath, (*plan.merged, *plan.relinked)))
+    gone = {_spelled(family.kin(place), path) for place, path in enumerate(plan.merged)}
+    gone.update(map(posixpath.normpath, plan.relinked))
     unneeded = []
     for place, path in enumerate(plan.merged):
         if set(map(posixpath.normpath, _namers(family.kin(place), path, _looked(family, place)))) - gone:
@@ -155,6 +156,14 @@ def _namers(kin: Kin, path: str, looked: Looked) -> list[str]:
         return ["/"]
 
 
+def _spelled(kin: Kin, path: str) -> str:
+    """A path by the name that namers have, where the directory may be looked through."""
+    try:
+        return kin.spelled(path)
+    except PermissionError:
+        return posixpath.normpath(path)
+
+
 def _remove_below(family: Family, plan: MergePlan) -> None:
     """Remove the files that a run merged up does not need any more, nor anybody else, the lowest first.
 
@@ -162,14 +171,13 @@ def _remove_below(family: Family, plan: MergePlan) -> None:
     make a child of them any more.
     """
     files, means, format = family.files, family.means, family.format
-    top = posixpath.normpath(plan.result)
     family.close()
     with _claimed(files, plan.merged, means, format) as images:
         relatives = Relatives(files, policy=means.policy, new_id=means.new_id)
         looked = [Looked(image.info, image.storage.identity()) for image in images]
         for path, seen in zip(plan.merged, looked, strict=False):
             relatives.of(path, format).know(path, seen, None)
-        gone = {top, *map(posixpath.normpath, plan.merged)}
+        gone = {_spelled(relatives.of(path, format), path) for path in (plan.result, *plan.merged)}
         unneeded = []
         for path, image, seen in zip(plan.merged, images, looked, strict=False):
             if set(map(posixpath.normpath, _namers(relatives.of(path, format), path, seen))) - gone:

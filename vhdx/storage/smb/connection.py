@@ -42,6 +42,9 @@ class KeptOpen(Protocol):
 
     def close(self) -> None: ...
 
+    def abandon(self) -> None:
+        """As `close`, on a connection that is lost; never waits."""
+
 
 class SmbConnection:
     """A connection and its session. Safe to use from several threads.
@@ -193,4 +196,4 @@ class SmbConnection:
         """Close the socket without LOGOFF."""
         self._channel.close()
         for kept in list(self.kept.values()):
-            kept.close()
+            kept.abandon()

@@ -5,12 +5,14 @@ import threading
 from collections.abc import Iterator
 from typing import Protocol, TypeVar
 
+from vhdx.errors import Error
 from vhdx.logs import debug
 from vhdx.storage.base import is_named
 from vhdx.storage.smb import handle as h
+from vhdx.storage.smb.connection import SmbConnection
 from vhdx.storage.smb.handle import Handle
 from vhdx.storage.smb.messages import Scan
-from vhdx.storage.smb.status import UNSUPPORTED, NtStatus, failures, refusal
+from vhdx.storage.smb.status import UNSUPPORTED, NtStatus, failures, lost, refusal
 
 _DIRECTORY_INFORMATION = 1
 _IS_DIRECTORY = 0x10
@@ -32,15 +34,16 @@ class _Work(Protocol[R_co]):
 
 
 class Directory:
-    """A directory that *opening* opens on first use; a *kept* one with the rights for listing and flushing.
+    """A directory that *opening* opens on first use; with a *keeper* with the rights for listing and flushing.
 
-    A handle that was lost, with its connection or on the server, is reopened on the next use. Safe to use from several
-    threads.
+    A handle on *keeper* stays open as long as that connection. If it is lost, with its connection or on the server,
+    the next use opens another. Safe to use from several threads.
     """
 
-    def __init__(self, opening: _Open, *, kept: bool) -> None:
+    def __init__(self, opening: _Open, *, keeper: SmbConnection | None = None) -> None:
         self._opening = opening
-        self._kept = kept
+        self._keeper = keeper
+        self._for_everything = keeper is not None
         self._handle: Handle | None = None
         self._rights = 0
         self._listed = False
@@ -52,9 +55,8 @@ class Directory:
         The server filters them, so other names are not transferred.
         """
 
-        def listed(handle: Handle, *, is_new: bool) -> list[str]:  # noqa: ARG001
-            scan = Scan.REOPEN if self._listed else Scan.RESTART
-            self._listed = True
+        def listed(handle: Handle, *, is_new: bool) -> list[str]:
+            scan = self._scan(is_new=is_new)
             # A server may also match the 8.3 short name.
             found = _names(handle, f"{prefix}*{suffix}", scan)
             return sorted(name for name in found if is_named(name, prefix, suffix))
@@ -65,9 +67,8 @@ class Directory:
     def has(self, name: str) -> bool:
         """Whether there is a file named exactly *name*."""
 
-        def asked(handle: Handle, *, is_new: bool) -> bool:  # noqa: ARG001
-            scan = Scan.REOPEN if self._listed else Scan.RESTART
-            self._listed = True
+        def asked(handle: Handle, *, is_new: bool) -> bool:
+            scan = self._scan(is_new=is_new)
             try:
                 return name in _entries(handle.query_directory(_DIRECTORY_INFORMATION, name, scan))
             except OSError as error:
@@ -77,6 +78,12 @@ class Directory:
 
         with self._lock:
             return self._using(_LISTING, asked)
+
+    def _scan(self, *, is_new: bool) -> Scan:
+        """How a listing begins through a handle; it is the first one through a new handle."""
+        scan = Scan.REOPEN if self._listed and not is_new else Scan.RESTART
+        self._listed = True
+        return scan
 
     def sync(self) -> None:
         """Make its names durable with FLUSH, for which Samba calls fsync if the handle may add files.
@@ -98,33 +105,49 @@ class Directory:
         with self._lock:
             before, handle = self._handle, self._opened(rights)
         try:
-            return work(handle, is_new=handle is not before)
+            return self._worked(handle, work, is_new=handle is not before)
         except ConnectionError:
-            with self._lock:
-                if self._handle is handle:
-                    self._close()
             if handle is not before:
                 raise
         debug(__name__, "%s: handle lost, reopening", handle.name)
         with self._lock:
+            if self._handle is handle:
+                self._close()
             handle = self._opened(rights)
-        return work(handle, is_new=True)
+        return self._worked(handle, work, is_new=True)
+
+    def _worked(self, handle: Handle, work: _Work[T], *, is_new: bool) -> T:
+        """What *work* does with *handle*, which is given back then unless it is kept. Raises ConnectionError."""
+        try:
+            return work(handle, is_new=is_new)
+        except Error as error:
+            if not handle.is_closed:
+                raise
+            # By another thread, which found it lost.
+            raise lost(handle.name, "the server is gone") from error
+        finally:
+            if self._handle is not handle:
+                handle.close()
 
     def _opened(self, rights: int) -> Handle:
         """The handle with *rights*; opens it if necessary."""
         if self._handle is not None and (self._rights & rights != rights or not self._handle.connection.alive):
             self._close()
-        if self._handle is None:
-            self._handle = self._open(rights)
-        return self._handle
+        if self._handle is not None:
+            return self._handle
+        handle = self._open(rights)
+        # Once the keeper is lost nobody closes what is kept here.
+        if self._keeper is None or handle.connection is self._keeper:
+            self._handle = handle
+        return handle
 
     def _open(self, rights: int) -> Handle:
-        if self._kept:
+        if self._for_everything:
             self._rights = _LISTING | _SYNCING
             try:
                 return self._opening(desired_access=self._rights)
             except PermissionError:
-                self._kept = False  # this account lacks one of the rights
+                self._for_everything = False  # this account lacks one of the rights
         self._rights = rights
         return self._opening(desired_access=rights)
 
@@ -137,6 +160,15 @@ class Directory:
         """Close the handle if it is open."""
         with self._lock:
             self._close()
+
+    def abandon(self) -> None:
+        """The connection is lost: what was open on it is closed.
+
+        Without the lock, whose owner may be waiting for the caller to make another connection.
+        """
+        handle = self._handle
+        if handle is not None:
+            handle.close()
 
 
 def _flush(handle: Handle, *, is_new: bool) -> None:

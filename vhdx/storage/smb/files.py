@@ -268,13 +268,14 @@ class SmbFileSystem:
         """A directory; closed at the end of the ``with`` unless the connection keeps it open."""
         opening = partial(self._handle, directory, create_options=h.DIRECTORY_FILE)
         if directory in self._kept:
-            kept = self._connect().kept.setdefault(
-                (self._share.casefold(), directory), Directory(opening, kept=True)
+            connection = self._connect()
+            kept = connection.kept.setdefault(
+                (self._share.casefold(), directory), Directory(opening, keeper=connection)
             )
             assert isinstance(kept, Directory)
             yield kept
             return
-        found = Directory(opening, kept=False)
+        found = Directory(opening)
         try:
             yield found
         finally:

@@ -73,6 +73,11 @@ class Handle:
         give_back = partial(_close, connection, tree, created.file_id)
         self._unclosed = ownership.unless_closed(self, name, give_back, waits=True)
 
+    @property
+    def is_closed(self) -> bool:
+        """Whether it was given back, by whichever thread."""
+        return self._opener == ownership.CLOSED
+
     def check_open(self) -> None:
         """Raises Error if the handle is closed or was opened by another process."""
         if self._opener != os.getpid():

@@ -122,10 +122,12 @@ class SmbStorage:
     def flush(self) -> None:
         """Send SMB2 FLUSH, unless nothing was changed since the last one."""
         self.handle.check_open()
+        if not self.writable:
+            return
         # A FLUSH in flight may be the one that covers earlier writes, so wait for it.
         with self._flushing:
             # On a lost connection this raises, even if nothing was changed.
-            if self.writable and (self._changed or not self.handle.connection.alive):
+            if self._changed or not self.handle.connection.alive:
                 # Writes that start from here on need another flush.
                 self._changed = False
                 try:
