@@ -53,19 +53,27 @@ def _guarded(part: DumpPart, reader: Reader) -> Iterator[Draft]:
 
 
 def _readers(storage: Storage, format: ImageFormat | None) -> Mapping[DumpPart, Reader]:
-    if format is ImageFormat.RAW:
-        return {part: _nothing(part, "a raw file has no structures: every byte is guest data") for part in DumpPart}
-    try:
-        vhdx = format is ImageFormat.VHDX or (format is None and (is_vhdx(storage) or _looks_like_vhdx(storage)))
-        vhd = format is ImageFormat.VHD or (format is None and (is_vhd(storage) or _looks_like_vhd(storage)))
-    except FormatError:
-        vhdx = vhd = False
+    match format:
+        case ImageFormat.RAW:
+            return {part: _nothing(part, "a raw file has no structures: every byte is guest data") for part in DumpPart}
+        case ImageFormat.VHDX | ImageFormat.VHD:
+            vhdx, vhd = format is ImageFormat.VHDX, format is ImageFormat.VHD
+        case None:
+            vhdx, vhd = _recognised(storage)
     if vhdx:
         readers = _vhdx(VhdxDump(storage))
         return readers | {DumpPart.FOOTER: partial(vhd_front.footers, VhdDump(storage))} if vhd else readers
     if vhd:
         return _vhd(VhdDump(storage))
     return _unknown(storage)
+
+
+def _recognised(storage: Storage) -> tuple[bool, bool]:
+    """Whether the file is a VHDX, a VHD, both or neither, by what is left of its marks."""
+    try:
+        return is_vhdx(storage) or _looks_like_vhdx(storage), is_vhd(storage) or _looks_like_vhd(storage)
+    except FormatError:
+        return False, False
 
 
 def _nothing(part: DumpPart, note: str, *, lost: bool = False) -> Reader:

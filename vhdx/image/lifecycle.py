@@ -85,6 +85,8 @@ class LifeCycle:
                 raise ReadOnly(f"{self._storage.name}: the image was opened for reading")
             case State.POISONED:
                 raise Poisoned(f"{self._storage.name}: {self._reason}; close the image and open it again")
+            case State.UNTOUCHED | State.TOUCHED | State.BEGUN:
+                pass
 
     def fail(self, error: Exception, what: str = "a write failed") -> None:
         """Poison the image: after *error* nobody knows what reached the medium."""
