@@ -1,6 +1,7 @@
 """Servers that freeze, die, fall silent or forget: ConnectionError in bounded time, then a new connection."""
 
 import itertools
+import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -433,6 +434,31 @@ def test_a_file_whose_opening_fails_is_not_held(
         patch.setattr(module, "SmbStorage", fail)
         files.create("file")
     files.open("file", Access.WRITE).close()
+
+
+def test_a_file_whose_opening_is_interrupted_is_not_held(relay: Relay, relayed: SmbFileSystem) -> None:
+    """The server has opened it, and nobody here got to know of it."""
+    relayed.create("file").close()
+    relay.seen.clear()
+    relay.rule = lambda frame: (
+        Verdict.HOLD if frame.command == Command.CREATE and not frame.from_client else Verdict.PASS
+    )
+
+    def interrupt() -> None:
+        while not any(frame.command == Command.CREATE and not frame.from_client for frame in relay.seen):
+            time.sleep(0.005)
+        main = threading.main_thread().ident
+        assert main is not None
+        signal.pthread_kill(main, signal.SIGINT)
+        time.sleep(0.1)  # time in which it might let go of the answer
+        relay.rule = lambda frame: Verdict.PASS
+        relay.release()
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupting = Doing(interrupt)
+        relayed.open("file", Access.WRITE)
+    assert interrupting.result() is None
+    relayed.open("file", Access.WRITE).close()
 
 
 def test_connections_come_and_go_without_a_trace(own_smbd: Smbd, files: SmbFileSystem) -> None:

@@ -6,6 +6,7 @@ import threading
 import weakref
 from collections import deque
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import NamedTuple, Protocol
 
 from vhdx.errors import UnsupportedFeature
@@ -13,7 +14,7 @@ from vhdx.storage.credentials import Credentials
 from vhdx.storage.smb import messages
 from vhdx.storage.smb.channel import Channel, Request
 from vhdx.storage.smb.handshake import Negotiation, establish
-from vhdx.storage.smb.messages import CREDIT, Message, Response
+from vhdx.storage.smb.messages import CREDIT, CreateResponse, Message, Response
 from vhdx.storage.smb.offload import Offload
 from vhdx.storage.smb.settings import SmbSettings
 from vhdx.storage.smb.status import UNSUPPORTED, NtStatus, Refused, failures, lost
@@ -130,6 +131,19 @@ class SmbConnection:
         Raises Refused, ConnectionError.
         """
         return self._call(tree, message)
+
+    def create(self, tree: Tree, message: Message) -> CreateResponse:
+        """What the server says of a file that it opens. Interrupted meanwhile, nothing stays open: nobody has it."""
+        request = self._post(tree, message, wait=True)
+        assert request is not None
+        try:
+            return messages.create_response(self._take(tree, request))
+        except BaseException:
+            request.done.wait()
+            if request.status == 0 and request.response is not None:
+                with suppress(OSError, Refused, struct.error):
+                    self._call(tree, messages.close(messages.create_response(request.response).file_id))
+            raise
 
     def _call(self, tree: Tree | None, message: Message) -> Response:
         request = self._post(tree, message, wait=True)

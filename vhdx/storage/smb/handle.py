@@ -63,7 +63,7 @@ class Handle:
             create_options=create_options,
         )
         with failures(name):
-            created = messages.create_response(connection.call(tree, message))
+            created = connection.create(tree, message)
         self.file_id = created.file_id
         self.size_at_opening = created.end_of_file
         self.allocated_at_opening = created.allocation_size
