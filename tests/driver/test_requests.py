@@ -56,6 +56,13 @@ def test_operations_need_few_requests(counted: Counted, tell: Callable[[str], No
     assert {name: count.total for name, count in counts.items() if count.total > REQUESTS.get(name, DELETION)} == {}
 
 
+def test_an_operation_lists_names_at_most_once(counted: Counted) -> None:
+    """For a listing a server reads all names that are there, however few it sends."""
+    counts = counted.operations(10)
+    assert {name: count.listings for name, count in counts.items() if len(count.listings) > 1} == {}
+    assert any(count.listings for count in counts.values())
+
+
 @pytest.mark.parametrize("layers", [1, 3, 8])
 def test_the_deletion_of_the_latest_snapshot(
     counted: Counted, layers: int, tell: Callable[[str], None]
