@@ -112,19 +112,31 @@ class Shelf:
     def delete(self, name: str) -> None:
         """Delete all files of a volume, and no others. Does nothing for a volume that does not exist."""
         with self.working() as shelf:
-            listing = shelf.site.files.list("", name)
-            for names in (VolumeNames(name, disk_format) for disk_format in DiskFormat):
-                if any(names.kind(file) is not None for file in listing):
-                    shelf._delete(names)
+            # A base that is there is found by its name. Only where there is none, all names are looked through for
+            # what it left behind, before anything is made on the share.
+            kinds = [VolumeNames(name, form) for form in (DiskFormat.VHDX, DiskFormat.VHD)]
+            first = next((names for names in kinds if shelf.site.files.exists(names.base)), None)
+            if first is None:
+                listing = shelf.site.files.list("", name)
+                first = next((names for names in kinds if any(map(names.kind, listing))), None)
+            if first is not None:
+                shelf._delete(first, [names for names in kinds if names != first])
 
-    def _delete(self, names: VolumeNames) -> None:
+    def _delete(self, names: VolumeNames, others: Sequence[VolumeNames] = ()) -> None:
+        """Remove every file of *names*; before it those of *others*, the same volume in other formats.
+
+        All that have files are held before the first file goes.
+        """
         with journal.operation(names, self.site, supersede=True) as held:
-            listing = self.files_of(names)
+            listing = self.site.files.list("", names.volume)
+            for other in others:
+                if any(map(other.kind, listing)):
+                    self._delete(other)
             chain: list[str] = []
             # The chain only determines the order; a volume with a broken chain can be deleted, too.
             with contextlib.suppress(Error):
                 chain.extend(self.state(names, lambda above: Access.WRITE).chain)  # noqa: ARG005
-            kept = (FileKind.INFO, FileKind.INTENT)
-            others = [file for file in listing if names.kind(file) not in kept and file not in chain]
-            self.check_idle(others, Access.WRITE)
+            kept = (None, FileKind.INFO, FileKind.INTENT)
+            strays = [file for file in listing if names.kind(file) not in kept and file not in chain]
+            self.check_idle(strays, Access.WRITE)
             held.run(plans.delete_volume(names, listing, chain))

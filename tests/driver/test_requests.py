@@ -1,5 +1,6 @@
 """How much operations on volumes ask of a server: counted, so that it stays little, and whatever else it holds."""
 
+import re
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -8,6 +9,7 @@ import pytest
 
 from smbfs_driver.shares.shares import Share
 from smbfs_driver.volumes.names import VolumeNames
+from tests.conftest import connect
 from tests.driver.traffic import Counted, snapshot, volume
 from tests.storage.test_smb_traffic import behind
 from tests.support.relay import Relay
@@ -37,8 +39,26 @@ PADDING = 32
 """Bytes by which two listings of the same length may differ."""
 
 
+GUIDE = Path(__file__).parents[2] / "docs" / "operator" / "guide.md"
+MANY_VOLUMES = re.compile(
+    r"^#### Many volumes on one share\n.*?^```ini\n\[volumes\]\n(.*?)^```", re.MULTILINE | re.DOTALL
+)
+
+
 @pytest.fixture
 def counted(smbd: Smbd, smb_files: SmbFileSystem) -> Iterator[Counted]:
+    yield from _counted(smbd, smb_files)
+
+
+@pytest.fixture
+def counted_as_advised(smbd: Smbd, smb_pool: SmbPool, share_directory: Path) -> Iterator[Counted]:
+    """On a share with the lines that the guide has for many volumes."""
+    lines = MANY_VOLUMES.search(GUIDE.read_text())
+    assert lines is not None
+    yield from _counted(smbd, connect(smbd, smb_pool, share_directory, lines[1]))
+
+
+def _counted(smbd: Smbd, smb_files: SmbFileSystem) -> Iterator[Counted]:
     name = smb_files.name.rpartition("/")[2]
     with Relay(smbd.port) as relay, SmbPool() as pool:
         files = behind(relay, smbd, pool, name, SmbSettings())
@@ -54,6 +74,20 @@ def test_operations_need_few_requests(counted: Counted, tell: Callable[[str], No
     told = ", ".join(f"{name} {count.total}" for name, count in counts.items())
     tell(f"requests of operations on volumes: {told}")
     assert {name: count.total for name, count in counts.items() if count.total > REQUESTS.get(name, DELETION)} == {}
+
+
+def test_an_operation_lists_names_at_most_once(counted: Counted) -> None:
+    """For a listing a server reads all names that are there, however few it sends."""
+    counts = counted.operations(10)
+    assert {name: count.listings for name, count in counts.items() if len(count.listings) > 1} == {}
+    assert any(count.listings for count in counts.values())
+
+
+def test_what_the_guide_advises_for_many_volumes_works(counted_as_advised: Counted, share_directory: Path) -> None:
+    counts = counted_as_advised.operations(10)
+    assert {name: count.total for name, count in counts.items() if count.total > REQUESTS.get(name, DELETION)} == {}
+    assert sorted(path.suffix for path in share_directory.glob(f"{volume(10)}*")) == [".info", ".vhdx"]
+    assert not list(share_directory.glob(f"{volume(11)}*"))
 
 
 @pytest.mark.parametrize("layers", [1, 3, 8])

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from smbfs_driver.volumes import info
-from smbfs_driver.volumes.names import VolumeNames
+from smbfs_driver.volumes.names import DiskFormat, VolumeNames
 from smbfs_driver.volumes.volumes import Volumes
 from tests.driver.kits import OTHER, SIZE, VOLUME, A, B, Bench, C, telling_ids
 from tests.support.memory import MemoryFile, MemoryFileSystem
@@ -146,6 +146,29 @@ def test_delete_removes_this_volume_and_nothing_else(layered: Bench) -> None:
     layered.volumes.delete(VOLUME)
     assert layered.files.list("") == sorted(others)
     layered.volumes.delete(VOLUME)
+
+
+BOTH_FORMATS = {
+    "two bases": ["{}.vhd", "{}.vhdx"],
+    "a base, and snapshots without one": ["{}.vhd", "{}." + A + ".vhdx"],
+    "the other way round": ["{}.vhdx", "{}." + A + ".vhd", "{}.vhd.info"],
+    "no base": ["{}.vhdx.info", "{}." + A + ".vhd"],
+}
+
+
+@pytest.mark.parametrize("left", BOTH_FORMATS)
+@pytest.mark.parametrize("running", [None, *DiskFormat])
+def test_delete_removes_files_of_both_formats_or_none(bench: Bench, left: str, running: DiskFormat | None) -> None:
+    files = [name.format(VOLUME) for name in BOTH_FORMATS[left]]
+    for file in files:
+        put(bench, file, b"?")
+    if running is None:
+        bench.volumes.delete(VOLUME)
+        assert bench.files.list("") == []
+        return
+    with closing(bench.files.create(VolumeNames(VOLUME, running).intent)), pytest.raises(InUse):
+        bench.volumes.delete(VOLUME)
+    assert set(files) <= set(bench.files.list(""))
 
 
 @pytest.mark.parametrize("victim", [BASE, f"{VOLUME}.{B}.vhdx", f"{VOLUME}.{C}.vhdx"])

@@ -18,7 +18,9 @@ from vhdx.verbs.engine import NativeEngine
 
 SIZE = 64 << 20
 _NEXT = slice(20, 24)  # where the header says that another request follows in the same frame
-_NAME = struct.Struct("<HH")  # offset and length of the name of a CREATE, at 44 of its body
+_NAME = struct.Struct("<HH")  # offset and length of the name, at 44 of the body of a CREATE
+_PATTERN = 24  # the same of a QUERY_DIRECTORY
+_FROM_THE_START = 0x11  # RESTART_SCANS or REOPEN, among the flags of a QUERY_DIRECTORY, at 3 of its body
 
 
 def volume(number: int) -> str:
@@ -33,11 +35,15 @@ def snapshot(number: int) -> str:
 
 @dataclass
 class Count:
-    """What crossed the relay: requests by command, bytes that came back, and successful openings of images."""
+    """What crossed the relay: requests by command, bytes that came back, and successful openings of images.
+
+    *listings* are those for which a server reads every name of a directory.
+    """
 
     requests: Counter[int] = field(default_factory=Counter)
     received: int = 0
     opens: Counter[str] = field(default_factory=Counter)
+    listings: list[str] = field(default_factory=list)
     _asked: dict[int, str] = field(default_factory=dict)
 
     @property
@@ -61,10 +67,17 @@ class Count:
             command = int.from_bytes(data[12:14], "little")
             self.requests[command] += 1
             if command == Command.CREATE:
-                offset, length = _NAME.unpack_from(data, HEADER_LENGTH + 44)
-                number = int.from_bytes(data[24:32], "little")
-                self._asked[number] = data[offset : offset + length].decode("utf-16-le")
+                self._asked[int.from_bytes(data[24:32], "little")] = _name(data, 44)
+            elif command == Command.QUERY_DIRECTORY and data[HEADER_LENGTH + 3] & _FROM_THE_START:
+                pattern = _name(data, _PATTERN)
+                if "*" in pattern:
+                    self.listings.append(pattern)
             data = data[following:] if following else b""
+
+
+def _name(request: bytes, place: int) -> str:
+    offset, length = _NAME.unpack_from(request, HEADER_LENGTH + place)
+    return request[offset : offset + length].decode("utf-16-le")
 
 
 class Counted:
