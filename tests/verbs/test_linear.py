@@ -6,15 +6,19 @@ from contextlib import closing
 from functools import cache
 from uuid import uuid4
 
+import pytest
+
 from smbfs_driver.volumes.managing import candidates
 from tests.support.memory import MemoryFileSystem, Pages
 from vhdx.chain.children import Looked, Relatives
 from vhdx.chain.parents import ParentPolicy
-from vhdx.image.base import ImageFormat
+from vhdx.image.base import CreateOptions, ImageFormat
 from vhdx.image.open import open_image
+from vhdx.image.vhd.table import VhdTable
+from vhdx.image.vhdx.table import BlockTable
 from vhdx.storage.base import Access
 from vhdx.storage.watched import Operation, Tally, WatchedFileSystem
-from vhdx.verbs.engine import NativeEngine
+from vhdx.verbs.engine import Direction, NativeEngine
 
 MIB = 1 << 20
 SECTOR = 512
@@ -100,3 +104,29 @@ def test_images_that_might_become_volumes_are_opened_twice_at_most() -> None:
         name(number): "has a parent" if number else f"is the parent of {name(1)}" for number in range(40)
     }
     assert {one.reason for one in found if one.reference.path.startswith("lone")} == {""}
+
+
+@pytest.mark.parametrize("table", [BlockTable, VhdTable])
+def test_planning_a_merge_goes_through_each_table_once(
+    table: type[BlockTable | VhdTable], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files, engine = MemoryFileSystem(), NativeEngine()
+    format = ImageFormat.VHDX if table is BlockTable else ImageFormat.VHD
+    engine.create(files, "0", 8 * MIB, CreateOptions(format=format))
+    for number in (1, 2, 3):
+        engine.create_child(files, str(number), str(number - 1), parent_format=format)
+        with engine.open_chain(files, str(number), writable=1, orphan=True, format=format) as chain:
+            chain.write(number * SECTOR, bytes([number]) * SECTOR)
+    scan, passes = table.scan, Counter[object]()
+
+    def counted(self: BlockTable | VhdTable, *arguments: object) -> object:
+        passes[self] += 1
+        return scan(self, *arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(table, "scan", counted)
+    for direction in (Direction.DOWN, Direction.UP):
+        passes.clear()
+        plan = engine.plan_merge(files, "3", "0", direction=direction, format=format)
+        assert plan.moved
+        assert len(passes) == 4
+        assert set(passes.values()) == {1}

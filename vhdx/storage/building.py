@@ -101,3 +101,5 @@ def _check_kept(storage: Storage, name: str) -> None:
     except ConnectionError as error:
         reason = f"{error.strerror}, and may have lost this file; look whether it is there"
         raise ConnectionError(error.errno, reason, name) from error
+    except (OSError, Error):
+        pass  # it was durable before it got its name

@@ -7,7 +7,7 @@ from contextlib import ExitStack, closing, contextmanager, suppress
 from vhdx.chain.children import Kin, Looked, Relatives
 from vhdx.chain.family import Family, Means
 from vhdx.chain.forced import forget
-from vhdx.errors import Error, InUse, OutOfSpace
+from vhdx.errors import Error, FormatError, InUse, OutOfSpace
 from vhdx.image.base import Image, ImageFormat, ParentLink, Progress
 from vhdx.image.open import open_image
 from vhdx.logs import debug
@@ -32,16 +32,26 @@ def plan_merge(family: Family, target: str, direction: Direction) -> MergePlan:
     """What merging the leaf and the layers between into *target*, or the other way, would do."""
     count = place_of(family, target) + 1
     run = family.chain.images[:count]
-    for fault in filter(None, (image.shared() for image in run)):
-        raise fault
     for image in run:
-        image.verify()
+        _refuse_unfit(image)
     down = None if direction is Direction.UP else cost_down(run)
     up = None if direction is Direction.DOWN else cost_up(run, alone=count == len(family.layers))
     if down is None or (up is not None and up.moved < down.moved):
         assert up is not None
         return _plan(family, count, Direction.UP, up)
     return _plan(family, count, Direction.DOWN, down)
+
+
+def _refuse_unfit(image: Image) -> None:
+    """Raises FormatError for an image that cannot be read as a whole or changed; one look at a sound table."""
+    try:
+        image.verify()
+    except FormatError:
+        # Two blocks on one place have an error of their own, which says which.
+        fault = image.shared()
+        if fault is not None:
+            raise fault from None
+        raise
 
 
 def _plan(family: Family, count: int, direction: Direction, cost: Cost) -> MergePlan:
