@@ -148,6 +148,13 @@ def in_a_cloud(session: nox.Session, verb: str) -> None:
 
 
 @nox.session
+def facts(session: nox.Session) -> None:
+    """Write fixtures/win32_facts.json anew from Microsoft's metadata, which cargo fetches; or from the file named."""
+    install(session, groups=["facts"])
+    session.run("python", "fixtures/win32_facts.py", *session.posargs)
+
+
+@nox.session
 def bench(session: nox.Session) -> None:
     """Side by side with other software; arguments go to ``python -m benchmarks``."""
     provide(session, "what needs them is left out")
