@@ -31,6 +31,7 @@ def main(directory: Path, arguments: Sequence[str]) -> int:
         environment = {
             **os.environ,
             "HOME": home,
+            "TMPDIR": home,
             "WINEPREFIX": str(Path(home, "prefix")),
             "WINEDEBUG": "-all",
             "WINEDLLOVERRIDES": "mscoree=;mshtml=;winemenubuilder.exe=",

@@ -137,6 +137,7 @@ typedef struct {
 
 #define EXPORT __declspec(dllexport) DWORD WINAPI
 #define LOOKS 4
+#define FALLS 3 /* the look at which progress is told in another unit, and has fallen, as it may */
 #define LONGEST 2048
 #define STATUS_OF_CANCELLED 0xC0000120u
 
@@ -215,6 +216,13 @@ EXPORT StandInHandles(void) {
     return found;
 }
 
+static void note(const OVERLAPPED *overlapped) {
+    LONG known = 0;
+    if (!overlapped) return;
+    while (known < event_count && events[known] != overlapped->hEvent) known++;
+    if (known == event_count) events[InterlockedIncrement(&event_count) - 1] = overlapped->hEvent;
+}
+
 /* Count only what is opened from now on. */
 EXPORT StandInForget(void) {
     counted_from = disk_count;
@@ -291,9 +299,6 @@ static DWORD pend(Disk *disk, const char *function, OVERLAPPED *overlapped) {
     if (!overlapped || pace("now")) return code;
     if (!overlapped->hEvent || overlapped->Internal || overlapped->Offset || overlapped->OffsetHigh)
         return ERROR_INVALID_PARAMETER;
-    LONG known = 0;
-    while (known < event_count && events[known] != overlapped->hEvent) known++;
-    if (known == event_count) events[InterlockedIncrement(&event_count) - 1] = overlapped->hEvent;
     disk->result = code;
     disk->looks = 0;
     if (ReadFile(disk->handle, &disk->byte, 1, NULL, overlapped)) return ERROR_INVALID_STATE;
@@ -309,8 +314,8 @@ EXPORT GetVirtualDiskOperationProgress(HANDLE handle, OVERLAPPED *overlapped, VI
     if (!disk) return ERROR_INVALID_HANDLE;
     if (!overlapped || !progress) return ERROR_INVALID_PARAMETER;
     LONG looks = InterlockedIncrement(&disk->looks);
-    progress->CurrentValue = looks < LOOKS ? looks : LOOKS;
-    progress->CompletionValue = LOOKS;
+    progress->CurrentValue = looks == FALLS ? 1 : looks < LOOKS ? looks : LOOKS;
+    progress->CompletionValue = looks == FALLS ? 2 * LOOKS : LOOKS;
     switch ((DWORD)overlapped->Internal) {
     case STATUS_PENDING:
         progress->OperationStatus = ERROR_IO_PENDING;
@@ -338,6 +343,7 @@ EXPORT CreateVirtualDisk(VIRTUAL_STORAGE_TYPE *type, PCWSTR path, ULONG mask, vo
                          HANDLE *handle) {
     DWORD answer = asked("ANSWER", "CreateVirtualDisk");
     Stored stored = {.mark = "STANDIN"}, parent;
+    note(overlapped);
     begin("CreateVirtualDisk");
     if (!type || !path || !given || !handle || given->Version != CREATE_VIRTUAL_DISK_VERSION_2)
         return ERROR_INVALID_PARAMETER;
@@ -521,6 +527,7 @@ EXPORT MergeVirtualDisk(HANDLE handle, ULONG flags, MERGE_VIRTUAL_DISK_PARAMETER
     Disk *disk = disk_of(handle);
     DWORD answer = asked("ANSWER", "MergeVirtualDisk");
     if (!disk) return ERROR_INVALID_HANDLE;
+    note(overlapped);
     begin("MergeVirtualDisk"); number("flags", flags); number("Version", given->Version);
     if (given->Version == MERGE_VIRTUAL_DISK_VERSION_1) number("MergeDepth", given->Version1.MergeDepth);
     else {
@@ -535,6 +542,7 @@ EXPORT CompactVirtualDisk(HANDLE handle, ULONG flags, COMPACT_VIRTUAL_DISK_PARAM
     Disk *disk = disk_of(handle);
     DWORD answer = asked("ANSWER", "CompactVirtualDisk");
     if (!disk) return ERROR_INVALID_HANDLE;
+    note(overlapped);
     begin("CompactVirtualDisk"); number("flags", flags); number("Version", given->Version);
     number("Reserved", given->Version1.Reserved); end();
     return answer ? answer : pend(disk, "CompactVirtualDisk", overlapped);
@@ -544,6 +552,7 @@ EXPORT ResizeVirtualDisk(HANDLE handle, ULONG flags, RESIZE_VIRTUAL_DISK_PARAMET
     Disk *disk = disk_of(handle);
     DWORD answer = asked("ANSWER", "ResizeVirtualDisk");
     if (!disk) return ERROR_INVALID_HANDLE;
+    note(overlapped);
     begin("ResizeVirtualDisk"); number("flags", flags); number("Version", given->Version);
     number("NewSize", given->Version1.NewSize); end();
     if (answer) return answer;
@@ -562,6 +571,7 @@ EXPORT ExpandVirtualDisk(HANDLE handle, ULONG flags, EXPAND_VIRTUAL_DISK_PARAMET
     Disk *disk = disk_of(handle);
     DWORD answer = asked("ANSWER", "ExpandVirtualDisk");
     if (!disk) return ERROR_INVALID_HANDLE;
+    note(overlapped);
     begin("ExpandVirtualDisk"); number("flags", flags); number("Version", given->Version);
     number("NewSize", given->Version1.NewSize); end();
     if (answer) return answer;
@@ -574,6 +584,7 @@ EXPORT MirrorVirtualDisk(HANDLE handle, ULONG flags, MIRROR_VIRTUAL_DISK_PARAMET
     DWORD answer = asked("ANSWER", "MirrorVirtualDisk");
     if (!disk) return ERROR_INVALID_HANDLE;
     if (!overlapped) return ERROR_INVALID_PARAMETER;
+    note(overlapped);
     begin("MirrorVirtualDisk"); number("flags", flags); number("Version", given->Version);
     text("MirrorVirtualDiskPath", given->Version1.MirrorVirtualDiskPath); end();
     return answer ? answer : pend(disk, "MirrorVirtualDisk", overlapped);
@@ -616,6 +627,7 @@ EXPORT AttachVirtualDisk(HANDLE handle, void *security, ULONG flags, ULONG provi
     Disk *disk = disk_of(handle);
     DWORD answer = asked("ANSWER", "AttachVirtualDisk");
     if (!disk) return ERROR_INVALID_HANDLE;
+    note(overlapped);
     begin("AttachVirtualDisk"); number("flags", flags); number("Version", given->Version);
     if (given->Version == ATTACH_VIRTUAL_DISK_VERSION_2) {
         number("RestrictedOffset", given->Version2.RestrictedOffset);
