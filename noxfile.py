@@ -157,7 +157,7 @@ def wine(session: nox.Session) -> None:
     provide(session, "without them nothing can be run under Wine", WINE)
     if missing(WINE):
         session.skip(f"needs {', '.join(missing(WINE).values())}")
-    session.run("python", "-m", "tests.wine", str(Path(session.virtualenv.location, "windows")), *session.posargs)
+    session.run("python", "-m", "tests.wine", session.virtualenv.location, *session.posargs)
 
 
 @nox.session

@@ -36,9 +36,8 @@ from vhdx.virtdisk.library import Library, last_error
 from vhdx.virtdisk.opening import ByMask, ByPurpose, open_chain, open_disk
 
 STANDIN = os.environ.get("VHDX_STANDIN", "")
-pytestmark = pytest.mark.skipif(
-    sys.platform != "win32" or not STANDIN, reason="the stand-in for virtdisk.dll needs Windows or Wine: nox -s wine"
-)
+if sys.platform != "win32" or not STANDIN:
+    pytest.skip("the stand-in for virtdisk.dll needs Windows or Wine: nox -s wine", allow_module_level=True)
 
 MIB = 1 << 20
 ONE, TWO, THREE = (UUID(int=number * 0x0123456789ABCDEF0123456789ABCD) for number in (1, 3, 5))

@@ -33,7 +33,8 @@ int wmain(int count, wchar_t **arguments) {
 
 
 def build(directory: Path) -> Path:
-    """The interpreter in *directory*, made if it is not there yet. Raises RuntimeError without a Python 3.11 here."""
+    """The interpreter below *directory*, made if need be. Raises RuntimeError without a Python 3.11 on this machine."""
+    directory = directory / "windows" / "python"  # a pyvenv.cfg one folder up would make it a virtual environment
     program = directory / "python.exe"
     if program.exists():
         return program
