@@ -1,5 +1,4 @@
-"""Which ranges of a disk changed since an identifier of change tracking: QueryChangesVirtualDisk, Windows 10 and later.
-"""
+"""Which ranges of a disk changed since an identifier of change tracking: QueryChangesVirtualDisk of Windows 10."""
 
 import ctypes
 from collections.abc import Iterator

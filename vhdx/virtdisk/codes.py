@@ -148,9 +148,9 @@ DISK_CODES: Mapping[int, Code] = MappingProxyType({
     ),
     0xC03A001A: Code(
         "ERROR_VIRTUAL_DISK_LIMITATION", UnsupportedFeature,
-        "Windows refuses image files that are compressed, encrypted or sparse",
-        "take these attributes off the file (`compact /u`, `cipher /d`, `fsutil sparse setflag FILE 0`), or copy it "
-        "to a folder that does not give them",
+        "Windows refuses image files that are compressed, encrypted or sparse, or have integrity streams (ReFS)",
+        "take that off the file (`compact /u`, `cipher /d`, `fsutil sparse setflag FILE 0`, `Set-FileIntegrity FILE "
+        "-Enable $false`), or copy it to a folder that does not give it",
     ),
     0xC03A001B: Code(
         "ERROR_VHD_INVALID_TYPE", Error,
