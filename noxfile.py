@@ -49,6 +49,7 @@ REALM = {
     "python3-config": "python3-dev",
     "gcc": "gcc",
 }
+WINE = {"/usr/lib/wine/wine64": "wine64", "x86_64-w64-mingw32-gcc": "gcc-mingw-w64-x86-64"}
 BROWSER = {"chromium": "chromium"}
 """Programs, and the Debian packages that hold them."""
 
@@ -145,6 +146,25 @@ def in_a_cloud(session: nox.Session, verb: str) -> None:
     provide(session, "without them no Cinder can run", CLOUD)
     install(session, PRODUCT, groups=["test"])
     session.run("python", "-m", "tests.cinder", verb, *session.posargs, env={"PATH": SYSTEM_PATH})
+
+
+@nox.session
+def wine(session: nox.Session) -> None:
+    """The binding of virtdisk.dll under Wine, with a Python for Windows; as root it fetches Wine (800 MB).
+
+    It calls a stand-in for the library, so it shows what is passed, and not what Microsoft's library does.
+    """
+    provide(session, "without them nothing can be run under Wine", WINE)
+    if missing(WINE):
+        session.skip(f"needs {', '.join(missing(WINE).values())}")
+    session.run("python", "-m", "tests.wine", session.virtualenv.location, *session.posargs)
+
+
+@nox.session
+def facts(session: nox.Session) -> None:
+    """Write fixtures/win32_facts.json anew from Microsoft's metadata, which cargo fetches; or from the file named."""
+    install(session, groups=["facts"])
+    session.run("python", "fixtures/win32_facts.py", *session.posargs)
 
 
 @nox.session

@@ -1,5 +1,5 @@
 """Writes the reference pages: docs/commands/*.md from what --help says, docs/operator/options.md from the driver,
-docs/modules.md from what every module says of itself.
+docs/modules.md from what every module says of itself, docs/virtdisk.md from the table of the answers of virtdisk.dll.
 
 Run it after a change of any option, help text or module: ``python docs/generate.py``. A test fails while a page is out
 of date.
@@ -8,7 +8,7 @@ of date.
 import ast
 import re
 import textwrap
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +17,13 @@ import click
 from vhdx.cli.img import program as img
 from vhdx.cli.inspect import program as inspect
 from vhdx.cli.program import CONTEXT
+from vhdx.virtdisk.codes import DISK_CODES, SYSTEM_CODES, Code
 
 ROOT = Path(__file__).parent.parent
 PACKAGES = ROOT / "vhdx", ROOT / "smbfs_driver"
 PLACE = Path(__file__).parent / "commands"
 MODULES_PAGE = Path(__file__).parent / "modules.md"
+CODES_PAGE = Path(__file__).parent / "virtdisk.md"
 OPTIONS_PAGE = Path(__file__).parent / "operator" / "options.md"
 _WIDTH = 120
 _MARKS = re.compile(r"([\\*<`])")
@@ -85,6 +87,32 @@ def _cell(option: Any) -> str:
     return " ".join([_plain(option.help), *told])
 
 
+def codes_page() -> str:
+    """The tables of the answers of virtdisk.dll."""
+    head = [
+        "# Answers of virtdisk.dll",
+        "<!-- Written by docs/generate.py from vhdx/virtdisk/codes.py. Change that, and run it again. -->",
+        "What the functions of Windows for virtual disks answer, which error each answer becomes, and what to do. The "
+        "numbers and names are Microsoft's; messages show both. `vhdx/virtdisk/` calls these functions, on Windows "
+        "only, and no command uses it yet. It has never run on Windows: layouts, numbers and prototypes are compared "
+        "with Microsoft's metadata, calls are tried on a stand-in for the library under Wine.",
+        "Kinds with a capital of their own, such as `WouldLoseData`, are errors of this package: the bytes or the "
+        "request are wrong. Those that end in `Error`, but for `Error` and `FormatError`, are Python's: the transport "
+        "failed.",
+    ]
+    parts = [*map(_folded, head), "## Virtual disks", _codes(DISK_CODES), "## Windows", _codes(SYSTEM_CODES)]
+    return "\n\n".join(parts) + "\n"
+
+
+def _codes(table: Mapping[int, Code]) -> str:
+    rows = (
+        f"| `{f'0x{code:08X}' if code > 0xFFFF else code}` | `{one.name}` | `{one.kind.__name__}` | "
+        f"{f'{one.structure}: ' * bool(one.structure)}{one.meaning} | {one.remedy} |"
+        for code, one in table.items()
+    )
+    return "\n".join(["| code | name | kind | meaning | what to do |", "|---|---|---|---|---|", *rows])
+
+
 def page(program: click.Group) -> str:
     """The page of one program: its help, its commands, and the options that all of them take."""
     name = program.name or ""
@@ -145,7 +173,8 @@ def _folded(part: str) -> str:
 def main() -> None:
     """Write the pages that are not what they should be."""
     PLACE.mkdir(exist_ok=True)
-    for path, text in {**pages(), OPTIONS_PAGE: options_page(), MODULES_PAGE: modules_page()}.items():
+    written = {OPTIONS_PAGE: options_page(), MODULES_PAGE: modules_page(), CODES_PAGE: codes_page()}
+    for path, text in {**pages(), **written}.items():
         if not path.exists() or path.read_text() != text:
             path.write_text(text)
             click.echo(f"{path}: written")
