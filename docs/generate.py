@@ -14,6 +14,7 @@ from typing import Any
 
 import click
 
+from vhdx.cli.exits import MEANINGS, exit_codes
 from vhdx.cli.img import program as img
 from vhdx.cli.inspect import program as inspect
 from vhdx.cli.program import CONTEXT
@@ -25,6 +26,7 @@ MODULES_PAGE = Path(__file__).parent / "modules.md"
 OPTIONS_PAGE = Path(__file__).parent / "operator" / "options.md"
 _WIDTH = 120
 _MARKS = re.compile(r"([\\*<`])")
+_USUAL = exit_codes(MEANINGS)
 _ALL = "Options of all commands"
 _NOTE = "<!-- Written by docs/generate.py from the help of the command. Change that, and run it again. -->"
 
@@ -95,11 +97,13 @@ def page(program: click.Group) -> str:
     common = [record for record in records[0] if all(record in other for other in records)]
     parts = [f"# {name}", _NOTE, *_prose(program.help), _console(top), *_options(_records(top))]
     links = " · ".join(f"[{context.info_name}](#{context.info_name})" for context in contexts)
-    parts += [links, f"Every command also takes the [options of all commands](#{_ALL.lower().replace(' ', '-')}). What "
+    parts += [*_prose(_USUAL), links, f"Every command also takes the [options of all commands](#{_ALL.lower().replace(' ', '-')}). What "
               "holds for all of them, from locations to exit codes, is in [commands.md](../commands.md)."]
     for context, own in zip(contexts, records, strict=True):
         parts += [f"## {context.info_name}", *_prose(context.command.help), _console(context)]
         parts += _options(record for record in own if record not in common)
+        if context.command.epilog != _USUAL:
+            parts += _prose(context.command.epilog)
     parts += [f"## {_ALL}", *_options(common)]
     return "\n\n".join(map(_folded, parts)) + "\n"
 

@@ -20,6 +20,7 @@ from tests.cli.ready import ready, serves
 
 SCRIPTS = Path(sysconfig.get_path("scripts"))
 SECONDS = 60
+_ROOT = Path(__file__).parent.parent.parent
 _ANSWERS = {("vhdx-inspect", "check"): (2, 3), ("vhdx-inspect", "compare"): (1,)}
 """Exit codes that are the result of a command, which is on stdout, and no failure of it."""
 
@@ -57,6 +58,11 @@ class Programs:
         path = os.pathsep.join([str(SCRIPTS), os.environ.get("PATH", os.defpath)])
         home = str(self.here)
         return {"PATH": path, "HOME": home, "LC_ALL": "C.UTF-8", "COLUMNS": "80", "TERM": "xterm"} | self.more
+
+    @property
+    def outside(self) -> dict[str, str]:
+        """The same for the installed scripts, so that they run what is tested here, wherever it was installed from."""
+        return {"PYTHONPATH": str(_ROOT)} | self.environment
 
     @property
     def bench(self) -> Bench:
@@ -102,7 +108,7 @@ class Programs:
             done = subprocess.run(
                 [*before, str(SCRIPTS / program), *words[1:]],
                 cwd=self.here,
-                env=self.environment,
+                env=self.outside,
                 input=stdin,
                 capture_output=True,
                 timeout=SECONDS,

@@ -1,6 +1,9 @@
 """Text output: escaping for terminals, human-readable sizes, tables."""
 
-from collections.abc import Iterable, Sequence
+TYPE_CHECKING = False  # what is loaded by a glance at an image loads nothing itself
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from typing import Any
 
 _UNITS = ("bytes", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
 
@@ -38,8 +41,15 @@ def exact_size(size: int) -> str:
     return size_text(size) if size < 1024 else f"{size_text(size)} ({size} bytes)"
 
 
-def table(rows: Sequence[Sequence[str]], *, gap: int = 2, right: Iterable[int] = ()) -> list[str]:
-    """Lines with columns as wide as their widest cell; the columns in *right* are right-aligned."""
+def json_text(value: "Any") -> str:
+    """A JSON document; letters beyond ASCII are escaped."""
+    import json  # noqa: PLC0415
+
+    return json.dumps(value, indent=2)
+
+
+def table(rows: "Sequence[Sequence[str]]", *, gap: int = 2, right: "Iterable[int]" = ()) -> list[str]:
+    """Lines with columns as wide as their widest cell; those in *right* are flush right."""
     if not rows:
         return []
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]

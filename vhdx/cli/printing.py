@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from vhdx.cli.plain import escaped
+from vhdx.cli.plain import escaped, json_text
 
 
 def print_line(text: str = "") -> None:
@@ -20,8 +20,8 @@ def print_warning(text: str) -> None:
 
 
 def print_json(value: Any) -> None:
-    """Print a JSON document; non-ASCII characters are escaped."""
-    click.echo(json.dumps(value, indent=2))
+    """A JSON document; letters beyond ASCII are escaped."""
+    click.echo(json_text(value))
 
 
 def print_list(values: Iterable[Any]) -> None:

@@ -9,7 +9,7 @@ import click
 
 from vhdx.cli.changing.salvaged import end_salvage, salvage_json, salvage_lines
 from vhdx.cli.changing.shape import block_size_option, sector_size_option, shape, type_option
-from vhdx.cli.exits import Exit, Stop, exit_code, reason
+from vhdx.cli.exits import MEANINGS, Exit, Stop, exit_code, reason
 from vhdx.cli.kinds import FORMAT, file_names, image_format
 from vhdx.cli.options import force_option, json_option, subcommand
 from vhdx.cli.plain import exact_size, size_text
@@ -27,7 +27,7 @@ _LARGEST_SYSTEM = 4095 << 30
 _EXTENSIONS = {".vhd": "vhd", ".vhdx": "vhdx", ".raw": "raw", ".img": "raw"}
 
 
-@subcommand("convert")
+@subcommand("convert", {**MEANINGS, Exit.SALVAGED: "salvaged in part"})
 @click.argument("source", shell_complete=file_names)
 @click.argument("target", shell_complete=file_names)
 @click.option("-f", "--format", "source_format", type=FORMAT, help="Format of SOURCE; raw must be given explicitly.")

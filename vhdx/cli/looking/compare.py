@@ -4,7 +4,7 @@ import click
 
 from vhdx.chain.chain import Chain
 from vhdx.cli.content import differences, warn_of_shared
-from vhdx.cli.exits import Stop, reason
+from vhdx.cli.exits import Stop, ending, reason
 from vhdx.cli.kinds import FORMAT, file_names, image_format
 from vhdx.cli.options import json_option, subcommand
 from vhdx.cli.plain import exact_size, size_text
@@ -15,10 +15,11 @@ from vhdx.errors import Cancelled, Error
 from vhdx.extents import Range
 
 DIFFERENT, COULD_NOT = 1, 3
+CODES = ending({0: "the same", DIFFERENT: "different", COULD_NOT: "not compared"})
 _MOST = 100
 
 
-@subcommand("compare")
+@subcommand("compare", CODES)
 @click.argument("first", shell_complete=file_names)
 @click.argument("second", shell_complete=file_names)
 @click.option("-f", "--format", "first_format", type=FORMAT, help="Format of FIRST (default: detected).")

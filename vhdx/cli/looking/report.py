@@ -1,7 +1,6 @@
 """``vhdx-inspect report``: writes all information about an image to an HTML page."""
 
 from datetime import UTC, datetime
-from importlib.metadata import version
 
 import click
 
@@ -13,6 +12,7 @@ from vhdx.cli.pictures.report import Subject, page
 from vhdx.cli.plain import size_text
 from vhdx.cli.printing import print_line
 from vhdx.cli.reach import Reach
+from vhdx.version import VERSION
 
 
 @subcommand("report")
@@ -34,7 +34,7 @@ def command(reach: Reach, *, image: str, output: str, force: bool, format_name: 
         out.refuse()
         subject.explore()
         made = f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC"
-        found = page(subject, made=made, version=version("vhdx"))
+        found = page(subject, made=made, version=VERSION)
         content = html(found).encode()
         out.save(content)
         print_line(f"{out.name}: {size_text(len(content))} written; the image is {found.verdict.word}")
