@@ -101,7 +101,7 @@ class Programs:
     ) -> Ended:
         """Run a program; *before* is what runs its installed script, *prepare* is called in its process.
 
-        One that *warns* has an answer and writes lines on stderr that begin with ``warning: ``.
+        One that *warns* has an answer and writes lines on stderr that begin with ``warning: `` or ``note: ``.
         """
         words = [program, *map(str, arguments)]
         if before or prepare or not serves(self.environment):
@@ -137,7 +137,7 @@ def hold(
     answer = any(words[: len(key)] == list(key) and ended.code in codes for key, codes in _ANSWERS.items())
     if ended.code == 0 or answer:
         assert bool(ended.err) == warns, told
-        assert all(line.startswith("warning: ") for line in ended.err.splitlines()), told
+        assert all(line.startswith(("warning: ", "note: ")) for line in ended.err.splitlines()), told
     else:
         assert re.fullmatch(rf"{words[0]}: [^\n]+\n", ended.err), f"not one line: {ended.err!r}"
 
