@@ -2,8 +2,10 @@
 
 import json
 import re
+import shutil
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,7 +13,7 @@ from typing import Any
 import pytest
 
 import vhdx
-from docs.generate import MODULES_PAGE, OPTIONS_PAGE, PACKAGES, modules_page, options_page, pages
+from docs.generate import MODULES_PAGE, OPTIONS_PAGE, PACKAGES, man_pages, modules_page, options_page, pages
 from vhdx.cli.account import AUTH_FILE_VARIABLE
 from vhdx.cli.exits import Exit
 from vhdx.cli.img import COMMANDS as CHANGING
@@ -27,6 +29,37 @@ def test_the_pages_are_what_the_help_says() -> None:
     for path, text in pages().items():
         now = path.read_text() if path.exists() else ""
         assert now == text, f"{path} is out of date; run: python docs/generate.py"
+
+
+def test_the_manual_pages_are_what_the_help_says() -> None:
+    for path, text in man_pages().items():
+        assert path.read_text() == text, f"{path} is out of date; run: python docs/generate.py"
+
+
+@pytest.mark.parametrize("program", ["vhdx-inspect", "vhdx-img"])
+def test_a_manual_page_can_be_read(program: str) -> None:
+    """By the formatter of man, without a complaint, and every command, option and exit code is on it."""
+    if shutil.which("groff") is None:
+        pytest.skip("groff not found")
+    page = next(path for path in man_pages() if path.stem == program)
+    done = subprocess.run(
+        ["groff", "-man", "-ww", "-Tutf8", "-P-cbou", page], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert not done.stderr
+    words = done.stdout.replace("\N{HYPHEN}", "-").replace("\N{MINUS SIGN}", "-")
+    names = {"vhdx-inspect": LOOKING, "vhdx-img": CHANGING}[program]
+    assert all(re.search(rf"^   {name} \[OPTIONS\]", words, re.MULTILINE) for name in names)
+    for option in set(re.findall(r"--[a-z-]+", (ROOT / "docs" / "commands" / f"{program}.md").read_text())):
+        assert option in words
+    assert "141 nobody reads the output." in " ".join(words.split())
+    assert "\\\\host\\share\\path" in words
+
+
+def test_a_wheel_installs_them() -> None:
+    """By what the build is told: each page is there, and in the place where man looks below the prefix."""
+    targets = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]["build"]["targets"]
+    assert targets["wheel"]["shared-data"] == {"docs/man": "share/man/man1"}
+    assert {path.name for path in (ROOT / "docs" / "man").iterdir()} == {path.name for path in man_pages()}
 
 
 def test_the_table_of_options_is_what_the_driver_has() -> None:

@@ -19,7 +19,7 @@ from vhdx.version import VERSION
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 _DEBUG_VARIABLE = "VHDX_DEBUG"
-_STDOUT = 1
+_STDOUT, _STDERR = 1, 2
 
 
 class Program(click.Group):
@@ -92,11 +92,10 @@ def run(program: click.Group, arguments: Sequence[str] | None = None) -> NoRetur
     try:
         sys.stdout.flush()
     except OSError as error:
-        if code == Exit.DONE:
+        if code == Exit.DONE or isinstance(error, BrokenPipeError):
             code, text = _ending(error, program.name or "")
-            if text:
-                print(f"{program.name}: {text}", file=sys.stderr)  # noqa: T201
-        # Otherwise the interpreter would try to flush again at exit, and print an error.
+            code = _say(program.name or "", text, code)
+        # What could not be printed would be tried again, and complained about, when the interpreter ends.
         os.dup2(os.open(os.devnull, os.O_WRONLY), _STDOUT)
     sys.exit(code)
 
@@ -125,9 +124,19 @@ def _run(program: click.Group, arguments: Sequence[str] | None, state: dict[str,
             import traceback  # noqa: PLC0415
 
             traceback.print_exception(error)
-        if text:
-            print(f"{name}: {text}", file=sys.stderr)  # noqa: T201
+        return _say(name, text, code)
+
+
+def _say(name: str, text: str, code: int) -> int:
+    """Tell on stderr how it ended, where there is something to tell; the exit code, another where nobody listens."""
+    if not text:
         return code
+    try:
+        print(f"{name}: {text}", file=sys.stderr, flush=True)  # noqa: T201
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), _STDERR)
+        return Exit.PIPE if isinstance(error, BrokenPipeError) else code
+    return code
 
 
 def _ending(error: BaseException, name: str, options: Collection[str] = ()) -> tuple[int, str]:
