@@ -195,13 +195,13 @@ def test_nobody_reads_what_is_printed(command: str, programs: Programs) -> None:
 UNREAD = [
     *(f"{program} {name} --help" for program, names in LISTS.items() for name in ("", *names)),
     *(f"vhdx-inspect {words}" for words in (
-        "", "--version", "info a.vhdx", "info --json a.vhdx", "info child.vhdx", "chain a.vhdx", "map a.vhdx", "check a.vhdx",
-        "check bad.vhdx", "check --json bad.vhdx", "dump a.vhdx", "dump bad.vhdx", "hash a.vhdx", "compare a.vhdx b.vhdx",
-        "compare --json a.vhdx b.vhdx", "read a.vhdx 0 1K", "read a.vhdx 0 1K --raw", "report a.vhdx -o page.html",
+        "", "--version", "info a.vhdx", "info --json a.vhdx", "info child.vhdx", "chain a.vhdx", "map a.vhdx",
+        "check a.vhdx", "check bad.vhdx", "check --json bad.vhdx", "dump a.vhdx", "dump bad.vhdx", "hash a.vhdx",
+        "compare a.vhdx b.vhdx", "compare --json a.vhdx b.vhdx", "read a.vhdx 0 1K", "read a.vhdx 0 1K --raw", "report a.vhdx -o page.html",
     )),
     *(f"vhdx-img {words}" for words in (
-        "", "--version", "create new.vhdx 1M", "convert a.vhdx new.raw", "merge child.vhdx --dry-run", "resize b.vhdx 9M",
-        "compact a.vhdx", "replay a.vhdx", "repair a.vhdx", "relink child.vhdx a.vhdx", "write b.vhdx 0",
+        "", "--version", "create new.vhdx 1M", "convert a.vhdx new.raw", "merge child.vhdx --dry-run",
+        "resize b.vhdx 9M", "compact a.vhdx", "replay a.vhdx", "repair a.vhdx", "relink child.vhdx a.vhdx", "write b.vhdx 0",
     )),
 ]  # fmt: skip
 
