@@ -172,7 +172,8 @@ def page(program: click.Group) -> str:
     parts = [f"# {name}", _NOTE, *_prose(program.help), _console(top), *_options(_records(top))]
     links = " · ".join(f"[{context.info_name}](#{context.info_name})" for context in contexts)
     parts += [*_prose(_USUAL), links, f"Every command also takes the [options of all commands]"
-              f"(#{_ALL.lower().replace(' ', '-')}). What holds for all of them, from locations to exit codes, is in [commands.md](../commands.md)."]
+              f"(#{_ALL.lower().replace(' ', '-')}). What holds for all of them, from locations to exit codes, is in "
+              "[commands.md](../commands.md)."]
     for context, own in zip(contexts, records, strict=True):
         parts += [f"## {context.info_name}", *_prose(context.command.help), _console(context)]
         parts += _options(record for record in own if record not in common)

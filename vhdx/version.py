@@ -1,3 +1,3 @@
-"""The version of this package, which the build reads from here: no metadata has to be searched for it."""
+"""The version of the package. The build reads it from here; reading it needs no package metadata."""
 
 VERSION = "0.1.0"

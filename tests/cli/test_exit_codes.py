@@ -197,11 +197,13 @@ UNREAD = [
     *(f"vhdx-inspect {words}" for words in (
         "", "--version", "info a.vhdx", "info --json a.vhdx", "info child.vhdx", "chain a.vhdx", "map a.vhdx",
         "check a.vhdx", "check bad.vhdx", "check --json bad.vhdx", "dump a.vhdx", "dump bad.vhdx", "hash a.vhdx",
-        "compare a.vhdx b.vhdx", "compare --json a.vhdx b.vhdx", "read a.vhdx 0 1K", "read a.vhdx 0 1K --raw", "report a.vhdx -o page.html",
+        "compare a.vhdx b.vhdx", "compare --json a.vhdx b.vhdx", "read a.vhdx 0 1K", "read a.vhdx 0 1K --raw",
+        "report a.vhdx -o page.html",
     )),
     *(f"vhdx-img {words}" for words in (
         "", "--version", "create new.vhdx 1M", "convert a.vhdx new.raw", "merge child.vhdx --dry-run",
-        "resize b.vhdx 9M", "compact a.vhdx", "replay a.vhdx", "repair a.vhdx", "relink child.vhdx a.vhdx", "write b.vhdx 0",
+        "resize b.vhdx 9M", "compact a.vhdx", "replay a.vhdx", "repair a.vhdx", "relink child.vhdx a.vhdx",
+        "write b.vhdx 0",
     )),
 ]  # fmt: skip
 

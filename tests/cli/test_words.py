@@ -113,7 +113,8 @@ PARAMETERS = [
 
 
 def test_every_number_is_read_by_one_parser() -> None:
-    assert {name for _, name, one in PARAMETERS if isinstance(one.type, Size | NewSize)} == {"create", "convert", "read", "write", "resize"}
+    sized = {name for _, name, one in PARAMETERS if isinstance(one.type, Size | NewSize)}
+    assert sized == {"create", "convert", "read", "write", "resize"}
     kinds = {type(one.type) for _, _, one in PARAMETERS}
     assert kinds <= {Size, NewSize, click.Choice, click.types.StringParamType, click.types.BoolParamType}
 
@@ -135,7 +136,8 @@ def test_what_powershell_calls_a_megabyte(program: str, words: list[str], progra
     """Is taken for what it is there, and the user is told."""
     programs.bench.create("a.vhdx")
     ended = programs.run(program, *words, stdin=bytes(512), warns=True)
-    assert re.fullmatch(r"note: .?\d[kKmM][bB] is taken as in PowerShell: \d [KM]iB \(\d+ bytes\)\n", ended.err)
+    said = r"note: \d[kKmM][bB] uses powers of 1024, as PowerShell does: \d [KM]iB \(\d+ bytes\)\n"
+    assert re.fullmatch(said, ended.err)
 
 
 def test_offsets_that_are_printed_are_read(programs: Programs) -> None:

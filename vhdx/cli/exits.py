@@ -49,16 +49,16 @@ MEANINGS: dict[int, str] = {
     Exit.INTERRUPTED: "stopped",
     Exit.PIPE: "nobody reads the output",
 }
-"""What the codes of most commands say, in a few words."""
+"""Meanings of the exit codes of most commands."""
 
 
 def ending(answers: Mapping[int, str]) -> dict[int, str]:
-    """The codes of a command that has *answers* of its own, failures among them."""
+    """The codes of a command that defines its own *answers* and failures."""
     return {**answers, **{code: text for code, text in MEANINGS.items() if code >= Exit.USAGE}}
 
 
 def exit_codes(meanings: Mapping[int, str]) -> str:
-    """The sentence on exit codes at the end of a help text."""
+    """The list of exit codes at the end of a help text."""
     return f"Exit codes: {'; '.join(f'{int(code)} {text}' for code, text in sorted(meanings.items()))}."
 
 

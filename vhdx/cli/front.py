@@ -1,4 +1,4 @@
-"""The front page of a program: what ``--help`` shows of all of it, laid out as click does and without loading click."""
+"""The ``--help`` page of a program, formatted like click's, without importing click."""
 
 import os
 import sys
@@ -19,7 +19,7 @@ _NARROWEST, _WIDEST, _DEFAULT = 50, 100, 80
 
 
 def front_page(program: str) -> str:
-    """The page of *program*, as wide as the terminal lets it be; it ends with a newline."""
+    """The page of *program*, wrapped to the width of the terminal, with a final newline."""
     width = max(min(_columns(), _WIDEST) - 2, _NARROWEST)
     parts = [
         f"Usage: {program} [OPTIONS] COMMAND [ARGS]...",
@@ -49,7 +49,7 @@ def _indented(text: str, width: int) -> str:
 
 
 def _listed(texts: "Mapping[str, str]", width: int) -> str:
-    """Names in one column and what each is in the next."""
+    """Two columns: names and texts."""
     place = 2 + max(map(len, texts)) + 2
     return "\n".join(
         textwrap.fill(text, width, initial_indent=f"  {name}".ljust(place), subsequent_indent=" " * place)

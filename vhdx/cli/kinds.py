@@ -14,15 +14,16 @@ _PRINTED = re.compile(r"[0-9.]+ [A-Za-z]+ \(([0-9]+) bytes\)")
 _SCALE = {"": 0, "b": 0, "byte": 0, "bytes": 0} | {
     unit + rest: 10 * number for number, unit in enumerate("kmgtpe", 1) for rest in ("", "b", "ib")
 }
-"""Powers of two by unit, in small letters."""
+"""Exponents of two by unit, in lower case."""
 _LONGEST = 32
 _MOST = 1 << 63
 
 
 def parse_size(text: str) -> int:
-    """Bytes: plain, in hexadecimal after 0x, or a number, which may have a point, with a unit, all powers of 1024.
+    """Parse bytes: decimal, hexadecimal after 0x, or a number with an optional fraction and unit (powers of 1024).
 
-    What `vhdx.cli.plain.exact_size` and `size_text` print is taken, too, unless it was rounded. Raises ValueError.
+    Also accepts the output of `vhdx.cli.plain.exact_size`, and that of `size_text` if it is not rounded. Raises
+    ValueError.
     """
     if printed := _PRINTED.fullmatch(text):
         text = printed[1]
@@ -32,8 +33,8 @@ def parse_size(text: str) -> int:
         size = _scaled(text, found[1].lstrip("0"), found[2] or "", _SCALE[found[3].lower()])
     else:
         raise ValueError(
-            f"{text!r} is not a size; write bytes (0x before hexadecimal), or a number with K, M, G, T, P or E, "
-            f"powers of 1024, such as 64M, 1.5G or 512KiB"
+            f"{text!r} is not a size: must be bytes (decimal, or hexadecimal after 0x), or a number with K, M, G, T, P "
+            f"or E (powers of 1024), such as 64M, 1.5G or 512KiB"
         )
     if size >= _MOST:
         raise ValueError(f"{text} exceeds the largest possible disk size")
@@ -43,24 +44,24 @@ def parse_size(text: str) -> int:
 def _scaled(text: str, whole: str, fraction: str, power: int) -> int:
     if len(whole) + len(fraction) > _LONGEST:
         return _MOST
-    scaled, rest = divmod(int(whole + fraction or "0") << power, 10 ** len(fraction))
+    scaled, rest = divmod(int(whole + fraction or "0") << power, int(10 ** len(fraction)))
     if rest:
         near = f"{scaled >> 20}M" if scaled >> 20 else str(scaled)
-        raise ValueError(f"{text} is not a whole number of bytes; write {near}, or the bytes")
+        raise ValueError(f"{text} is not a whole number of bytes; give {near} or the exact bytes")
     return scaled
 
 
 def powers_note(text: str) -> str:
-    """What is to be said of a size whose unit means a power of 1000 elsewhere; empty of any other."""
+    """A note about a unit that means a power of 1000 elsewhere (KB, MB, ...); empty for other sizes."""
     found = _NUMBER.fullmatch(text)
     if found is None or len(found[3]) != 2:
         return ""
     size = parse_size(text)
-    return f"{text} is taken as in PowerShell: {exact_size(size)}"
+    return f"{text} uses powers of 1024, as PowerShell does: {exact_size(size)}"
 
 
 def _size_of(text: str) -> int:
-    """The bytes. Says what the unit was taken for where that is not plain; raises ValueError."""
+    """The bytes; prints a note if the unit is ambiguous. Raises ValueError."""
     size = parse_size(text)
     note = powers_note(text)
     if note:

@@ -16,7 +16,7 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 def subcommand(name: str, codes: Mapping[int, str] = MEANINGS) -> Callable[[Callable[..., Any]], click.Command]:
-    """A subcommand: shares, parents and ``--debug`` besides its own options; *codes* are those that it can end with."""
+    """Decorator for a subcommand: adds options for shares and parents, ``--debug``, and a list of exit *codes*."""
 
     def made(function: Callable[..., Any]) -> click.Command:
         result = click.command(name, epilog=exit_codes(codes), context_settings=CONTEXT)(_reaching(function))

@@ -1,6 +1,6 @@
 """Text output: escaping for terminals, human-readable sizes, tables."""
 
-TYPE_CHECKING = False  # what is loaded by a glance at an image loads nothing itself
+TYPE_CHECKING = False  # typing is expensive to import
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from typing import Any
@@ -42,14 +42,14 @@ def exact_size(size: int) -> str:
 
 
 def json_text(value: "Any") -> str:
-    """A JSON document; letters beyond ASCII are escaped."""
+    """A JSON document; non-ASCII characters are escaped."""
     import json  # noqa: PLC0415
 
     return json.dumps(value, indent=2)
 
 
 def table(rows: "Sequence[Sequence[str]]", *, gap: int = 2, right: "Iterable[int]" = ()) -> list[str]:
-    """Lines with columns as wide as their widest cell; those in *right* are flush right."""
+    """Lines with columns as wide as their widest cell; the columns in *right* are right-aligned."""
     if not rows:
         return []
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]

@@ -20,7 +20,7 @@ def print_warning(text: str) -> None:
 
 
 def print_json(value: Any) -> None:
-    """A JSON document; letters beyond ASCII are escaped."""
+    """Print a JSON document; non-ASCII characters are escaped."""
     click.echo(json_text(value))
 
 

@@ -23,7 +23,7 @@ _STDOUT, _STDERR = 1, 2
 
 
 class Program(click.Group):
-    """A group whose subcommands are attributes ``command`` of modules in *package*, loaded by name when needed."""
+    """A group whose subcommands are attributes ``command`` of modules in *package*, imported on demand."""
 
     def __init__(self, name: str, package: str) -> None:
         version = click.version_option(VERSION, message="%(prog)s %(version)s")
@@ -34,7 +34,7 @@ class Program(click.Group):
         version(self)
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Print the help where nothing is asked for; that is wrong usage all the same."""
+        """Print the help if there are no arguments, which is a usage error."""
         if not args and not ctx.resilient_parsing:
             click.echo(ctx.get_help())
         return super().parse_args(ctx, args)
@@ -42,7 +42,7 @@ class Program(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """The subcommand that *args* begin with. Raises UsageError, which names what was meant, where it is none."""
+        """The subcommand named by *args*. Raises UsageError with a suggestion for an unknown one."""
         word = args[0]
         if word not in self._summaries and not word.startswith("-") and not ctx.resilient_parsing:
             name = meant(word)
@@ -50,11 +50,11 @@ class Program(click.Group):
         return super().resolve_command(ctx, args)
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
-        """The names, in the order of the table."""
+        """The names, in definition order."""
         return list(self._summaries)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
-        """The subcommand of that name, or None."""
+        """The subcommand *cmd_name*, or None."""
         if cmd_name not in self._summaries:
             return None
         command = import_module(f"{self._package}.{cmd_name}").command
@@ -95,7 +95,7 @@ def run(program: click.Group, arguments: Sequence[str] | None = None) -> NoRetur
         if code == Exit.DONE or isinstance(error, BrokenPipeError):
             code, text = _ending(error, program.name or "")
             code = _say(program.name or "", text, code)
-        # What could not be printed would be tried again, and complained about, when the interpreter ends.
+        # Otherwise the interpreter would try to flush again at exit, and print an error.
         os.dup2(os.open(os.devnull, os.O_WRONLY), _STDOUT)
     sys.exit(code)
 
@@ -128,7 +128,7 @@ def _run(program: click.Group, arguments: Sequence[str] | None, state: dict[str,
 
 
 def _say(name: str, text: str, code: int) -> int:
-    """Tell on stderr how it ended, where there is something to tell; the exit code, another where nobody listens."""
+    """Print *text* on stderr, if any. Returns *code*, or that of a closed pipe."""
     if not text:
         return code
     try:

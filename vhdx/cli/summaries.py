@@ -1,46 +1,46 @@
-"""What both programs and their subcommands are, in a sentence or two: to be told without loading them."""
+"""Summaries of both programs and their subcommands, for help texts that are printed without loading them."""
 
 LOOKING = {
-    "info": "Show what IMAGE says of itself, and where its parent is",
-    "chain": "Show every layer under IMAGE, the image first, and how each parent was found",
-    "map": "Show where each part of the disk in IMAGE lies",
+    "info": "Show the properties of IMAGE, and where its parent is",
+    "chain": "Show the layers of IMAGE, leaf first, and how each parent was found",
+    "map": "Show where each range of the disk in IMAGE is stored",
     "check": "Check IMAGE against the rules of its format",
-    "dump": "Show every field of the structures of IMAGE, with its offset, its bytes and what they mean",
-    "hash": "Print the SHA-256 of the disk in IMAGE, read through its parents",
-    "compare": "Compare the disks in FIRST and SECOND, read through their parents, whatever their formats",
-    "read": "Show LENGTH bytes at OFFSET of the disk in IMAGE, read through its parents",
-    "report": "Write a page on IMAGE: its chain, which layer holds what, its structures, and what is wrong with it",
+    "dump": "Show every field of the structures of IMAGE, with offset, bytes and meaning",
+    "hash": "Print the SHA-256 of the disk in IMAGE, including its parents' data",
+    "compare": "Compare the disks in FIRST and SECOND, including their parents' data",
+    "read": "Show LENGTH bytes at OFFSET of the disk in IMAGE, including its parents' data",
+    "report": "Write an HTML page about IMAGE: chain, allocation by layer, structures and findings",
 }
-"""The subcommands of ``vhdx-inspect``, each with the first sentence of its help."""
+"""The subcommands of ``vhdx-inspect``, with the first sentence of their help."""
 CHANGING = {
-    "create": "Create an empty image at PATH, of SIZE bytes",
-    "convert": "Copy the disk in SOURCE, read through its parents, into a new image TARGET",
-    "merge": "Merge CHILD into its parent, which then reads as CHILD did",
-    "relink": "Record PARENT, the file that CHILD was made over, under the path that it has now",
-    "resize": "Make the disk in IMAGE SIZE bytes large, or, with a + before it, larger by so much",
-    "compact": "Give back the space in IMAGE that its disk does not need",
-    "replay": "Replay the log of IMAGE, as any program does that opens it for writing",
-    "repair": "Repair what can be repaired in IMAGE without guessing",
-    "write": "Write bytes at OFFSET into the disk in IMAGE",
+    "create": "Create an empty image of SIZE bytes at PATH",
+    "convert": "Copy the disk in SOURCE, including its parents' data, into a new image TARGET",
+    "merge": "Merge CHILD into its parent, which then has the content of CHILD",
+    "relink": "Record the current path of PARENT, the parent of CHILD",
+    "resize": "Resize the disk in IMAGE to SIZE bytes, or by SIZE bytes if it starts with +",
+    "compact": "Free unused space in IMAGE",
+    "replay": "Replay the log of IMAGE, as every program does that opens it for writing",
+    "repair": "Repair damage to IMAGE that needs no guessing",
+    "write": "Write bytes at OFFSET to the disk in IMAGE",
 }
 """Those of ``vhdx-img``."""
 LISTS = {"vhdx-inspect": LOOKING, "vhdx-img": CHANGING}
 ABOUT = {
     "vhdx-inspect": (
-        "Look into VHD and VHDX images, in files and on SMB shares. No image is ever written.\n\n"
-        "IMAGE is a path, smb://[domain;user@]host[:port]/share/path, or \\\\host\\share\\path."
+        "Examine VHD and VHDX images, local or on SMB shares. Images are never modified.\n\n"
+        "IMAGE is a path, smb://[domain;user@]host[:port]/share/path, //host/share/path or \\\\host\\share\\path."
     ),
     "vhdx-img": (
-        "Create and change VHD and VHDX images, in files and on SMB shares.\n\n"
-        "IMAGE is a path, smb://[domain;user@]host[:port]/share/path, or \\\\host\\share\\path. Whatever a command is "
-        "stopped in, the images stay readable; the same command again finishes."
+        "Create and modify VHD and VHDX images, local or on SMB shares.\n\n"
+        "IMAGE is a path, smb://[domain;user@]host[:port]/share/path, //host/share/path or \\\\host\\share\\path. "
+        "Images stay readable if a command is interrupted; run the same command again to finish."
     ),
 }
 CODES = (
     "Exit codes: 0 done; 1 failed; 2 damaged, or the parent is missing; 4 refused; 5 in use; 6 no space; 7 not "
     "allowed; 8 salvaged in part; 64 wrong usage; 70 a bug; 130 stopped; 141 nobody reads the output."
 )
-"""What `vhdx.cli.exits` says of them all."""
+"""Equal to what `vhdx.cli.exits` says."""
 KNOWN_AS = {
     "amend": "relink",
     "cat": "read",
@@ -53,11 +53,11 @@ KNOWN_AS = {
     "shrink": "resize",
     "verify": "check",
 }
-"""What some of them are called in other programs."""
+"""Names that other programs use, and the equivalent here."""
 
 
 def meant(word: str) -> str:
-    """The command, with its program, that a *word* which is none was meant for; empty where none comes near."""
+    """The program and command closest to the unknown command *word*; empty if none is close."""
     homes = {**dict.fromkeys(LOOKING, "vhdx-inspect"), **dict.fromkeys(CHANGING, "vhdx-img")}
     word = word.lower()
     name = KNOWN_AS.get(word, word)

@@ -62,9 +62,9 @@ def command(
 ) -> None:
     """Create an empty image of SIZE bytes at PATH.
 
-    SIZE takes K, M, G, T (or KiB, MiB, GiB, TiB), powers of 1024, and a decimal point. Over a PARENT it may be left
-    out: the disk is then as large as the parent's. PARENT is a path like any other, relative to the current directory;
-    PATH records it relative to its own directory.
+    SIZE is in bytes, or with K, M, G, T (or KiB, MiB, GiB, TiB), powers of 1024, such as 1.5G. With PARENT it may be
+    omitted: the default is the parent's size. PARENT is relative to the current directory; the image records it
+    relative to its own directory.
     """
     with reach.place(path) as place, Meter("create"):
         if parent is not None:

@@ -1,4 +1,4 @@
-"""What ``vhdx-inspect info`` prints of an image, from the record that ``--json`` prints of it."""
+"""The text output of ``vhdx-inspect info``, from the same record that ``--json`` prints."""
 
 from vhdx.cli.plain import exact_size, size_text
 
@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 
 def info_lines(record: "Mapping[str, Any]", parent: "Iterable[tuple[str, str]]" = ()) -> list[str]:
-    """The lines for people; *parent* is what to say of the parent, as labels and texts."""
+    """The lines; *parent* holds labels and texts about the parent."""
     block_size, log = record["block_size"], record["log"]
     rows = [
         ("image", record["path"]),
@@ -33,4 +33,4 @@ def _log(log: "Mapping[str, Any]") -> str:
     if log["state"] == "clean":
         return "clean"
     changes = f"{log['entries']} entries" if log["entries"] != 1 else "1 entry"
-    return f"dirty: {changes} to replay; what is shown is the image as it will be then"
+    return f"dirty: {changes} to replay; the image is shown as after the replay"

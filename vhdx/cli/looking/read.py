@@ -34,8 +34,7 @@ def command(
 ) -> None:
     """Show LENGTH bytes at OFFSET of the disk in IMAGE, including its parents' data.
 
-    Both are bytes, plain, in hexadecimal after 0x, or with K, M, G, T, powers of 1024. Lines that repeat the one before
-    are left out, with a * in their place.
+    Both are in bytes: decimal, hexadecimal after 0x, or with K, M, G, T. Repeated lines are replaced by a *.
     """
     if raw and sys.stdout.isatty():
         raise Stop(Exit.USAGE, "read --raw: refusing to write to the terminal; redirect standard output")
