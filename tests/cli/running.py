@@ -17,6 +17,7 @@ from typing import Any
 
 from tests.cli.bench import Bench
 from tests.cli.ready import ready, serves
+from vhdx.cli.plain import SCHEMA
 
 SCRIPTS = Path(sysconfig.get_path("scripts"))
 SECONDS = 60
@@ -39,7 +40,12 @@ class Ended:
 
     @property
     def json(self) -> Any:
-        return loads(self.raw)
+        """What ``--json`` printed, without the version of the schema, which every object has."""
+        value = loads(self.raw)
+        if isinstance(value, dict):
+            assert next(iter(value)) == "schema"
+            assert value.pop("schema") == SCHEMA
+        return value
 
     @property
     def lines(self) -> list[str]:
@@ -98,10 +104,12 @@ class Programs:
         before: Sequence[str] = (),
         prepare: Callable[[], object] | None = None,
         warns: bool = False,
+        progress: bool = False,
     ) -> Ended:
         """Run a program; *before* is what runs its installed script, *prepare* is called in its process.
 
-        One that *warns* has an answer and writes lines on stderr that begin with ``warning: `` or ``note: ``.
+        One that *warns* has an answer and writes lines on stderr that begin with ``warning: `` or ``note: ``;
+        with *progress* the lines on stderr say how far it is.
         """
         words = [program, *map(str, arguments)]
         if before or prepare or not serves(self.environment):
@@ -120,6 +128,9 @@ class Programs:
         ended = Ended(done.returncode, done.stdout, done.stderr.decode())
         told = f"$ {' '.join(words)!r}\n{'' if binary else ended.out}{ended.err}"
         assert ended.code in ((code,) if isinstance(code, int) else code), f"{told}ended with {ended.code}"
+        if progress:
+            assert all(re.fullmatch(rf"{words[1]}: \d+ % of .*", line) for line in ended.err.splitlines()), told
+            return ended
         hold(ended, words, told, binary=binary, warns=warns)
         return ended
 

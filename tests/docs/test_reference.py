@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 
 import vhdx
@@ -17,7 +18,10 @@ from docs.generate import MODULES_PAGE, OPTIONS_PAGE, PACKAGES, man_pages, modul
 from vhdx.cli.account import AUTH_FILE_VARIABLE
 from vhdx.cli.exits import Exit
 from vhdx.cli.img import COMMANDS as CHANGING
+from vhdx.cli.img import program as img
 from vhdx.cli.inspect import COMMANDS as LOOKING
+from vhdx.cli.inspect import program as inspect
+from vhdx.cli.plain import SCHEMA
 
 ROOT = Path(__file__).parent.parent.parent
 GUIDE = (ROOT / "docs" / "commands.md").read_text()
@@ -156,7 +160,10 @@ def run_json(directory: Path, *arguments: str, code: int = 0) -> Any:
         [BIN / arguments[0], *arguments[1:], "--json"], cwd=directory, capture_output=True, text=True, check=False
     )
     assert done.returncode == code, done.stderr
-    return json.loads(done.stdout)
+    value = json.loads(done.stdout)
+    if isinstance(value, dict):
+        assert f'"schema": {value.pop("schema")}`' in section("JSON")
+    return value
 
 
 @pytest.fixture
@@ -191,6 +198,13 @@ def test_info_and_chain(images: Path) -> None:
         ("merge", ["child.vhdx", "--dry-run"], 0),
         ("compact", ["base.vhdx"], 0),
         ("repair", ["hurt.vhdx"], 0),
+        ("create", ["new.vhdx", "1M"], 0),
+        ("create", ["over.vhdx", "-b", "base.vhdx"], 0),
+        ("relink", ["child.vhdx", "base.vhdx"], 0),
+        ("resize", ["hurt.vhdx", "32M"], 0),
+        ("replay", ["base.vhdx"], 0),
+        ("write", ["hurt.vhdx", "0"], 0),
+        ("report", ["base.vhdx", "-o", "page.html"], 0),
     ],
 )
 def test_the_keys_of(images: Path, command: str, arguments: list[str], code: int) -> None:
@@ -220,10 +234,19 @@ def test_the_keys_of_dump(images: Path) -> None:
     assert printed | {"[].fields", "[].findings"} == told_keys("dump") | findings
 
 
-def test_every_json_of_the_commands_is_told() -> None:
-    for name, text in ((path.stem, text) for path, text in pages().items()):
-        for chapter in re.split(r"^## ", text, flags=re.MULTILINE)[1:]:
-            if "`--json`" in chapter:
-                assert told_keys(chapter.split()[0]), f"{name} {chapter.split()[0]}"
+def test_one_version_of_the_schema_is_told() -> None:
+    """That which is printed."""
+    assert re.findall(r"schema (\d+)|\"schema\": (\d+)", GUIDE) == [(f"{SCHEMA}", ""), ("", f"{SCHEMA}")]
+
+
+def test_every_command_that_tells_something_has_json() -> None:
+    """All but `read`, whose answer is bytes; and the keys of each are told."""
+    for program in (inspect, img):
+        context = click.Context(program)
+        for name in program.list_commands(context):
+            command = program.get_command(context, name)
+            assert command is not None
+            assert any("--json" in one.opts for one in command.params) == (name != "read"), name
+            assert name == "read" or told_keys(name), name
 
 

@@ -2,9 +2,11 @@
 
 TYPE_CHECKING = False  # typing is expensive to import
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from typing import Any
 
+SCHEMA = 1
+"""Version of the schema of everything that ``--json`` prints; docs/commands.md describes it."""
 _UNITS = ("bytes", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
 
 
@@ -41,11 +43,11 @@ def exact_size(size: int) -> str:
     return size_text(size) if size < 1024 else f"{size_text(size)} ({size} bytes)"
 
 
-def json_text(value: "Any") -> str:
-    """A JSON document; non-ASCII characters are escaped."""
+def json_text(value: "Mapping[str, Any]") -> str:
+    """A JSON object with the version of its schema as the first key; non-ASCII characters are escaped."""
     import json  # noqa: PLC0415
 
-    return json.dumps(value, indent=2)
+    return json.dumps({"schema": SCHEMA, **value}, indent=2)
 
 
 def table(rows: "Sequence[Sequence[str]]", *, gap: int = 2, right: "Iterable[int]" = ()) -> list[str]:
