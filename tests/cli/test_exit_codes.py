@@ -165,7 +165,7 @@ def shell(script: str, programs: Programs) -> "subprocess.CompletedProcess[bytes
     return subprocess.run(
         ["bash", "-c", script],
         cwd=programs.here,
-        env=programs.environment,
+        env=programs.outside,
         capture_output=True,
         timeout=SECONDS,
         check=False,
@@ -317,7 +317,7 @@ def interrupted(programs: Programs, *words: str, times: int = 1) -> Ended:
     process = subprocess.Popen(
         interruptible([SCRIPTS / words[0], *words[1:]]),
         cwd=programs.here,
-        env=programs.environment,
+        env=programs.outside,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
