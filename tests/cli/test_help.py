@@ -12,7 +12,7 @@ from vhdx.cli.front import OPTIONS
 from vhdx.cli.img import program as img
 from vhdx.cli.inspect import program as inspect
 from vhdx.cli.program import CONTEXT
-from vhdx.cli.summaries import CODES
+from vhdx.cli.summaries import CODES, KNOWN_AS
 from vhdx.cli.summaries import LISTS as COMMANDS
 
 ALL = [(program, name) for program, names in COMMANDS.items() for name in ("", *names)]
@@ -97,6 +97,13 @@ MISTYPED = [
 @pytest.mark.parametrize(("program", "words", "meant"), MISTYPED, ids=[" ".join(words) for _, words, _ in MISTYPED])
 def test_what_was_meant(program: str, words: list[str], meant: str, programs: Programs) -> None:
     assert f"{meant}" in programs.run(program, *words, code=64).err.partition("(see ")[0].partition("id you mean")[2]
+
+
+def test_other_names_lead_to_commands() -> None:
+    """And are none themselves."""
+    names = {name for names in COMMANDS.values() for name in names}
+    assert set(KNOWN_AS.values()) <= names
+    assert not names & set(KNOWN_AS)
 
 
 def test_what_nobody_can_have_meant(programs: Programs) -> None:
