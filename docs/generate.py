@@ -1,5 +1,6 @@
-"""Writes the reference pages: docs/commands/*.md from what --help says, docs/operator/options.md from the driver,
-docs/modules.md from what every module says of itself, docs/virtdisk.md from the table of the answers of virtdisk.dll.
+"""Writes the reference pages: docs/commands/*.md and the manual pages docs/man/*.1 from what --help says,
+docs/operator/options.md from the driver, docs/modules.md from what every module says of itself, docs/virtdisk.md from
+the table of the answers of virtdisk.dll.
 
 Run it after a change of any option, help text or module: ``python docs/generate.py``. A test fails while a page is out
 of date.
@@ -14,19 +15,28 @@ from typing import Any
 
 import click
 
+from vhdx.cli.exits import MEANINGS, exit_codes
 from vhdx.cli.img import program as img
 from vhdx.cli.inspect import program as inspect
 from vhdx.cli.program import CONTEXT
+from vhdx.version import VERSION
 from vhdx.virtdisk.codes import DISK_CODES, SYSTEM_CODES, Code
 
 ROOT = Path(__file__).parent.parent
 PACKAGES = ROOT / "vhdx", ROOT / "smbfs_driver"
 PLACE = Path(__file__).parent / "commands"
+MAN = Path(__file__).parent / "man"
 MODULES_PAGE = Path(__file__).parent / "modules.md"
 CODES_PAGE = Path(__file__).parent / "virtdisk.md"
 OPTIONS_PAGE = Path(__file__).parent / "operator" / "options.md"
 _WIDTH = 120
 _MARKS = re.compile(r"([\\*<`])")
+_USUAL = exit_codes(MEANINGS)
+_ENVIRONMENT = {
+    "VHDX_SMB_AUTH_FILE": "The file with the account for shares.",
+    "VHDX_DEBUG": "Anything but empty: print the traceback of a failure.",
+    "NO_COLOR": "Set to anything: no colour.",
+}
 _ALL = "Options of all commands"
 _NOTE = "<!-- Written by docs/generate.py from the help of the command. Change that, and run it again. -->"
 
@@ -34,6 +44,73 @@ _NOTE = "<!-- Written by docs/generate.py from the help of the command. Change t
 def pages() -> dict[Path, str]:
     """The text of every page of a command."""
     return {PLACE / f"{program.name}.md": page(program) for program in (inspect, img)}
+
+
+def man_pages() -> dict[Path, str]:
+    """The text of every manual page, which a wheel installs."""
+    return {MAN / f"{program.name}.1": man_page(program) for program in (inspect, img)}
+
+
+def man_page(program: click.Group) -> str:
+    """The manual page of one program, in the man macros of troff."""
+    name = program.name or ""
+    contexts = _contexts(program)
+    records = [list(_records(context)) for context in contexts]
+    common = [record for record in records[0] if all(record in other for other in records)]
+    first, *rest = _paragraphs(program.help)
+    summary = first.partition(". ")[0].rstrip(".")
+    lines = [
+        '.\\" Written by docs/generate.py from the help of the command.',
+        f'.TH {name.upper()} 1 "" "vhdx {VERSION}" "User Commands"',
+        ".SH NAME",
+        f"{_troff(name)} \\- {_troff(summary[:1].lower() + summary[1:])}",
+        ".SH SYNOPSIS",
+        f".B {_troff(name)}",
+        _troff("COMMAND [OPTIONS] [ARGS]..."),
+        ".SH DESCRIPTION",
+        _troff(first),
+        *(line for paragraph in rest for line in (".PP", _troff(paragraph))),
+        ".SH OPTIONS",
+        *_man_options(_records(contexts[0].parent or contexts[0])),
+        ".SH COMMANDS",
+    ]
+    for context, own in zip(contexts, records, strict=True):
+        usage = " ".join(context.command.collect_usage_pieces(context))
+        lines.append(f".SS {_troff(f'{context.info_name} {usage}')}")
+        first, *rest = _paragraphs(context.command.help)
+        lines += [_troff(first), *(line for paragraph in rest for line in (".PP", _troff(paragraph)))]
+        lines += _man_options(record for record in own if record not in common)
+        if context.command.epilog != _USUAL:
+            lines += [".PP", _troff(context.command.epilog or "")]
+    lines += [".SH OPTIONS OF ALL COMMANDS", *_man_options(common)]
+    lines += [".SH EXIT STATUS", _troff(program.epilog or "")]
+    lines += [".SH ENVIRONMENT"]
+    for variable, text in _ENVIRONMENT.items():
+        lines += [".TP", f".B {variable}", text]
+    other = next(one.name for one in (inspect, img) if one is not program)
+    lines += [".SH SEE ALSO", f".BR {_troff(other or '')} (1),", ".BR qemu\\-img (1)"]
+    return "\n".join(lines) + "\n"
+
+
+def _man_options(records: Iterable[tuple[str, str]]) -> Iterator[str]:
+    for names, text in records:
+        yield from (".TP", f".B {_troff(names)}", _troff(text))
+
+
+def _paragraphs(text: str | None) -> list[str]:
+    return [" ".join(paragraph.split()) for paragraph in re.split(r"\n\s*\n", (text or "").strip())]
+
+
+def _troff(text: str) -> str:
+    """Text on one line, as it is to be read: nothing in it is a request, and hyphens can be copied."""
+    line = " ".join(text.split()).replace("\\", "\\e").replace("-", "\\-")
+    return f"\\&{line}" if line.startswith((".", "'")) else line
+
+
+def _contexts(program: click.Group) -> list[click.Context]:
+    top = click.Context(program, info_name=program.name, help_option_names=CONTEXT["help_option_names"])
+    commands = {one: program.get_command(top, one) for one in program.list_commands(top)}
+    return [click.Context(command, top, one) for one, command in commands.items() if command is not None]
 
 
 def modules_page() -> str:
@@ -116,18 +193,21 @@ def _codes(table: Mapping[int, Code]) -> str:
 def page(program: click.Group) -> str:
     """The page of one program: its help, its commands, and the options that all of them take."""
     name = program.name or ""
-    top = click.Context(program, info_name=name, help_option_names=CONTEXT["help_option_names"])
-    commands = {one: program.get_command(top, one) for one in program.list_commands(top)}
-    contexts = [click.Context(command, top, one) for one, command in commands.items() if command is not None]
+    contexts = _contexts(program)
+    top = contexts[0].parent
+    assert top is not None
     records = [list(_records(context)) for context in contexts]
     common = [record for record in records[0] if all(record in other for other in records)]
     parts = [f"# {name}", _NOTE, *_prose(program.help), _console(top), *_options(_records(top))]
     links = " · ".join(f"[{context.info_name}](#{context.info_name})" for context in contexts)
-    parts += [links, f"Every command also takes the [options of all commands](#{_ALL.lower().replace(' ', '-')}). What "
-              "holds for all of them, from locations to exit codes, is in [commands.md](../commands.md)."]
+    parts += [*_prose(_USUAL), links, f"Every command also takes the [options of all commands]"
+              f"(#{_ALL.lower().replace(' ', '-')}). What holds for all of them, from locations to exit codes, is in "
+              "[commands.md](../commands.md)."]
     for context, own in zip(contexts, records, strict=True):
         parts += [f"## {context.info_name}", *_prose(context.command.help), _console(context)]
         parts += _options(record for record in own if record not in common)
+        if context.command.epilog != _USUAL:
+            parts += _prose(context.command.epilog)
     parts += [f"## {_ALL}", *_options(common)]
     return "\n\n".join(map(_folded, parts)) + "\n"
 
@@ -173,8 +253,9 @@ def _folded(part: str) -> str:
 def main() -> None:
     """Write the pages that are not what they should be."""
     PLACE.mkdir(exist_ok=True)
+    MAN.mkdir(exist_ok=True)
     written = {OPTIONS_PAGE: options_page(), MODULES_PAGE: modules_page(), CODES_PAGE: codes_page()}
-    for path, text in {**pages(), **written}.items():
+    for path, text in {**pages(), **man_pages(), **written}.items():
         if not path.exists() or path.read_text() != text:
             path.write_text(text)
             click.echo(f"{path}: written")

@@ -31,6 +31,10 @@ URLS = {
     r"\\server\share\dir\disk.vhdx": ShareAddress("server", "share", "dir/disk.vhdx"),
     r"\\server\share\50%20.vhdx": ShareAddress("server", "share", "50%20.vhdx"),
     r"\\server\share/dir/disk.vhdx": ShareAddress("server", "share", "dir/disk.vhdx"),
+    "//server/share/dir/disk.vhdx": ShareAddress("server", "share", "dir/disk.vhdx"),
+    "//HOME;ann@server:4450/my share/50%20 #?.vhdx": ShareAddress(
+        "server", "my share", "50%20 #?.vhdx", port=4450, user="ann", domain="HOME"
+    ),
 }
 
 
@@ -73,6 +77,12 @@ def test_a_share_address_reads_back_from_its_text(path: list[str], share: str, p
         "smb://server/share/a%2Fb": "cannot contain a /",
         "smb://server/share/a\nb": "invalid SMB URL",
         "smb://server/sh%": "%25",
+        "//": "has no share",
+        "//server": "has no share",
+        "//tmp/disk.vhdx": "a single slash for a local path",
+        "//server/share/": "has no file path",
+        f"//ann:{SECRET}@server": "has no share",
+        f"//ann:{SECRET}@server/share/d": "password",
         "\\\\": "no valid server name",
         "\\\\server": "has no share",
         "\\\\server\\share": "has no file path",

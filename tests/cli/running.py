@@ -17,9 +17,11 @@ from typing import Any
 
 from tests.cli.bench import Bench
 from tests.cli.ready import ready, serves
+from vhdx.cli.plain import SCHEMA
 
 SCRIPTS = Path(sysconfig.get_path("scripts"))
 SECONDS = 60
+_ROOT = Path(__file__).parent.parent.parent
 _ANSWERS = {("vhdx-inspect", "check"): (2, 3), ("vhdx-inspect", "compare"): (1,)}
 """Exit codes that are the result of a command, which is on stdout, and no failure of it."""
 
@@ -38,7 +40,12 @@ class Ended:
 
     @property
     def json(self) -> Any:
-        return loads(self.raw)
+        """What ``--json`` printed, without the version of the schema, which every object has."""
+        value = loads(self.raw)
+        if isinstance(value, dict):
+            assert next(iter(value)) == "schema"
+            assert value.pop("schema") == SCHEMA
+        return value
 
     @property
     def lines(self) -> list[str]:
@@ -57,6 +64,11 @@ class Programs:
         path = os.pathsep.join([str(SCRIPTS), os.environ.get("PATH", os.defpath)])
         home = str(self.here)
         return {"PATH": path, "HOME": home, "LC_ALL": "C.UTF-8", "COLUMNS": "80", "TERM": "xterm"} | self.more
+
+    @property
+    def outside(self) -> dict[str, str]:
+        """The same for the installed scripts, so that they run what is tested here, wherever it was installed from."""
+        return {"PYTHONPATH": str(_ROOT)} | self.environment
 
     @property
     def bench(self) -> Bench:
@@ -92,17 +104,19 @@ class Programs:
         before: Sequence[str] = (),
         prepare: Callable[[], object] | None = None,
         warns: bool = False,
+        progress: bool = False,
     ) -> Ended:
         """Run a program; *before* is what runs its installed script, *prepare* is called in its process.
 
-        One that *warns* has an answer and writes lines on stderr that begin with ``warning: ``.
+        One that *warns* has an answer and writes lines on stderr that begin with ``warning: `` or ``note: ``;
+        with *progress* the lines on stderr say how far it is.
         """
         words = [program, *map(str, arguments)]
         if before or prepare or not serves(self.environment):
             done = subprocess.run(
                 [*before, str(SCRIPTS / program), *words[1:]],
                 cwd=self.here,
-                env=self.environment,
+                env=self.outside,
                 input=stdin,
                 capture_output=True,
                 timeout=SECONDS,
@@ -114,6 +128,9 @@ class Programs:
         ended = Ended(done.returncode, done.stdout, done.stderr.decode())
         told = f"$ {' '.join(words)!r}\n{'' if binary else ended.out}{ended.err}"
         assert ended.code in ((code,) if isinstance(code, int) else code), f"{told}ended with {ended.code}"
+        if progress:
+            assert all(re.fullmatch(rf"{words[1]}: \d+ % of .*", line) for line in ended.err.splitlines()), told
+            return ended
         hold(ended, words, told, binary=binary, warns=warns)
         return ended
 
@@ -131,7 +148,7 @@ def hold(
     answer = any(words[: len(key)] == list(key) and ended.code in codes for key, codes in _ANSWERS.items())
     if ended.code == 0 or answer:
         assert bool(ended.err) == warns, told
-        assert all(line.startswith("warning: ") for line in ended.err.splitlines()), told
+        assert all(line.startswith(("warning: ", "note: ")) for line in ended.err.splitlines()), told
     else:
         assert re.fullmatch(rf"{words[0]}: [^\n]+\n", ended.err), f"not one line: {ended.err!r}"
 

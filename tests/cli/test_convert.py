@@ -72,7 +72,7 @@ def test_shapes(words: list[str], expected: dict[str, object], disk: Programs) -
         ["b.raw", "--block-size", "1M"],
         ["b.raw", "--sector-size", "4096"],
         ["b.vhd", "--azure", "--block-size", "1M"],
-        ["b.vhdx", "--block-size", "1MB"],
+        ["b.vhdx", "--block-size", "1Mb/s"],
     ],
     ids=" ".join,
 )

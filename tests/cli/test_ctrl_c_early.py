@@ -26,14 +26,21 @@ getattr(vhdx.cli.start, name)()
 PLACES = [
     "vhdx.cli.img", "vhdx.cli.inspect", "click", "vhdx.cli.program", "vhdx.cli.exits", "vhdx.cli.changing.create",
     "vhdx.cli.looking.info", "vhdx.verbs.engine", "vhdx.image.create", "vhdx.image.vhdx.create", "vhdx.image.vhdx.open",
+    "vhdx.cli.looking.glance", "google_crc32c", "vhdx.cli.front", "vhdx.version",
 ]  # fmt: skip
+
+RUNS = [
+    ("img", ["create", "a.vhdx", "4M"]), ("inspect", ["info", "-f", "vhdx", "a.vhdx"]), ("inspect", ["info", "a.vhdx"]),
+    ("inspect", ["--help"]), ("img", ["--version"]),
+]  # fmt: skip
+"""Through the engine, and at once."""
 
 
 @pytest.mark.parametrize("place", PLACES)
 def test_while_modules_load(place: str, tmp_path: Path) -> None:
     """Nothing is made, and nothing is said but that it was stopped."""
     came = False
-    for program, words in (("img", ["create", "a.vhdx", "4M"]), ("inspect", ["info", "a.vhdx"])):
+    for program, words in RUNS:
         done = subprocess.run(
             [sys.executable, "-c", _SCRIPT, place, program, f"vhdx-{program}", *words],
             cwd=tmp_path, capture_output=True, text=True, timeout=SECONDS, check=False,

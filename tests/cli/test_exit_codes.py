@@ -20,6 +20,7 @@ from tests.cli.running import SCRIPTS, SECONDS, Ended, Programs, hold
 from tests.support.disks import MIB, pattern
 from tests.support.mounts import CannotMountError, mounted
 from tests.support.signals import interruptible
+from vhdx.cli.summaries import LISTS
 
 LARGE = 512 * MIB
 
@@ -164,7 +165,7 @@ def shell(script: str, programs: Programs) -> "subprocess.CompletedProcess[bytes
     return subprocess.run(
         ["bash", "-c", script],
         cwd=programs.here,
-        env=programs.environment,
+        env=programs.outside,
         capture_output=True,
         timeout=SECONDS,
         check=False,
@@ -189,6 +190,64 @@ def test_nobody_reads_what_is_printed(command: str, programs: Programs) -> None:
     done = shell(script, programs)
     assert done.stderr == b""
     assert done.stdout == b"141\n"
+
+
+UNREAD = [
+    *(f"{program} {name} --help" for program, names in LISTS.items() for name in ("", *names)),
+    *(f"vhdx-inspect {words}" for words in (
+        "", "--version", "info a.vhdx", "info --json a.vhdx", "info child.vhdx", "chain a.vhdx", "map a.vhdx",
+        "check a.vhdx", "check bad.vhdx", "check --json bad.vhdx", "dump a.vhdx", "dump bad.vhdx", "hash a.vhdx",
+        "compare a.vhdx b.vhdx", "compare --json a.vhdx b.vhdx", "read a.vhdx 0 1K", "read a.vhdx 0 1K --raw",
+        "report a.vhdx -o page.html",
+    )),
+    *(f"vhdx-img {words}" for words in (
+        "", "--version", "create new.vhdx 1M", "convert a.vhdx new.raw", "merge child.vhdx --dry-run",
+        "resize b.vhdx 9M", "compact a.vhdx", "replay a.vhdx", "repair a.vhdx", "relink child.vhdx a.vhdx",
+        "write b.vhdx 0",
+    )),
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def unread(tmp_path_factory: pytest.TempPathFactory) -> Programs:
+    """Images that are sound, damaged and of other content."""
+    programs = Programs(tmp_path_factory.mktemp("unread"))
+    for name in ("a.vhdx", "b.vhdx", "bad.vhdx"):
+        programs.bench.create(name)
+    programs.bench.write("b.vhdx", 0, b"other")
+    programs.bench.child("child.vhdx", "a.vhdx")
+    with (programs.here / "bad.vhdx").open("r+b") as file:
+        file.seek(128 << 10)
+        file.write(bytes(4096))
+    return programs
+
+
+@pytest.mark.parametrize("command", UNREAD)
+def test_nobody_reads_from_the_start(command: str, unread: Programs) -> None:
+    """Whatever a command has to say, and however it would have ended."""
+    assert unread_code(command, unread, "stdout") == 141
+
+
+@pytest.mark.parametrize("command", ["vhdx-inspect info nowhere", "vhdx-img nothing", "vhdx-inspect read a.vhdx 0 0KB"])
+def test_nobody_reads_what_is_wrong(command: str, unread: Programs) -> None:
+    assert unread_code(command, unread, "stderr") == 141
+
+
+def unread_code(command: str, programs: Programs, stream: str) -> int:
+    """The exit code of a command one of whose streams is a pipe that nobody reads from any more."""
+    program, *words = command.split()
+    reader, writer = os.pipe()
+    os.close(reader)
+    try:
+        streams = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "stdin": subprocess.DEVNULL, stream: writer}
+        done = subprocess.run(
+            [SCRIPTS / program, *words],
+            cwd=programs.here, env=programs.outside, timeout=SECONDS, check=False, **streams,
+        )  # fmt: skip
+    finally:
+        os.close(writer)
+    assert not done.stderr
+    return done.returncode
 
 
 @pytest.mark.parametrize("stream", [">&-", "2>&-", ">&- 2>&- <&-"])
@@ -258,7 +317,7 @@ def interrupted(programs: Programs, *words: str, times: int = 1) -> Ended:
     process = subprocess.Popen(
         interruptible([SCRIPTS / words[0], *words[1:]]),
         cwd=programs.here,
-        env=programs.environment,
+        env=programs.outside,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

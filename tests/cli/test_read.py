@@ -62,7 +62,7 @@ def test_outside_of_the_disk(offset: str, length: str, looking: Programs) -> Non
     assert str(gallery.SIZE) in ended.err
 
 
-@pytest.mark.parametrize("word", ["0x", "-1", "1MB", "+1"])
+@pytest.mark.parametrize("word", ["0x", "-1", "1Mb/s", "+1"])
 def test_what_is_no_number(word: str, looking: Programs) -> None:
     assert "read --help" in looking.inspect("read", "leaf.vhdx", "0", word, code=64).err
 

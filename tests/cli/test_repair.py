@@ -47,7 +47,7 @@ def test_put_right_and_taken_back(name: str, broken: Programs) -> None:
 
 def test_json(broken: Programs) -> None:
     would = broken.img("repair", "dynamic.vhdx", "--dry-run", "--json").json
-    assert list(would) == ["path", "done", "fixes", "undo"]
+    assert list(would) == ["path", "done", "fixes", "undo", "restored"]
     assert (would["done"], would["undo"]) == (False, None)
     done = broken.img("repair", "dynamic.vhdx", "--json", "--undo-file", "kept").json
     assert (done["done"], done["undo"], done["fixes"]) == (True, str(broken.here / "kept"), would["fixes"])

@@ -267,7 +267,7 @@ class Terminal:
         self._process = subprocess.Popen(
             interruptible([SCRIPTS / words[0], *words[1:]]),
             cwd=programs.here,
-            env=programs.environment,
+            env=programs.outside,
             stdin=theirs,
             stdout=theirs,
             stderr=theirs,

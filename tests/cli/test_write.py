@@ -124,7 +124,7 @@ def test_a_disk_is_not_turned_into_an_image_by_what_is_written(programs: Program
         (["a.vhdx", "0", "--from", "."], (1, 4)),
         (["a.vhdx", "0x"], 64),
         (["a.vhdx", "--", "-1"], 64),
-        (["a.vhdx", "1MB"], 64),
+        (["a.vhdx", "1Mb/s"], 64),
         (["a.vhdx"], 64),
         ([], 64),
         (["nowhere.vhdx", "0"], 1),

@@ -2,20 +2,26 @@
 
 import json
 import re
+import shutil
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 
 import vhdx
-from docs.generate import MODULES_PAGE, OPTIONS_PAGE, PACKAGES, modules_page, options_page, pages
+from docs.generate import MODULES_PAGE, OPTIONS_PAGE, PACKAGES, man_pages, modules_page, options_page, pages
 from vhdx.cli.account import AUTH_FILE_VARIABLE
 from vhdx.cli.exits import Exit
 from vhdx.cli.img import COMMANDS as CHANGING
+from vhdx.cli.img import program as img
 from vhdx.cli.inspect import COMMANDS as LOOKING
+from vhdx.cli.inspect import program as inspect
+from vhdx.cli.plain import SCHEMA
 
 ROOT = Path(__file__).parent.parent.parent
 GUIDE = (ROOT / "docs" / "commands.md").read_text()
@@ -27,6 +33,37 @@ def test_the_pages_are_what_the_help_says() -> None:
     for path, text in pages().items():
         now = path.read_text() if path.exists() else ""
         assert now == text, f"{path} is out of date; run: python docs/generate.py"
+
+
+def test_the_manual_pages_are_what_the_help_says() -> None:
+    for path, text in man_pages().items():
+        assert path.read_text() == text, f"{path} is out of date; run: python docs/generate.py"
+
+
+@pytest.mark.parametrize("program", ["vhdx-inspect", "vhdx-img"])
+def test_a_manual_page_can_be_read(program: str) -> None:
+    """By the formatter of man, without a complaint, and every command, option and exit code is on it."""
+    if shutil.which("groff") is None:
+        pytest.skip("groff not found")
+    page = next(path for path in man_pages() if path.stem == program)
+    done = subprocess.run(
+        ["groff", "-man", "-ww", "-Tutf8", "-P-cbou", page], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert not done.stderr
+    words = done.stdout.replace("\N{HYPHEN}", "-").replace("\N{MINUS SIGN}", "-")
+    names = {"vhdx-inspect": LOOKING, "vhdx-img": CHANGING}[program]
+    assert all(re.search(rf"^   {name} \[OPTIONS\]", words, re.MULTILINE) for name in names)
+    for option in set(re.findall(r"--[a-z-]+", (ROOT / "docs" / "commands" / f"{program}.md").read_text())):
+        assert option in words
+    assert "141 nobody reads the output." in " ".join(words.split())
+    assert "\\\\host\\share\\path" in words
+
+
+def test_a_wheel_installs_them() -> None:
+    """By what the build is told: each page is there, and in the place where man looks below the prefix."""
+    targets = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]["build"]["targets"]
+    assert targets["wheel"]["shared-data"] == {"docs/man": "share/man/man1"}
+    assert {path.name for path in (ROOT / "docs" / "man").iterdir()} == {path.name for path in man_pages()}
 
 
 def test_the_table_of_options_is_what_the_driver_has() -> None:
@@ -123,7 +160,10 @@ def run_json(directory: Path, *arguments: str, code: int = 0) -> Any:
         [BIN / arguments[0], *arguments[1:], "--json"], cwd=directory, capture_output=True, text=True, check=False
     )
     assert done.returncode == code, done.stderr
-    return json.loads(done.stdout)
+    value = json.loads(done.stdout)
+    if isinstance(value, dict):
+        assert f'"schema": {value.pop("schema")}`' in section("JSON")
+    return value
 
 
 @pytest.fixture
@@ -158,6 +198,13 @@ def test_info_and_chain(images: Path) -> None:
         ("merge", ["child.vhdx", "--dry-run"], 0),
         ("compact", ["base.vhdx"], 0),
         ("repair", ["hurt.vhdx"], 0),
+        ("create", ["new.vhdx", "1M"], 0),
+        ("create", ["over.vhdx", "-b", "base.vhdx"], 0),
+        ("relink", ["child.vhdx", "base.vhdx"], 0),
+        ("resize", ["hurt.vhdx", "32M"], 0),
+        ("replay", ["base.vhdx"], 0),
+        ("write", ["hurt.vhdx", "0"], 0),
+        ("report", ["base.vhdx", "-o", "page.html"], 0),
     ],
 )
 def test_the_keys_of(images: Path, command: str, arguments: list[str], code: int) -> None:
@@ -187,10 +234,19 @@ def test_the_keys_of_dump(images: Path) -> None:
     assert printed | {"[].fields", "[].findings"} == told_keys("dump") | findings
 
 
-def test_every_json_of_the_commands_is_told() -> None:
-    for name, text in ((path.stem, text) for path, text in pages().items()):
-        for chapter in re.split(r"^## ", text, flags=re.MULTILINE)[1:]:
-            if "`--json`" in chapter:
-                assert told_keys(chapter.split()[0]), f"{name} {chapter.split()[0]}"
+def test_one_version_of_the_schema_is_told() -> None:
+    """That which is printed."""
+    assert re.findall(r"schema (\d+)|\"schema\": (\d+)", GUIDE) == [(f"{SCHEMA}", ""), ("", f"{SCHEMA}")]
+
+
+def test_every_command_that_tells_something_has_json() -> None:
+    """All but `read`, whose answer is bytes; and the keys of each are told."""
+    for program in (inspect, img):
+        context = click.Context(program)
+        for name in program.list_commands(context):
+            command = program.get_command(context, name)
+            assert command is not None
+            assert any("--json" in one.opts for one in command.params) == (name != "read"), name
+            assert name == "read" or told_keys(name), name
 
 

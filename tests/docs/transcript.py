@@ -16,6 +16,7 @@ from doctest import ELLIPSIS, OutputChecker
 from pathlib import Path
 
 PLACE = "/srv/disks"
+_ROOT = Path(__file__).parent.parent.parent
 _SECONDS = 120
 _BLOCK = re.compile(r"^<!-- setup\n(?P<setup>.*?)^-->$|^```console\n(?P<console>.*?)^```$", re.MULTILINE | re.DOTALL)
 _END = "<end of a command>"
@@ -106,7 +107,8 @@ def _environment(directory: Path, more: Mapping[str, str]) -> dict[str, str]:
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
     home = directory.parent / "home"
     home.mkdir(exist_ok=True)
-    return {"PATH": path, "HOME": str(home), "LC_ALL": "C.UTF-8", "COLUMNS": "80", **more}
+    own = {"PATH": path, "PYTHONPATH": str(_ROOT), "HOME": str(home)}  # the scripts run what these pages are about
+    return {**own, "LC_ALL": "C.UTF-8", "COLUMNS": "80", **more}
 
 
 def _results(output: str) -> list[Result]:

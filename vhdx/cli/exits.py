@@ -1,9 +1,8 @@
 """Exit codes for each kind of failure, and the line that gives the reason."""
 
 import errno
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from enum import IntEnum
-from traceback import walk_tb
 
 import click
 
@@ -35,6 +34,32 @@ class Exit(IntEnum):
     BUG = 70
     INTERRUPTED = 130
     PIPE = 141  # the reader of the output has closed the pipe
+
+
+MEANINGS: dict[int, str] = {
+    Exit.DONE: "done",
+    Exit.FAILED: "failed",
+    Exit.DAMAGED: "damaged, or the parent is missing",
+    Exit.REFUSED: "refused",
+    Exit.IN_USE: "in use",
+    Exit.NO_SPACE: "no space",
+    Exit.NOT_ALLOWED: "not allowed",
+    Exit.USAGE: "wrong usage",
+    Exit.BUG: "a bug",
+    Exit.INTERRUPTED: "stopped",
+    Exit.PIPE: "nobody reads the output",
+}
+"""Meanings of the exit codes of most commands."""
+
+
+def ending(answers: Mapping[int, str]) -> dict[int, str]:
+    """The codes of a command that defines its own *answers* and failures."""
+    return {**answers, **{code: text for code, text in MEANINGS.items() if code >= Exit.USAGE}}
+
+
+def exit_codes(meanings: Mapping[int, str]) -> str:
+    """The list of exit codes at the end of a help text."""
+    return f"Exit codes: {'; '.join(f'{int(code)} {text}' for code, text in sorted(meanings.items()))}."
 
 
 _CODES: list[tuple[type[BaseException], Exit]] = [
@@ -73,6 +98,8 @@ def exit_code(error: BaseException) -> Exit | None:
 
 def _needed_by(error: BaseException) -> str:
     """The innermost function of this package that was running when *error* was raised."""
+    from traceback import walk_tb  # noqa: PLC0415
+
     found = "the command"
     for frame, _ in walk_tb(error.__traceback__):
         module = frame.f_globals.get("__name__", "")

@@ -3,16 +3,11 @@
 from typing import NoReturn
 
 from vhdx.cli.program import Program, run
+from vhdx.cli.summaries import CHANGING
 
-COMMANDS = ("create", "convert", "merge", "relink", "resize", "compact", "replay", "repair", "write")
+COMMANDS = CHANGING
 
-program = Program(
-    "vhdx-img",
-    "Create and modify VHD and VHDX images, local or on SMB shares.\n\n"
-    "IMAGE is a path, smb://[domain;user@]host[:port]/share/path, or \\\\host\\share\\path. Images stay readable if a "
-    "command is interrupted; run the same command again to finish.",
-    {name: f"vhdx.cli.changing.{name}" for name in COMMANDS},
-)
+program = Program("vhdx-img", "vhdx.cli.changing")
 
 
 def main() -> NoReturn:

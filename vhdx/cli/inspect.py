@@ -3,15 +3,11 @@
 from typing import NoReturn
 
 from vhdx.cli.program import Program, run
+from vhdx.cli.summaries import LOOKING
 
-COMMANDS = ("info", "chain", "map", "check", "dump", "hash", "compare", "read", "report")
+COMMANDS = LOOKING
 
-program = Program(
-    "vhdx-inspect",
-    "Examine VHD and VHDX images, local or on SMB shares. Images are never modified.\n\n"
-    "IMAGE is a path, smb://[domain;user@]host[:port]/share/path, or \\\\host\\share\\path.",
-    {name: f"vhdx.cli.looking.{name}" for name in COMMANDS},
-)
+program = Program("vhdx-inspect", "vhdx.cli.looking")
 
 
 def main() -> NoReturn:

@@ -1,12 +1,12 @@
 """Options shared by several commands."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 import click
 
 from vhdx.cli.account import Account
-from vhdx.cli.exits import Exit, Stop, reason
+from vhdx.cli.exits import MEANINGS, Exit, Stop, exit_codes, reason
 from vhdx.cli.kinds import FORMAT, directory_names, file_names
 from vhdx.cli.program import CONTEXT, debug_option, note_options
 from vhdx.cli.reach import Reach
@@ -15,11 +15,11 @@ from vhdx.errors import HasChildren
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
-def subcommand(name: str) -> Callable[[Callable[..., Any]], click.Command]:
-    """Decorator for a subcommand: adds the options for shares and parents, and ``--debug``."""
+def subcommand(name: str, codes: Mapping[int, str] = MEANINGS) -> Callable[[Callable[..., Any]], click.Command]:
+    """Decorator for a subcommand: adds options for shares and parents, ``--debug``, and a list of exit *codes*."""
 
     def made(function: Callable[..., Any]) -> click.Command:
-        result = click.command(name, context_settings=CONTEXT)(_reaching(function))
+        result = click.command(name, epilog=exit_codes(codes), context_settings=CONTEXT)(_reaching(function))
         result.params.append(debug_option())
         return result
 

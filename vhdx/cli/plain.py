@@ -1,7 +1,12 @@
 """Text output: escaping for terminals, human-readable sizes, tables."""
 
-from collections.abc import Iterable, Sequence
+TYPE_CHECKING = False  # typing is expensive to import
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from typing import Any
 
+SCHEMA = 1
+"""Version of the schema of everything that ``--json`` prints; docs/commands.md describes it."""
 _UNITS = ("bytes", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
 
 
@@ -38,7 +43,14 @@ def exact_size(size: int) -> str:
     return size_text(size) if size < 1024 else f"{size_text(size)} ({size} bytes)"
 
 
-def table(rows: Sequence[Sequence[str]], *, gap: int = 2, right: Iterable[int] = ()) -> list[str]:
+def json_text(value: "Mapping[str, Any]") -> str:
+    """A JSON object with the version of its schema as the first key; non-ASCII characters are escaped."""
+    import json  # noqa: PLC0415
+
+    return json.dumps({"schema": SCHEMA, **value}, indent=2)
+
+
+def table(rows: "Sequence[Sequence[str]]", *, gap: int = 2, right: "Iterable[int]" = ()) -> list[str]:
     """Lines with columns as wide as their widest cell; the columns in *right* are right-aligned."""
     if not rows:
         return []

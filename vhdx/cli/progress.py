@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from rich.progress import TaskID
 
 quiet_option = click.option("-q", "--quiet", is_flag=True, help="Do not show progress.")
+silent_option = click.option("-q", "--quiet", is_flag=True, help="Print errors and warnings only.")
+progress_option = click.option(
+    "-p", "--progress", is_flag=True, help="Show progress from the start, not only after a second."
+)
 
 _PATIENCE = 1.0
 """Seconds before progress is shown."""
@@ -25,15 +29,18 @@ _BETWEEN_LINES = 10.0
 class Meter:
     """Progress of one verb. The first Ctrl-C stops it at the next safe point, the second one immediately.
 
-    `report` raises Cancelled then, with *advice* about the resulting state. Nothing is shown in the first second, or if
-    *quiet*.
+    `report` raises Cancelled then, with *advice* about the resulting state. Nothing is shown if *quiet*, or in the
+    first second unless *eager*.
     """
 
-    def __init__(self, what: str, advice: str = "", *, quiet: bool = False) -> None:
+    def __init__(self, what: str, advice: str = "", *, quiet: bool = False, eager: bool = False) -> None:
         self._what = what
         self._advice = f"; {advice}" if advice else ""
         self._quiet = quiet
         self._started = self._told = time.monotonic()
+        if eager:
+            self._told -= _BETWEEN_LINES
+        self._patience = 0.0 if eager else _PATIENCE
         self._bar: Bar | None = None
         self._task: TaskID | None = None
         self._stop = self._can_stop = False
@@ -63,7 +70,7 @@ class Meter:
         if self._stop:
             raise Cancelled(f"{self._what}: stopped after {size_text(done)} of {size_text(total)}{self._advice}")
         now = time.monotonic()
-        if self._quiet or now - self._started < _PATIENCE:
+        if self._quiet or now - self._started < self._patience:
             return
         if sys.stderr.isatty():
             self._draw(done, total)
@@ -104,6 +111,6 @@ def _new_bar() -> "Bar":
 
 def _progress_text(done: int, total: int, seconds: float) -> str:
     percent = f"{100 * done // total} %" if total else "done"
-    rate = done / seconds
+    rate = done / seconds if seconds else 0.0
     left = f", {(total - done) / rate:.0f} s left" if rate and done < total else ""
     return f"{percent} of {size_text(total)}, {size_text(int(rate))}/s{left}"

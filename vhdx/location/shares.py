@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 SMB_PORT = 445
 
 _UNC = "\\\\"
+_SLASHES = re.compile(r"//(?!/)")
 _SCHEME = re.compile(r"smb:(?P<slashes>//)?", re.IGNORECASE)
 _HOST_PORT = re.compile(r"(?:\[(?P<six>[0-9A-Fa-f:.]+)\]|(?P<name>[^\[\]:\s]+))(?::(?P<port>[0-9]{1,5}))?")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
@@ -65,9 +66,11 @@ class ShareAddress:
 
 
 def parse_share(text: str) -> ShareAddress:
-    """Parse an ``smb://`` URL or a UNC path. Raises Error."""
+    """Parse an ``smb://`` URL, a UNC path, or ``//server/share/path`` without escapes. Raises Error."""
     if text.startswith(_UNC):
         return _parse_unc(text)
+    if _SLASHES.match(text):
+        return _parse_slashes(text)
     scheme = _SCHEME.match(text)
     if scheme is None or not scheme["slashes"]:
         raise Error(f"SMB URL syntax: {_FORM}, with two slashes; pathlib removes one, so pass a str")
@@ -82,6 +85,15 @@ def _parse_unc(text: str) -> ShareAddress:
     if not _HOST_PORT.fullmatch(server) or ":" in server:
         raise Error(f"the UNC path has no valid server name; give \\\\server\\share\\path or {_FORM}")
     return _on_share(ShareAddress(server, share, path), text)
+
+
+def _parse_slashes(text: str) -> ShareAddress:
+    authority, _, place = text[2:].partition("/")
+    if "/" not in place.strip("/"):
+        # The text may hold a password.
+        what = "file path" if place.strip("/") else "share"
+        raise Error(f"the location has no {what}; give //server/share/path, or a single slash for a local path")
+    return _parse_url(f"{authority}/{quote(place, errors='surrogateescape')}")
 
 
 def _parse_url(rest: str) -> ShareAddress:
@@ -156,7 +168,7 @@ def new_pool() -> "SmbPool":
 
 
 def _is_on_share(text: str) -> bool:
-    return text.startswith(_UNC) or _SCHEME.match(text) is not None
+    return text.startswith(_UNC) or bool(_SLASHES.match(text) or _SCHEME.match(text))
 
 
 SHARES = Transport(_FORM, _is_on_share, parse_share)

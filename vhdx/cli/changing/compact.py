@@ -5,8 +5,8 @@ import click
 from vhdx.cli.kinds import file_names, image_format
 from vhdx.cli.options import format_option, json_option, subcommand
 from vhdx.cli.plain import size_text
-from vhdx.cli.printing import print_json, print_line
-from vhdx.cli.progress import Meter, quiet_option
+from vhdx.cli.printing import print_result
+from vhdx.cli.progress import Meter, progress_option, silent_option
 from vhdx.cli.reach import Reach
 
 
@@ -15,9 +15,10 @@ from vhdx.cli.reach import Reach
 @click.option("--no-scan", is_flag=True, help="Do not read the blocks to find those that are all zeros.")
 @format_option
 @json_option
-@quiet_option
+@silent_option
+@progress_option
 def command(
-    reach: Reach, *, image: str, no_scan: bool, format_name: str | None, as_json: bool, quiet: bool
+    reach: Reach, *, image: str, no_scan: bool, format_name: str | None, as_json: bool, quiet: bool, progress: bool
 ) -> None:
     """Free unused space in IMAGE.
 
@@ -26,7 +27,7 @@ def command(
     the guest's file systems, or overwrite their free space with zeros, first.
     """
     advice = "the image is valid and its content unchanged; run the same command again to continue"
-    with reach.place(image) as place, Meter("compact", advice, quiet=quiet) as meter:
+    with reach.place(image) as place, Meter("compact", advice, quiet=quiet, eager=progress) as meter:
         before = place.files.stat(place.path)
         reach.engine(place).compact(
             place.files,
@@ -37,7 +38,6 @@ def command(
         )
         after = place.files.stat(place.path)
         name = place.files.describe(place.path)
-    if as_json:
-        print_json({"path": name, "file_size_before": before.size, "file_size": after.size})
-    else:
-        print_line(f"{name}: compacted from {size_text(before.size)} to {size_text(after.size)}")
+    record = {"path": name, "file_size_before": before.size, "file_size": after.size}
+    lines = [f"{name}: compacted from {size_text(before.size)} to {size_text(after.size)}"]
+    print_result(record, lines, as_json=as_json, quiet=quiet)

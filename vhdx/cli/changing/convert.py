@@ -9,12 +9,12 @@ import click
 
 from vhdx.cli.changing.salvaged import end_salvage, salvage_json, salvage_lines
 from vhdx.cli.changing.shape import block_size_option, sector_size_option, shape, type_option
-from vhdx.cli.exits import Exit, Stop, exit_code, reason
+from vhdx.cli.exits import MEANINGS, Exit, Stop, exit_code, reason
 from vhdx.cli.kinds import FORMAT, file_names, image_format
 from vhdx.cli.options import force_option, json_option, subcommand
 from vhdx.cli.plain import exact_size, size_text
 from vhdx.cli.printing import print_json, print_line, print_warning
-from vhdx.cli.progress import Meter, quiet_option
+from vhdx.cli.progress import Meter, progress_option, silent_option
 from vhdx.cli.reach import Reach
 from vhdx.errors import FormatError, ParentMismatch, ParentNotFound, Unrecognised
 from vhdx.format.vhd_footer import LARGEST_AZURE, LARGEST_DISK
@@ -27,7 +27,7 @@ _LARGEST_SYSTEM = 4095 << 30
 _EXTENSIONS = {".vhd": "vhd", ".vhdx": "vhdx", ".raw": "raw", ".img": "raw"}
 
 
-@subcommand("convert")
+@subcommand("convert", {**MEANINGS, Exit.SALVAGED: "salvaged in part"})
 @click.argument("source", shell_complete=file_names)
 @click.argument("target", shell_complete=file_names)
 @click.option("-f", "--format", "source_format", type=FORMAT, help="Format of SOURCE; raw must be given explicitly.")
@@ -57,7 +57,8 @@ _EXTENSIONS = {".vhd": "vhd", ".vhdx": "vhdx", ".raw": "raw", ".img": "raw"}
     help="With --salvage: continue when a parent is missing or unusable. The parent's data is lost.",
 )
 @force_option
-@quiet_option
+@silent_option
+@progress_option
 @json_option
 def command(
     reach: Reach,
@@ -75,6 +76,7 @@ def command(
     without_parent: bool,
     force: bool,
     quiet: bool,
+    progress: bool,
     as_json: bool,
 ) -> None:
     """Copy the disk in SOURCE, including its parents' data, into a new image TARGET.
@@ -93,8 +95,8 @@ def command(
     if azure and kind == "dynamic":
         raise click.UsageError("Azure requires a fixed image: omit -t dynamic")
     options = shape(ImageFormat(named), kind, block_size, sector_size, azure=azure)
-    advice = "the incomplete copy was removed"
-    with reach.place(source) as one, reach.place(target) as other, Meter("convert", advice, quiet=quiet) as meter:
+    meter = Meter("convert", "the incomplete copy was removed", quiet=quiet, eager=progress)
+    with reach.place(source) as one, reach.place(target) as other, meter:
         engine = reach.engine(one)
         format = image_format(source_format)
         report = None
@@ -113,7 +115,7 @@ def command(
                 )
         else:
             with _naming_salvage(other):
-                if azure and not as_json:
+                if azure and not as_json and not quiet:
                     _print_azure_notes(engine.info(one.files, one.path, format=format).virtual_size)
                 engine.convert(
                     one.files,
@@ -133,7 +135,7 @@ def command(
     added = info.virtual_size - size
     if as_json:
         _print_json(origin, name, info, added, report)
-    else:
+    elif not quiet:
         _print_lines(origin, name, info, added, report)
     if report is not None:
         end_salvage(origin, report)

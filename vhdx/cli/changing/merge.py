@@ -10,7 +10,7 @@ from vhdx.cli.kinds import file_names, image_format
 from vhdx.cli.options import json_option, layers_format_option, orphan_option, subcommand
 from vhdx.cli.plain import size_text
 from vhdx.cli.printing import print_json, print_line
-from vhdx.cli.progress import Meter, quiet_option
+from vhdx.cli.progress import Meter, progress_option, silent_option
 from vhdx.cli.reach import Reach
 from vhdx.errors import Error
 from vhdx.image.base import ImageFormat
@@ -36,7 +36,8 @@ _ADVICE = "the content of all disks is unchanged; run the same command again to 
 @orphan_option
 @layers_format_option
 @json_option
-@quiet_option
+@silent_option
+@progress_option
 def command(
     reach: Reach,
     *,
@@ -50,6 +51,7 @@ def command(
     format_name: str | None,
     as_json: bool,
     quiet: bool,
+    progress: bool,
 ) -> None:
     """Merge CHILD into its parent, which then has the content of CHILD.
 
@@ -58,7 +60,7 @@ def command(
     because they would become unreadable.
     """
     way = shrinking(shrink=shrink, force=force)
-    with reach.place(child) as place, Meter("merge", _ADVICE, quiet=quiet) as meter:
+    with reach.place(child) as place, Meter("merge", _ADVICE, quiet=quiet, eager=progress) as meter:
         engine = reach.engine(place)
         format = image_format(format_name)
         target = reach.beside(place, ancestor) if ancestor else _parent(engine, place, format)
@@ -79,7 +81,7 @@ def command(
     removed = _gone(place.files, plan.merged)
     if as_json:
         print_json(plan_json(place.files, plan, [] if dry_run else removed, done=not dry_run))
-    else:
+    elif dry_run or not quiet:
         _print(place.files, plan, removed, dry_run=dry_run, keep=keep)
     if dry_run and plan.orphaned and not orphan:
         message = "the merge would be refused: other images would lose their parent (pass --orphan to proceed)"

@@ -5,11 +5,11 @@ import posixpath
 import click
 
 from vhdx.chain.forced import note_of, standing
-from vhdx.cli.changing.elsewhere import tell_of_elsewhere
+from vhdx.cli.changing.elsewhere import notes_of_elsewhere
 from vhdx.cli.kinds import file_names, image_format
-from vhdx.cli.options import layers_format_option, subcommand
-from vhdx.cli.printing import print_line
-from vhdx.cli.progress import Meter
+from vhdx.cli.options import json_option, layers_format_option, subcommand
+from vhdx.cli.printing import print_result
+from vhdx.cli.progress import Meter, silent_option
 from vhdx.cli.reach import Reach
 
 
@@ -19,8 +19,18 @@ from vhdx.cli.reach import Reach
 @click.option("--force", is_flag=True, help="Record PARENT even if it is not, or no longer, the parent of CHILD.")
 @click.option("--undo", is_flag=True, help="Restore the record from before --force.")
 @layers_format_option
+@json_option
+@silent_option
 def command(
-    reach: Reach, *, child: str, parent: str | None, force: bool, undo: bool, format_name: str | None
+    reach: Reach,
+    *,
+    child: str,
+    parent: str | None,
+    force: bool,
+    undo: bool,
+    format_name: str | None,
+    as_json: bool,
+    quiet: bool,
 ) -> None:
     """Record the current path of PARENT, the parent of CHILD.
 
@@ -36,17 +46,22 @@ def command(
         format = image_format(format_name)
         if parent is None:
             reach.engine(place).undo_relink(place.files, place.path, format=format)
-            print_line(f"{name}: parent record from before --force restored")
+            record = {"path": name, "restored": True, "parent": None, "forced": [], "record": None, "notes": []}
+            lines = [f"{name}: parent record from before --force restored"]
+            print_result(record, lines, as_json=as_json, quiet=quiet)
             return
         below = place.files.resolve(reach.beside(place, parent))
         elsewhere = posixpath.dirname(below)
         engine = reach.engine(place, also=elsewhere)
         engine.relink(place.files, place.path, below, force=force, format=format)
-        print_line(f"{name}: its parent is {place.files.describe(below)}")
         path = place.files.resolve(place.path)
         forced = standing(place.files, path, engine.info(place.files, path, format=format).parent)
-        if forced is not None:
-            for difference in forced.differs:
-                print_line(f"FORCED although {difference}")
-            print_line(f"{place.files.describe(note_of(path))}: previous record; --undo restores it")
-        tell_of_elsewhere(reach, place, below, format)
+        differs = [] if forced is None else list(forced.differs)
+        kept = None if forced is None else place.files.describe(note_of(path))
+        notes = notes_of_elsewhere(reach, place, below, format)
+        found = place.files.describe(below)
+    record = {"path": name, "restored": False, "parent": found, "forced": differs, "record": kept, "notes": notes}
+    lines = [f"{name}: its parent is {found}", *(f"FORCED although {difference}" for difference in differs)]
+    if kept is not None:
+        lines.append(f"{kept}: previous record; --undo restores it")
+    print_result(record, lines + notes, as_json=as_json, quiet=quiet)

@@ -6,8 +6,8 @@ import click
 
 from vhdx.cli.kinds import file_names, image_format
 from vhdx.cli.options import format_option, json_option, subcommand
-from vhdx.cli.printing import print_json, print_line
-from vhdx.cli.progress import Meter
+from vhdx.cli.printing import print_result
+from vhdx.cli.progress import Meter, silent_option
 from vhdx.cli.reach import Reach
 from vhdx.repair.fix import Fix
 from vhdx.storage.building import suffixed
@@ -24,6 +24,7 @@ from vhdx.storage.building import suffixed
 @click.option("--undo", is_flag=True, help="Undo the repair that wrote the undo file.")
 @format_option
 @json_option
+@silent_option
 def command(
     reach: Reach,
     *,
@@ -34,6 +35,7 @@ def command(
     undo: bool,
     format_name: str | None,
     as_json: bool,
+    quiet: bool,
 ) -> None:
     """Repair damage to IMAGE that needs no guessing.
 
@@ -49,22 +51,22 @@ def command(
         kept = reach.beside(place, undo_file) if undo_file else suffixed(place.path, ".undo")
         if undo:
             engine.undo_repair(place.files, place.path, kept)
-            print_line(f"{name}: restored to its state before the repair")
+            record = {"path": name, "done": True, "fixes": [], "undo": None, "restored": True}
+            lines = [f"{name}: restored to its state before the repair"]
+            print_result(record, lines, as_json=as_json, quiet=quiet)
             return
         if dry_run:
             fixes = engine.plan_repair(place.files, place.path, format=format, reclaim=reclaim)
         else:
             fixes = engine.repair(place.files, place.path, undo=kept, format=format, reclaim=reclaim)
         saved = None if dry_run or not fixes else place.files.describe(kept)
-    if as_json:
-        print_json({"path": name, "done": not dry_run, "fixes": list(map(_fix_json, fixes)), "undo": saved})
-        return
-    for fix in fixes:
-        print_line(f"{name}: {'would be ' if dry_run else ''}repaired: {fix}")
+    record = {"path": name, "done": not dry_run, "fixes": list(map(_fix_json, fixes)), "undo": saved, "restored": False}
+    lines = [f"{name}: {'would be ' if dry_run else ''}repaired: {fix}" for fix in fixes]
     if saved is not None:
-        print_line(f"{saved}: undo file; vhdx-img repair --undo restores the previous bytes")
+        lines.append(f"{saved}: undo file; vhdx-img repair --undo restores the previous bytes")
     if not fixes:
-        print_line(f"{name}: nothing to repair")
+        lines.append(f"{name}: nothing to repair")
+    print_result(record, lines, as_json=as_json, quiet=quiet and not dry_run)
 
 
 def _fix_json(fix: Fix) -> dict[str, Any]:

@@ -4,10 +4,10 @@ import click
 
 from vhdx.cli.changing.shrinking import shrinking
 from vhdx.cli.kinds import NEW_SIZE, file_names, image_format
-from vhdx.cli.options import any_size_option, format_option, orphan_option, subcommand
+from vhdx.cli.options import any_size_option, format_option, json_option, orphan_option, subcommand
 from vhdx.cli.plain import exact_size
-from vhdx.cli.printing import print_line
-from vhdx.cli.progress import Meter
+from vhdx.cli.printing import print_result
+from vhdx.cli.progress import Meter, silent_option
 from vhdx.cli.reach import Reach
 
 
@@ -19,6 +19,8 @@ from vhdx.cli.reach import Reach
 @orphan_option
 @any_size_option
 @format_option
+@json_option
+@silent_option
 def command(
     reach: Reach,
     *,
@@ -29,6 +31,8 @@ def command(
     orphan: bool,
     any_size: bool,
     format_name: str | None,
+    as_json: bool,
+    quiet: bool,
 ) -> None:
     """Resize the disk in IMAGE to SIZE bytes, or by SIZE bytes if it starts with +.
 
@@ -45,4 +49,7 @@ def command(
         engine.resize(
             place.files, place.path, wanted, shrink=way, orphan=orphan, any_size=any_size, format=format
         )
-        print_line(f"{place.files.describe(place.path)}: resized from {exact_size(before)} to {exact_size(wanted)}")
+        name = place.files.describe(place.path)
+    record = {"path": name, "virtual_size_before": before, "virtual_size": wanted}
+    lines = [f"{name}: resized from {exact_size(before)} to {exact_size(wanted)}"]
+    print_result(record, lines, as_json=as_json, quiet=quiet)

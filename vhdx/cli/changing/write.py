@@ -12,10 +12,10 @@ import click
 
 from vhdx.chain.chain import Chain
 from vhdx.cli.kinds import SIZE, file_names, image_format
-from vhdx.cli.options import format_option, orphan_option, subcommand
+from vhdx.cli.options import format_option, json_option, orphan_option, subcommand
 from vhdx.cli.plain import size_text
-from vhdx.cli.printing import print_line
-from vhdx.cli.progress import Meter, quiet_option
+from vhdx.cli.printing import print_result
+from vhdx.cli.progress import Meter, progress_option, silent_option
 from vhdx.cli.reach import Reach
 from vhdx.errors import Error
 from vhdx.storage.base import FileSystem
@@ -33,7 +33,9 @@ _PIECE = 8 << 20
 )
 @orphan_option
 @format_option
-@quiet_option
+@json_option
+@silent_option
+@progress_option
 def command(
     reach: Reach,
     *,
@@ -42,7 +44,9 @@ def command(
     source: str | None,
     orphan: bool,
     format_name: str | None,
+    as_json: bool,
     quiet: bool,
+    progress: bool,
 ) -> None:
     """Write bytes at OFFSET to the disk in IMAGE.
 
@@ -50,7 +54,7 @@ def command(
     remaining sectors are unchanged.
     """
     advice = "data written so far may or may not be on disk"
-    with reach.place(image) as place, Meter("write", advice, quiet=quiet) as meter:
+    with reach.place(image) as place, Meter("write", advice, quiet=quiet, eager=progress) as meter:
         engine = reach.engine(place)
         format = image_format(format_name)
         with engine.open_chain(place.files, place.path, writable=1, orphan=orphan, format=format) as chain:
@@ -63,7 +67,8 @@ def command(
                     raise Error(f"{name}: {_overrun(length, most, offset, chain.size)}; nothing was written")
                 _copy(file, chain, offset, length, meter)
             chain.flush()
-        print_line(f"{place.files.describe(place.path)}: {size_text(length)} written at {offset}")
+    record = {"path": name, "offset": offset, "length": length}
+    print_result(record, [f"{name}: {size_text(length)} written at {offset}"], as_json=as_json, quiet=quiet)
 
 
 def _refuse_itself(files: FileSystem, image: str, source: str) -> None:

@@ -6,7 +6,7 @@ import click
 
 from vhdx.check import Finding, Severity
 from vhdx.check.remedies import REMEDIES
-from vhdx.cli.exits import Stop, reason
+from vhdx.cli.exits import Stop, ending, reason
 from vhdx.cli.kinds import image_format
 from vhdx.cli.looking.finding_json import finding_json
 from vhdx.cli.options import format_option, image_argument, json_option, subcommand
@@ -15,9 +15,12 @@ from vhdx.cli.reach import Reach
 from vhdx.errors import Cancelled, Error
 
 COULD_NOT_FINISH, DAMAGED, MINOR = 1, 2, 3
+CODES = ending(
+    {0: "clean, or nothing but infos", COULD_NOT_FINISH: "not finished", DAMAGED: "damaged", MINOR: "warnings only"}
+)
 
 
-@subcommand("check")
+@subcommand("check", CODES)
 @image_argument
 @click.option("--chain", is_flag=True, help="Also check the parents and the links to them.")
 @click.option("--deep", is_flag=True, help="Read every allocated block.")

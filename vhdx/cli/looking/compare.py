@@ -4,21 +4,22 @@ import click
 
 from vhdx.chain.chain import Chain
 from vhdx.cli.content import differences, warn_of_shared
-from vhdx.cli.exits import Stop, reason
+from vhdx.cli.exits import Stop, ending, reason
 from vhdx.cli.kinds import FORMAT, file_names, image_format
 from vhdx.cli.options import json_option, subcommand
 from vhdx.cli.plain import exact_size, size_text
 from vhdx.cli.printing import print_json, print_line
-from vhdx.cli.progress import Meter, quiet_option
+from vhdx.cli.progress import Meter, progress_option, quiet_option
 from vhdx.cli.reach import Reach
 from vhdx.errors import Cancelled, Error
 from vhdx.extents import Range
 
 DIFFERENT, COULD_NOT = 1, 3
+CODES = ending({0: "the same", DIFFERENT: "different", COULD_NOT: "not compared"})
 _MOST = 100
 
 
-@subcommand("compare")
+@subcommand("compare", CODES)
 @click.argument("first", shell_complete=file_names)
 @click.argument("second", shell_complete=file_names)
 @click.option("-f", "--format", "first_format", type=FORMAT, help="Format of FIRST (default: detected).")
@@ -26,6 +27,7 @@ _MOST = 100
 @click.option("--zero-tail", is_flag=True, help="Ignore zeros at the end of the longer disk.")
 @json_option
 @quiet_option
+@progress_option
 def command(
     reach: Reach,
     *,
@@ -36,6 +38,7 @@ def command(
     zero_tail: bool,
     as_json: bool,
     quiet: bool,
+    progress: bool,
 ) -> None:
     """Compare the disks in FIRST and SECOND, including their parents' data. Formats may differ.
 
@@ -50,7 +53,7 @@ def command(
         ):
             warn_of_shared(left)
             warn_of_shared(right)
-            found = _found(left, right, quiet=quiet)
+            found = _found(left, right, quiet=quiet, eager=progress)
             sizes = (left.size, right.size)
     except (Cancelled, BrokenPipeError):  # interrupted, or the pipe was closed
         raise
@@ -65,9 +68,9 @@ def command(
     raise Stop(0 if same else DIFFERENT)
 
 
-def _found(left: Chain, right: Chain, *, quiet: bool) -> list[Range]:
+def _found(left: Chain, right: Chain, *, quiet: bool, eager: bool) -> list[Range]:
     found: list[Range] = []
-    with Meter("compare", quiet=quiet) as meter:
+    with Meter("compare", quiet=quiet, eager=eager) as meter:
         for done, differing in differences(left, right):
             meter.report(done, max(left.size, right.size))
             if differing is not None:

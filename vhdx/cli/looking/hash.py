@@ -11,7 +11,7 @@ from vhdx.cli.content import data_ranges, warn_of_shared
 from vhdx.cli.kinds import image_format
 from vhdx.cli.options import format_option, image_argument, json_option, subcommand
 from vhdx.cli.printing import print_json, print_line
-from vhdx.cli.progress import Meter, quiet_option
+from vhdx.cli.progress import Meter, progress_option, quiet_option
 from vhdx.cli.reach import Reach
 from vhdx.image.base import MIB, Progress
 
@@ -30,6 +30,7 @@ _ZEROS = bytes(_PIECE)
 @format_option
 @json_option
 @quiet_option
+@progress_option
 def command(
     reach: Reach,
     *,
@@ -38,6 +39,7 @@ def command(
     format_name: str | None,
     as_json: bool,
     quiet: bool,
+    progress: bool,
 ) -> None:
     """Print the SHA-256 of the disk in IMAGE, including its parents' data.
 
@@ -48,7 +50,7 @@ def command(
         engine = reach.engine(place)
         with (
             engine.open_chain(place.files, place.path, format=image_format(format_name)) as chain,
-            Meter("hash", quiet=quiet) as meter,
+            Meter("hash", quiet=quiet, eager=progress) as meter,
         ):
             warn_of_shared(chain)
             digest = (sparse_sha256 if sparse else sha256)(chain, meter.report)

@@ -5,12 +5,11 @@ from uuid import uuid4
 from vhdx.chain.lineage import Link, LinkVerdict, find_link, see
 from vhdx.cli.kinds import image_format
 from vhdx.cli.looking.image_json import info_json
+from vhdx.cli.looking.info_text import info_lines
 from vhdx.cli.options import format_option, image_argument, json_option, subcommand
-from vhdx.cli.plain import exact_size, size_text
 from vhdx.cli.printing import print_json, print_line
 from vhdx.cli.reach import Reach
-from vhdx.image.base import ImageFormat, ImageInfo, LogState
-from vhdx.storage.base import FileStatus, FileSystem
+from vhdx.storage.base import FileSystem
 
 
 @subcommand("info")
@@ -27,38 +26,12 @@ def command(reach: Reach, *, image: str, format_name: str | None, as_json: bool)
         info, status = see(place.files, path, uuid4, image_format(format_name))
         link = find_link(place.files, path, info, policy=reach.policy(place), new_id=uuid4)
         name = place.files.describe(place.path)
+        record = info_json(place.files, name, info, status, link)
         if as_json:
-            print_json(info_json(place.files, name, info, status, link))
+            print_json(record)
         else:
-            _print(place.files, name, info, status, link)
-
-
-def _print(files: FileSystem, name: str, info: ImageInfo, status: FileStatus, link: Link | None) -> None:
-    rows = [
-        ("image", name),
-        ("format", f"{info.format.value}, {info.type.value}"),
-        ("virtual size", exact_size(info.virtual_size)),
-        ("file size", f"{exact_size(status.size)}, {size_text(status.allocated)} on disk"),
-        ("block size", "none" if info.block_size is None else size_text(info.block_size)),
-        ("sector sizes", f"{info.logical_sector_size} bytes logical, {info.physical_sector_size} physical"),
-        ("disk id", str(info.disk_id or "none")),
-        ("linkage", str(info.linkage or "none")),
-        ("creator", info.creator or "not recorded"),
-    ]
-    if info.format is ImageFormat.VHDX:
-        rows.append(("log", _log(info)))
-    if link is not None:
-        rows += _parent(files, link)
-    rows += [("warning", warning) for warning in info.warnings]
-    for label, text in rows:
-        print_line(f"{label + ':' if label else '':<14} {text}")
-
-
-def _log(info: ImageInfo) -> str:
-    if info.log is LogState.CLEAN:
-        return "clean"
-    changes = f"{info.log_entries} entries" if info.log_entries != 1 else "1 entry"
-    return f"dirty: {changes} to replay; the image is shown as after the replay"
+            for line in info_lines(record, () if link is None else _parent(place.files, link)):
+                print_line(line)
 
 
 def _parent(files: FileSystem, link: Link) -> list[tuple[str, str]]:
