@@ -6,7 +6,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from benchmarks import converting, looking, many, merging, peers, reading, reflinks, shares
+from benchmarks import converting, depth, looking, many, merging, peers, reading, reflinks, shares
 from benchmarks.content import MIB
 from benchmarks.measuring import Case, Comparison, measure
 from benchmarks.report import document, table
@@ -25,6 +25,7 @@ GROUPS: dict[str, tuple[Callable[[], str | None], Group]] = {
     "look": (lambda: peers.missing("qemu-img"), lambda home, size: looking.cases(home, "local", size)),
     "reflink": (lambda: peers.missing("qemu-img", "qemu-io", "mkfs.xfs"), reflinks.cases),
     "share": (shares.missing, shares.cases),
+    "depth": (depth.missing, depth.cases),
     "many": (many.missing, many.cases),
 }
 """Each group of cases: what it lacks on this machine, and the cases."""
