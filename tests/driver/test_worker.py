@@ -18,6 +18,7 @@ import pytest
 from smbfs_driver.shares.shares import Share
 from smbfs_driver.volumes.names import DiskFormat
 from smbfs_driver.volumes.receiving import Digest
+from smbfs_driver.volumes.refusals import BadImage
 from smbfs_driver.volumes.shape import DYNAMIC_VHDX, Shape
 from smbfs_driver.worker.backend import Backend, GroupMember
 from smbfs_driver.worker.frames import Frames
@@ -25,7 +26,7 @@ from smbfs_driver.worker.worker import REQUESTS_TO_STOP, Worker, _Child
 from tests.driver.kits import OTHER, VOLUME, A, B
 from tests.support.disks import MIB
 from tests.support.smbd import Smbd, unavailable
-from vhdx.errors import Error, FormatError, InUse
+from vhdx.errors import Error, InUse
 from vhdx.image.base import CreateOptions, ImageFormat
 from vhdx.storage.base import Access
 from vhdx.storage.credentials import Credentials
@@ -98,7 +99,7 @@ def test_what_is_raised_over_there_is_raised_here(worker: Worker, share: Share, 
         worker.call(Backend.extend, at, VOLUME, MIB)
     worker.call(Backend.create, at, VOLUME, MIB, Shape())
     (tmp_path / "rubbish").write_bytes(bytes(MIB))
-    with pytest.raises(FormatError):
+    with pytest.raises(BadImage):
         worker.call(
             Backend.load, at, VOLUME, str(tmp_path / "rubbish"), ImageFormat.VHDX, size=MIB, fixed=False
         )
@@ -147,7 +148,6 @@ def test_a_worker_that_dies_is_told_of_and_replaced(worker: Worker, share: Share
         pytest.fail("no worker came in its place")
 
 
-def test_snapshots_of_a_group_that_are_asked_for_twice_stay(worker: Worker, share: Share) -> None:
 def test_requests_to_stop_do_not_cut_running_work(worker: Worker, share: Share, tmp_path: Path) -> None:
     """They reach every process of a service that systemd stops, and the service then waits for its work."""
     NativeEngine().create(LocalFileSystem(tmp_path), "image.vhdx", 2 * MIB)
@@ -174,6 +174,7 @@ def test_a_request_to_stop_does_not_end_a_worker_that_starts(share: Share, numbe
     child.end()
 
 
+def test_snapshots_of_a_group_that_are_asked_for_twice_stay(worker: Worker, share: Share) -> None:
     for name in (VOLUME, OTHER):
         worker.call(Backend.create, share.address, name, 4 * MIB, DYNAMIC_VHDX)
     members = [GroupMember(share.address, VOLUME, A), GroupMember(share.address, OTHER, B)]
