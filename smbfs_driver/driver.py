@@ -4,7 +4,6 @@ Each entry point takes its locks and delegates. `smbfs_driver.volumes.volumes` a
 the files and define what an interruption leaves; they run in a worker process (`smbfs_driver.worker.worker`).
 """
 
-from pathlib import Path
 from typing import Any
 
 from cinder import coordination, exception, interface
@@ -15,11 +14,11 @@ from oslo_config import cfg
 from oslo_log import log
 from oslo_utils import units
 
-from smbfs_driver.cinder import adoption, groups, images, migration, neighbours, statistics
-from smbfs_driver.cinder.reach import BackendReach, refuse_attached, told_to_cinder
+from smbfs_driver.cinder import adoption, groups, images, migration, neighbours, settings, statistics
+from smbfs_driver.cinder.failures import NOT_RESCHEDULED, RequestRefused, SourceAttached, told_to_cinder
+from smbfs_driver.cinder.reach import BackendReach, is_attached, refuse_attached
 from smbfs_driver.cinder.recovery import ShareRecovery
 from smbfs_driver.options import OPTIONS
-from smbfs_driver.shares import samba_config, shares
 from smbfs_driver.shares.pools import Pools
 from smbfs_driver.worker.backend import Backend
 from smbfs_driver.worker.worker import Worker
@@ -34,8 +33,6 @@ _PROVISIONING = [option for option in remotefs.volume_opts if option.name == "na
 _VOLUME_LOCK = "smbfs-{volume.name}"
 _SOURCE_LOCK = "smbfs-{src_vref.name}"
 _SNAPSHOT_LOCK = "smbfs-{snapshot.volume_name}"
-_NODE_LOCAL = ("file", "ipc", "zake")
-"""Coordination backends that are local to a node."""
 
 
 @interface.volumedriver
@@ -55,6 +52,7 @@ class SmbfsDriver(driver.VolumeDriver):  # type: ignore[misc]  # Cinder is not t
         super().__init__(*args, **kwargs)
         self.configuration.append_config_values(OPTIONS)
         self.configuration.append_config_values(_PROVISIONING)
+        self._settings = settings.load(self.configuration, self.cluster_name)
         self._reach: BackendReach
         self._recovery: ShareRecovery
 
@@ -66,15 +64,10 @@ class SmbfsDriver(driver.VolumeDriver):  # type: ignore[misc]  # Cinder is not t
     # Initialisation.
 
     def do_setup(self, context: Any) -> None:  # noqa: ARG002
-        """Read the configuration and the list of shares. Connects to no share."""
-        statistics.check_ratios(self.configuration)
-        self._check_coordination()
-        with told_to_cinder():
-            defaults = samba_config.of(self.configuration.smbfs_smb_conf)
-            listed = shares.load(Path(self.configuration.smbfs_shares_config), defaults)
-            for warning in (*defaults.warnings, *(warning for share in listed for warning in share.warnings)):
-                LOG.warning("%s", warning)
-            pools = Pools(listed, self.configuration.smbfs_pool_mappings)
+        """Set up pools and the worker process. Connects to no share."""
+        listed, pools = self._settings.listed, self._settings.pools
+        for warning in self._settings.warnings:
+            LOG.warning("%s", warning)
         others = neighbours.shares_beside(self.configuration.config_group, listed)
         beside = Pools(others, {share.address: share.address for share in others})
         self._reach = BackendReach(self.configuration, pools, Worker([*listed, *others]), beside)
@@ -83,22 +76,13 @@ class SmbfsDriver(driver.VolumeDriver):  # type: ignore[misc]  # Cinder is not t
     def check_for_setup_error(self) -> None:
         """Does nothing: an unreachable share is no configuration error and is reported as down."""
 
-    def _check_coordination(self) -> None:
-        """Refuse node-local locks in a cluster, whose services could then change a volume at the same time."""
-        url = cfg.CONF.coordination.backend_url or ""
-        if self.cluster_name and url.partition(":")[0] in _NODE_LOCAL:
-            raise exception.InvalidConfigurationValue(
-                option="cluster is set, which requires locks shared by all nodes; [coordination] backend_url",
-                value=url,
-            )
-
     # Volumes.
 
     @coordination.synchronized(_VOLUME_LOCK)
     def create_volume(self, volume: Any) -> dict[str, str]:
         """Create an empty volume in the pool that the scheduler selected."""
         if volume.encryption_key_id:
-            raise exception.VolumeDriverException(message="This driver does not encrypt volumes.")
+            raise RequestRefused(reason="the volume type requires encryption, which this driver does not support")
         shape, address = self._reach.shape(volume.volume_type), self._reach.announce(volume)
         with told_to_cinder():
             self._reach.run(Backend.create, address, volume.name, volume.size * units.Gi, shape)
@@ -115,6 +99,7 @@ class SmbfsDriver(driver.VolumeDriver):  # type: ignore[misc]  # Cinder is not t
                 self._reach.run(Backend.delete, self._reach.address(volume), volume.name)
         except exception.VolumeBackendAPIException as error:
             if isinstance(error.__cause__, InUse):
+                LOG.warning("%s: not deleted: a file is in use: %s", volume.name, error.__cause__)
                 raise exception.VolumeIsBusy(volume_name=volume.name) from error
             raise
 
@@ -128,13 +113,17 @@ class SmbfsDriver(driver.VolumeDriver):  # type: ignore[misc]  # Cinder is not t
     @coordination.synchronized(_VOLUME_LOCK, _SOURCE_LOCK)
     def create_cloned_volume(self, volume: Any, src_vref: Any) -> dict[str, str]:
         """Create a copy of a volume in the pool that the scheduler selected."""
-        refuse_attached(src_vref, "cannot be cloned")
-        return self._clone(volume, src_vref, None)
+        with self._reach.told_to_tenant(volume.obj_context, volume, NOT_RESCHEDULED):
+            if is_attached(src_vref):
+                reason = "the volume is attached and cannot be cloned; detach it first"
+                raise SourceAttached(reason=f"{src_vref.name}: {reason}")
+            return self._clone(volume, src_vref, None)
 
     @coordination.synchronized(_VOLUME_LOCK, _SNAPSHOT_LOCK)
     def create_volume_from_snapshot(self, volume: Any, snapshot: Any) -> dict[str, str]:
         """Create a volume from a snapshot in the pool that the scheduler selected."""
-        return self._clone(volume, snapshot.volume, snapshot.id)
+        with self._reach.told_to_tenant(volume.obj_context, volume, NOT_RESCHEDULED):
+            return self._clone(volume, snapshot.volume, snapshot.id)
 
     def _clone(self, volume: Any, source: Any, snapshot_id: str | None) -> dict[str, str]:
         home, shape = self._reach.address(source), self._reach.shape(volume.volume_type)
@@ -169,11 +158,14 @@ class SmbfsDriver(driver.VolumeDriver):  # type: ignore[misc]  # Cinder is not t
         try:
             with told_to_cinder():
                 # A snapshot whose creation was refused does not exist, and deleting it must work while attached.
-                if self._reach.run(Backend.has_snapshot, address, snapshot.volume.name, snapshot.id):
-                    refuse_attached(snapshot.volume, "none of its snapshots can be deleted")
+                has = self._reach.run(Backend.has_snapshot, address, snapshot.volume.name, snapshot.id)
+                if has and is_attached(snapshot.volume):
+                    LOG.warning("%s: not deleted: %s is attached; detach it first", snapshot.name, snapshot.volume.name)
+                    raise exception.SnapshotIsBusy(snapshot_name=snapshot.name)
                 self._reach.run(Backend.delete_snapshot, address, snapshot.volume.name, snapshot.id)
         except exception.VolumeBackendAPIException as error:
             if isinstance(error.__cause__, InUse):
+                LOG.warning("%s: not deleted: a file is in use: %s", snapshot.name, error.__cause__)
                 raise exception.SnapshotIsBusy(snapshot_name=snapshot.name) from error
             raise
 

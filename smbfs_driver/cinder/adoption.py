@@ -8,7 +8,8 @@ from cinder.volume import volume_utils
 from oslo_log import log
 from oslo_utils import units
 
-from smbfs_driver.cinder.reach import BackendReach, told_to_cinder
+from smbfs_driver.cinder.failures import told_of_reference
+from smbfs_driver.cinder.reach import BackendReach
 from smbfs_driver.shares.pools import Pool
 from smbfs_driver.volumes.managing import Reference, parse_reference
 from smbfs_driver.volumes.names import is_identifier
@@ -22,7 +23,7 @@ _PREFIX = "snapshot-"
 def size_of_volume(reach: BackendReach, volume: Any, existing_ref: dict[str, str]) -> int:
     """Size of an image on a share in GiB, rounded up."""
     reference, _ = _referenced(reach, volume, existing_ref)
-    with told_to_cinder():
+    with told_of_reference(existing_ref):
         return _gib(reach.run(Backend.image_size, reference))
 
 
@@ -39,7 +40,7 @@ def adopt_volume(reach: BackendReach, volume: Any, existing_ref: dict[str, str])
                 existing_ref=existing_ref, reason=f"it is in pool {pool.name}, not in the pool of the volume"
             )
         place = {"host": _in_pool(volume.host, pool), "cluster_name": _in_pool(volume.cluster_name, pool)}
-    with told_to_cinder():
+    with told_of_reference(existing_ref):
         reach.run(Backend.adopt, volume.name, reference, units.Gi)
     return {"provider_location": pool.address, **place}
 
@@ -79,20 +80,22 @@ def volumes(reach: BackendReach, cinder_volumes: Any) -> list[dict[str, Any]]:
 
 def size_of_snapshot(reach: BackendReach, snapshot: Any, existing_ref: dict[str, str]) -> int:
     """Size of the volume at a snapshot in GiB, rounded up."""
-    source = _snapshot_id(existing_ref)
-    with told_to_cinder():
-        address = reach.address(snapshot.volume)
-        return _gib(reach.run(Backend.snapshot_size, address, snapshot.volume.name, source))
+    with told_of_reference(existing_ref):
+        source = _snapshot_id(reach, snapshot, existing_ref)
+        return _gib(reach.run(Backend.snapshot_size, reach.address(snapshot.volume), snapshot.volume.name, source))
 
 
 def adopt_snapshot(reach: BackendReach, snapshot: Any, existing_ref: dict[str, str]) -> None:
     """Give an existing snapshot the id of *snapshot*."""
-    source = _snapshot_id(existing_ref)
-    if source == snapshot.id:
-        return
-    with told_to_cinder():
-        address = reach.address(snapshot.volume)
-        reach.run(Backend.rename_snapshot, address, snapshot.volume.name, source, snapshot.id)
+    with told_of_reference(existing_ref):
+        source = _snapshot_id(reach, snapshot, existing_ref)
+        if source == snapshot.id:
+            return
+        if objects.Snapshot.exists(context.get_admin_context(), source):
+            raise exception.ManageExistingAlreadyManaged(volume_ref=f"{_PREFIX}{source}")
+        reach.run(
+            Backend.rename_snapshot, reach.address(snapshot.volume), snapshot.volume.name, source, snapshot.id
+        )
 
 
 def snapshots(reach: BackendReach, cinder_snapshots: Any) -> list[dict[str, Any]]:
@@ -127,24 +130,25 @@ def _on_all(reach: BackendReach, listed: Callable[[Pool], Iterator[dict[str, Any
 
 
 def _referenced(reach: BackendReach, volume: Any, existing_ref: dict[str, str]) -> tuple[Reference, Pool]:
-    try:
+    with told_of_reference(existing_ref):
         home = reach.pool_of(volume).address
-        reference = parse_reference(existing_ref.get("source-name"), home)
-        return reference, reach.pools.at(reference.address)
-    except Error as error:
-        raise exception.ManageExistingInvalidReference(
-            existing_ref=existing_ref, reason=f"{error}; give source-name: //server/share/path/file.vhdx"
-        ) from error
+        reference = parse_reference(_source_name(existing_ref, "//server/share/path/file"), home)
+        pool = reach.pools.at(reference.address)
+        return reach.run(Backend.existing, reference), pool
 
 
-def _snapshot_id(existing_ref: dict[str, str]) -> str:
-    """The id in a reference to a snapshot, with or without the prefix ``snapshot-``."""
-    name = existing_ref.get("source-name", "")
-    if not is_identifier(name.removeprefix(_PREFIX)):
-        raise exception.ManageExistingInvalidReference(
-            existing_ref=existing_ref, reason="give source-name: snapshot-ID, with the current id of the snapshot"
-        )
-    return name.removeprefix(_PREFIX)
+def _snapshot_id(reach: BackendReach, snapshot: Any, existing_ref: dict[str, str]) -> str:
+    """The id on the share of the snapshot that the reference names."""
+    volume = snapshot.volume
+    name = _source_name(existing_ref, f"{_PREFIX}ID, with the current id of the snapshot")
+    return reach.run(Backend.snapshot_named, reach.address(volume), volume.name, name)
+
+
+def _source_name(existing_ref: Any, form: str) -> str:
+    name = existing_ref.get("source-name") if isinstance(existing_ref, dict) else None
+    if not isinstance(name, str) or not name:
+        raise Error(f"invalid reference; give source-name: {form}")
+    return name
 
 
 def _gib(size: int) -> int:

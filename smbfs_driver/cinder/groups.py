@@ -8,7 +8,8 @@ from cinder import coordination, exception
 from cinder.objects import fields
 from oslo_log import log
 
-from smbfs_driver.cinder.reach import BackendReach, refuse_attached, told_to_cinder
+from smbfs_driver.cinder.failures import told_to_cinder
+from smbfs_driver.cinder.reach import BackendReach, refuse_attached
 from smbfs_driver.worker.backend import Backend, GroupMember
 
 LOG = log.getLogger(__name__)

@@ -11,7 +11,8 @@ from oslo_config import cfg
 from oslo_log import log
 
 from smbfs_driver.cinder import groups
-from smbfs_driver.cinder.reach import BackendReach, is_attached, told_to_cinder
+from smbfs_driver.cinder.failures import told_to_cinder
+from smbfs_driver.cinder.reach import BackendReach, is_attached
 from smbfs_driver.shares.pools import Pool
 from smbfs_driver.volumes.shape import Shape
 from smbfs_driver.volumes.steps import MoveStopped

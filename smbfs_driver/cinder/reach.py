@@ -1,14 +1,18 @@
 """Access of the entry points to pools, volume types and the worker process."""
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from cinder import context, exception, objects
+from cinder.message import api as message_api
+from cinder.message import message_field
 from cinder.objects import fields
 from cinder.volume import volume_utils
 from oslo_log import log
 
+from smbfs_driver.cinder.failures import RequestRefused, told_to_cinder
 from smbfs_driver.shares.pools import Pool, Pools
 from smbfs_driver.shares.unc import UncName
 from smbfs_driver.volumes.names import DiskFormat
@@ -31,15 +35,6 @@ _ATTACHED = (
     fields.VolumeAttachStatus.ERROR_DETACHING,
 )
 _PROVISIONING = {"thin": False, "thick": True}
-
-
-@contextlib.contextmanager
-def told_to_cinder() -> Iterator[None]:
-    """Translate errors into the exception that Cinder's manager expects."""
-    try:
-        yield
-    except (Error, OSError) as error:
-        raise exception.VolumeBackendAPIException(data=str(error)) from error
 
 
 def refuse_attached(volume: Any, what: str) -> None:
@@ -66,6 +61,29 @@ class BackendReach:
         """Addresses of shares that may have interrupted operations."""
         self._known: list[Pool] = [*pools, *(neighbours or ())]
         self._worker = worker
+
+    @cached_property
+    def messages(self) -> Any:
+        """Cinder's user messages. Created on first use, because that disposes of the database connections."""
+        return message_api.API()
+
+    @contextlib.contextmanager
+    def told_to_tenant(
+        self, context: Any, volume: Any, ends: Sequence[type[Exception]], *, image: bool = False
+    ) -> Iterator[None]:
+        """Write a user message if one of *ends* is raised, for creations for which Cinder itself writes none."""
+        action = message_field.Action
+        try:
+            yield
+        except tuple(ends) as error:
+            self.messages.create(
+                context,
+                action.COPY_IMAGE_TO_VOLUME if image else action.CREATE_VOLUME_FROM_BACKEND,
+                resource_uuid=volume.id,
+                exception=error,
+                detail=message_field.Detail.DRIVER_FAILED_CREATE,
+            )
+            raise
 
     def known(self, address: str) -> Pool:
         """The pool at an address, of this backend or another of this service. Raises Error."""
@@ -135,8 +153,8 @@ class BackendReach:
         named = next((specs[key] for key in _FORMAT_SPECS if key in specs), None)
         named = named or self.configuration.smbfs_default_volume_format
         if named.lower() not in FORMATS:
-            raise exception.InvalidVolumeType(reason=f"invalid volume format {named}: must be vhdx or vhd")
+            raise RequestRefused(reason=f"invalid volume format {named}: must be vhdx or vhd")
         provisioning = specs.get("provisioning:type") or self.configuration.nas_volume_prov_type
         if provisioning not in _PROVISIONING:
-            raise exception.InvalidVolumeType(reason=f"invalid provisioning:type {provisioning}: must be thin or thick")
+            raise RequestRefused(reason=f"invalid provisioning:type {provisioning}: must be thin or thick")
         return Shape(FORMATS[named.lower()], fixed=_PROVISIONING[provisioning])

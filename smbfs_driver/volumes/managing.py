@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from smbfs_driver.shares.unc import UncName
 from smbfs_driver.volumes.engine import VolumeEngine
+from smbfs_driver.volumes.info import Info
 from smbfs_driver.volumes.names import DiskFormat, parse
 from vhdx.errors import Error
 from vhdx.image.base import ImageInfo
@@ -47,8 +48,42 @@ def parse_reference(name: object, home: str) -> Reference:
     path = parts[4] if len(parts) == 5 else ""
     names = path.split("/")
     if UncName.parse(address) is None or any(part in ("", ".", "..") for part in names):
-        raise Error(f"invalid reference {name!r}; syntax: //server/share/path/file.vhdx")
+        raise Error(f"invalid reference {name!r}; syntax: //server/share/path/file.vhdx, the extension is optional")
     return Reference(address, path)
+
+
+def existing(files: FileSystem, reference: Reference) -> Reference:
+    """*reference* with its extension, which is optional if only one image has that name. Raises Error."""
+    if posixpath.splitext(reference.path)[1].lower() in _FORMATS:
+        return reference
+    paths = [reference.path + extension for extension in _FORMATS]
+    there = [path for path in paths if files.exists(path)]
+    if len(there) > 1:
+        raise Error(f"{reference.name}: {' and '.join(there)} exist; give the extension")
+    if not there:
+        raise Error(f"{reference.name}: neither {' nor '.join(paths)} exists")
+    return Reference(reference.address, there[0])
+
+
+def snapshot_named(reference: object, volume: str, info: Info) -> str:
+    """The id of the snapshot of *volume* named by ``snapshot-ID``, ``ID``, or the name of the snapshot's file.
+
+    The extension is optional. Raises Error if there is no such snapshot.
+    """
+    stem = _stem(reference.lower()) if isinstance(reference, str) else ""
+    ident = stem.removeprefix("snapshot-")
+    if ident in info.snapshots:
+        return ident
+    for snapshot_id, file in info.snapshots.items():
+        if _stem(file.lower()) == stem:
+            return snapshot_id
+    known = ", ".join(info.snapshots) or "none"
+    raise Error(f"{reference!r}: {volume} has no such snapshot; its snapshots: {known}")
+
+
+def _stem(path: str) -> str:
+    stem, extension = posixpath.splitext(path)
+    return stem if extension in _FORMATS else path
 
 
 @dataclass(frozen=True, slots=True)

@@ -61,6 +61,7 @@ def reshape(shelf: Shelf, name: str, shape: Shape) -> None:
         site, names = held.site, held.names
         state = Shelf(site).state(names, _claim)
         base = plans.check_lone(state)
+        _check_size(site, base, shape)
         if names.format is shape.format:
             held.run(Plan([], undo=[]))
             building = temporary_name(base, site.token())
@@ -90,6 +91,7 @@ def move(shelf: Shelf, name: str, onto: Destination, *, owner: str, shape: Shape
     with shelf.operation(name) as held:
         site, names = held.site, held.names
         base = plans.check_lone(Shelf(site).state(names, _claim))
+        _check_size(site, base, shape)
         begun = False
         try:
             with onto.shelf.creation(name, shape.format) as copy:
@@ -141,6 +143,11 @@ def _settle(shelf: Shelf, names: VolumeNames, home: Shelf | None, at: Callable[[
 
 def _is_fixed(site: Site, names: VolumeNames) -> bool:
     return site.engine.info(site.files, names.base, format=names.format.image).type is DiskType.FIXED
+
+
+def _check_size(site: Site, base: str, shape: Shape) -> None:
+    assert site.disk is not None
+    shape.check(site.disk.size_of(base))
 
 
 def _thin_out(site: Site, path: str, *, was_fixed: bool, shape: Shape) -> None:

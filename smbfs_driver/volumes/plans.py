@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from smbfs_driver.volumes.info import Info
 from smbfs_driver.volumes.names import DiskFormat, FileKind, VolumeNames
+from smbfs_driver.volumes.refusals import Refused
 from smbfs_driver.volumes.steps import (
     Convert,
     CreateChild,
@@ -80,14 +81,14 @@ class VolumeState:
 def check_size(size: int) -> int:
     """*size* itself. Raises Error unless it is a valid disk size in bytes."""
     if size <= 0 or size % SECTOR:
-        raise Error(f"invalid size {size}: must be a positive multiple of {SECTOR}")
+        raise Refused(f"invalid size {size}: must be a positive multiple of {SECTOR}")
     return size
 
 
 def check_growth(volume: str, present: int, size: int) -> int:
     """*size* itself. Raises Error if it is less than *present*."""
     if check_size(size) < present:
-        raise Error(f"{volume}: cannot shrink from {present} to {size} bytes")
+        raise Refused(f"{volume}: cannot shrink from {present} to {size} bytes")
     return size
 
 

@@ -5,8 +5,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from smbfs_driver.volumes.names import DiskFormat
+from smbfs_driver.volumes.refusals import BadImage
 from vhdx.check import Severity, check_storage
-from vhdx.errors import Error
 from vhdx.storage.base import Storage
 
 _PIECE = 4 << 20
@@ -22,7 +22,7 @@ class Digest:
 
     def __post_init__(self) -> None:
         if self.algorithm in _WEAK or self.algorithm not in hashlib.algorithms_guaranteed:
-            raise Error(f"hash algorithm {self.algorithm} is not supported")
+            raise BadImage(f"hash algorithm {self.algorithm} is not supported")
 
 
 class Sink:
@@ -54,7 +54,8 @@ class Sink:
             self._flush()
         self._storage.flush()
         if self._hash.hexdigest() != self._digest.value:
-            raise Error(f"{self._storage.name}: {self._digest.algorithm} mismatch: the image was altered or damaged")
+            reason = f"{self._digest.algorithm} mismatch: the image was altered or damaged"
+            raise BadImage(f"{self._storage.name}: {reason}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,4 +71,4 @@ def check_sound(storage: Storage, format: DiskFormat) -> None:
     """Check an image. Raises Error if there is a finding of severity ERROR."""
     for finding in check_storage(storage, format=format.image):
         if finding.severity is Severity.ERROR:
-            raise Error(f"the image is damaged and was not used: {finding}")
+            raise BadImage(f"the image is damaged and was not used: {finding}")

@@ -25,9 +25,10 @@ from smbfs_driver.volumes.journal import Recovery, VolumeOperation
 from smbfs_driver.volumes.names import DiskFormat, FileKind, VolumeNames, check_snapshot, parse
 from smbfs_driver.volumes.plans import Plan, VolumeState
 from smbfs_driver.volumes.receiving import Announced, Sink, check_sound
+from smbfs_driver.volumes.refusals import BadImage, ImageTooLarge, judging_image, judging_source
 from smbfs_driver.volumes.shape import DYNAMIC_VHDX, Shape
 from smbfs_driver.volumes.shelf import Shelf
-from smbfs_driver.volumes.steps import Remove, Site
+from smbfs_driver.volumes.steps import MoveStopped, Remove, Site
 from vhdx.chain.chain import Claim
 from vhdx.errors import Error, InUse
 from vhdx.image.base import CreateOptions, DiskType, ImageFormat, ImageInfo, NewId
@@ -39,7 +40,7 @@ from vhdx.verbs.shrink import Shrink, refuse_cut
 
 def _refuse(warning: str) -> None:
     """Turn a warning about a foreign image into an error."""
-    raise Error(f"the image is damaged and was not used: {warning}")
+    raise BadImage(f"the image is damaged and was not used: {warning}")
 
 
 class ForeignImage(NamedTuple):
@@ -59,7 +60,7 @@ class Volumes:
 
     def create(self, name: str, size: int, shape: Shape = DYNAMIC_VHDX) -> None:
         """Create an empty volume. Raises Error if files of a volume with this name exist."""
-        plans.check_size(size)
+        shape.check(plans.check_size(size))
         with self.shelf.creation(name, shape.format) as held:
             held.site.engine.create(held.site.files, held.names.base, size, shape.options)
 
@@ -83,7 +84,7 @@ class Volumes:
         The image is written under a temporary name. Raises Error, before its content is used, if its hash differs, a
         check finds an error, or it has a parent or is too large.
         """
-        plans.check_size(size)
+        shape.check(plans.check_size(size))
         format = image.format.image
         with self.shelf.creation(name, shape.format) as held:
             site, names = held.site, held.names
@@ -93,9 +94,7 @@ class Volumes:
                 image.fetch(sink)
                 sink.finish()
                 check_sound(storage, image.format)
-            info = site.engine.info(site.files, received, format=format)
-            self._check_alone(site.files.describe(received), info)
-            plans.check_growth(name, info.virtual_size, size)
+            info = self._check_foreign(site, ForeignImage(site.files, received, format), size)
             if image.format is shape.format and info.type is (DiskType.FIXED if shape.fixed else DiskType.DYNAMIC):
                 site.engine.resize(site.files, received, size, format=format)
                 site.files.rename(received, names.base, replace=False)
@@ -311,35 +310,46 @@ class Volumes:
 
     def _take(self, site: Site, image: ForeignImage, base: str, size: int, shape: Shape) -> None:
         """Check an image, convert it and atomically replace *base* by it."""
-        engine = site.engine
-        info = engine.info(image.files, image.path, format=image.format)
-        self._check_alone(image.files.describe(image.path), info)
-        plans.check_growth(base, info.virtual_size, size)
-        engine.convert(
-            image.files,
-            image.path,
-            site.files,
-            base,
-            source_format=image.format,
-            options=shape.options,
-            size=size,
-            replace=True,
-            on_warning=_refuse,
-        )
+        self._check_foreign(site, image, size)
+        with judging_image():
+            site.engine.convert(
+                image.files,
+                image.path,
+                site.files,
+                base,
+                source_format=image.format,
+                options=shape.options,
+                size=size,
+                replace=True,
+                on_warning=_refuse,
+            )
+
+    def _check_foreign(self, site: Site, image: ForeignImage, size: int) -> ImageInfo:
+        """The metadata of a foreign image. Raises BadImage, or ImageTooLarge if its disk exceeds *size* bytes."""
+        where = image.files.describe(image.path)
+        with judging_image():
+            info = site.engine.info(image.files, image.path, format=image.format)
+        self._check_alone(where, info)
+        if info.virtual_size > size:
+            raise ImageTooLarge(f"{where}: its disk of {info.virtual_size} bytes does not fit into {size} bytes")
+        return info
 
     def _check_alone(self, name: str, info: ImageInfo) -> None:
         if info.parent is not None:
-            raise Error(f"{name}: has a parent; flatten the image first")
+            raise BadImage(f"{name}: has a parent; flatten the image first")
 
     def _copy(
         self, source: str, snapshot_id: str | None, target: "Volumes", name: str, *, size: int, shape: Shape
     ) -> None:
+        shape.check(size)
         with self.shelf.working() as shelf:
-            site, names = shelf.site, shelf.settled(source)
-            state = shelf.state(names)
-            content = state.info.active if snapshot_id is None else state.content_of(snapshot_id)
-            assert site.disk is not None
-            plans.check_growth(source, site.disk.size_of(content), size)
+            site = shelf.site
+            with judging_source(MoveStopped):
+                names = shelf.settled(source)
+                state = shelf.state(names)
+                content = state.info.active if snapshot_id is None else state.content_of(snapshot_id)
+                assert site.disk is not None
+                plans.check_growth(source, site.disk.size_of(content), size)
             if snapshot_id is not None:
                 self._check_shown(site, names, content)
             with target.shelf.creation(name, shape.format) as made:

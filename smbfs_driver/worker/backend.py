@@ -7,9 +7,9 @@ from typing import NamedTuple
 
 from smbfs_driver.shares.connections import Connect, ShareConnections
 from smbfs_driver.shares.shares import Share
-from smbfs_driver.volumes import moving
+from smbfs_driver.volumes import info, moving
 from smbfs_driver.volumes.engine import VolumeEngine
-from smbfs_driver.volumes.managing import Manageable, Reference, candidates
+from smbfs_driver.volumes.managing import Manageable, Reference, candidates, existing, snapshot_named
 from smbfs_driver.volumes.moving import Destination, Kept
 from smbfs_driver.volumes.names import DiskFormat, beginning, may_be_related
 from smbfs_driver.volumes.receiving import Announced, Digest, Sink
@@ -175,6 +175,11 @@ class Backend:
         """Whether a volume has a snapshot."""
         return self._on(address).has_snapshot(name, snapshot_id)
 
+    def snapshot_named(self, address: str, name: str, reference: object) -> str:
+        """The id of the snapshot that *reference* names; see `smbfs_driver.volumes.managing`."""
+        names = self._shelf(address).settled(name)
+        return snapshot_named(reference, name, info.load(self._files(address), names))
+
     def snapshot_size(self, address: str, name: str, snapshot_id: str) -> int:
         """Size of a volume at a snapshot, in bytes."""
         return self._on(address).snapshot_size(name, snapshot_id)
@@ -186,6 +191,10 @@ class Backend:
     def active(self, address: str, name: str) -> str:
         """The name of a volume's active file."""
         return self._on(address).active(name)
+
+    def existing(self, reference: Reference) -> Reference:
+        """Complete the extension of a reference; see `smbfs_driver.volumes.managing`."""
+        return existing(self._files(reference.address), reference)
 
     def image_size(self, reference: Reference) -> int:
         """Virtual size of an image that is no volume, in bytes."""

@@ -3,6 +3,7 @@
 import os
 import pickle
 import queue
+import signal
 import socket
 import sys
 import threading
@@ -12,7 +13,7 @@ from typing import Any, NoReturn
 from smbfs_driver.shares.connections import by_smb
 from smbfs_driver.worker.backend import Backend
 from smbfs_driver.worker.frames import Frames
-from smbfs_driver.worker.worker import Call, Data, Taken, WorkerOutcome
+from smbfs_driver.worker.worker import REQUESTS_TO_STOP, Call, Data, Taken, WorkerOutcome
 from vhdx.errors import Error
 from vhdx.storage.smb import SmbPool
 
@@ -68,6 +69,9 @@ def _sendable(error: Exception) -> Exception:
 
 def main(descriptor: int) -> NoReturn:
     """Serve the socket *descriptor*. The first message contains the shares, all others calls and their data."""
+    for number in REQUESTS_TO_STOP:
+        signal.signal(number, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, REQUESTS_TO_STOP)
     connection = socket.socket(fileno=descriptor)
     connection.settimeout(None)  # a socket created under eventlet is non-blocking
     frames = Frames(connection)

@@ -5,6 +5,7 @@ transport requires ordinary sockets. So a child process does the work with ordin
 cooperatively. It exits at once when its parent does; the journal on the share then recovers what was interrupted.
 """
 
+import contextlib
 import errno
 import itertools
 import queue
@@ -13,7 +14,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Concatenate, ParamSpec, Self, TypeVar, cast
 
@@ -23,6 +24,9 @@ from smbfs_driver.worker.frames import Frames
 
 P = ParamSpec("P")
 R = TypeVar("R")
+
+REQUESTS_TO_STOP = (signal.SIGTERM, signal.SIGINT)
+"""Signals that ask the service to stop. The worker ignores them: the service first waits for running operations."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +104,7 @@ class _Child:
 
     def __init__(self, shares: Sequence[Share]) -> None:
         ours, theirs = socket.socketpair()
-        with theirs:
+        with theirs, _blocked(REQUESTS_TO_STOP):
             # Credentials are sent through the socket, because others can read arguments and environment.
             self._process = subprocess.Popen(  # noqa: S603  contains no external input
                 [sys.executable, "-m", "smbfs_driver.worker.main", str(theirs.fileno())],
@@ -149,6 +153,16 @@ class _Child:
     def end(self) -> None:
         self._process.send_signal(signal.SIGKILL)
         self._frames.close()
+
+
+@contextlib.contextmanager
+def _blocked(signals: Sequence[signal.Signals]) -> Iterator[None]:
+    """Block signals in this thread and, until it unblocks them, in a child process."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, signals)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 class _Running:

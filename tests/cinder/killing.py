@@ -78,13 +78,31 @@ class Service:
         """Stop it where it is, but not what does its work on the shares. Only `kill` ends that."""
         os.killpg(self._pid, signal.SIGSTOP)
 
+    def terminate(self) -> None:
+        """Ask it to stop: its main process, which passes that on to its children, and the groups of its workers.
+
+        Cinder's children do not get the signal from here: a second one ends them at once.
+        """
+        for pid in self.workers():
+            os.killpg(pid, signal.SIGTERM)
+            os.killpg(pid, signal.SIGINT)
+        os.kill(self._pid, signal.SIGTERM)
+
+    def wait_for_end(self) -> None:
+        """Until no process of it is there any more."""
+        until(lambda: not self._processes(), "the service ends")
+
     def workers(self) -> list[int]:
         """The processes that work on the shares for this service."""
+        return self._processes(_WORKER)
+
+    def _processes(self, command: bytes = b"") -> list[int]:
         found = []
         for entry in Path("/proc").iterdir():
             try:
-                command = (entry / "cmdline").read_bytes()
-                if _WORKER in command and self._marks <= set((entry / "environ").read_bytes().split(b"\0")):
+                if command not in (entry / "cmdline").read_bytes() or _began(int(entry.name)) is None:
+                    continue
+                if self._marks <= set((entry / "environ").read_bytes().split(b"\0")):
                     found.append(int(entry.name))
             except (OSError, ValueError):
                 continue
@@ -92,9 +110,16 @@ class Service:
 
     def start(self) -> None:
         """Start it again, and wait until it has told of itself."""
+        self.begin()
+        began = datetime.now(UTC).replace(tzinfo=None).isoformat(timespec="seconds")
+        until(lambda: min(self._beats("up"), default="") > began, "the service is up again")
+
+    def begin(self, *configurations: Path) -> subprocess.Popen[bytes]:
+        """Start it again, with more files that say how it is configured."""
+        more = [f"--config-file={path}".encode() for path in configurations]
         with self._log.open("ab") as log:
             child = subprocess.Popen(
-                self._command,
+                [*self._command, *more],
                 env=dict(entry.split(b"=", 1) for entry in self._environment),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -104,8 +129,7 @@ class Service:
         self._pid = child.pid
         record = Record(self._record.stem, child.pid, _began(child.pid) or "", 1)
         self._record.write_text(json.dumps(asdict(record)))
-        began = datetime.now(UTC).replace(tzinfo=None).isoformat(timespec="seconds")
-        until(lambda: min(self._beats("up"), default="") > began, "the service is up again")
+        return child
 
     def wait_until_known_as_down(self) -> None:
         """Until Cinder has missed it."""

@@ -1,6 +1,7 @@
 """What the driver tells the database and asks of it, in time: where a volume is to be, and who has it."""
 
 from collections.abc import Callable, Iterator
+from types import SimpleNamespace
 from typing import Any
 from uuid import uuid4
 
@@ -132,13 +133,18 @@ def test_who_has_a_volume_is_asked_when_it_matters(
     snapshot = new_snapshot(volume)
     before = shares.files_of(volume.id)
     now = [objects.VolumeAttachment(attach_status=status)]
+    told: list[str] = []
+    messages = SimpleNamespace(create=lambda *_, resource_uuid, **__: told.append(resource_uuid))
+    monkeypatch.setitem(vars(driver._reach), "messages", messages)  # not asked for before: there is no database
     monkeypatch.setattr(objects.VolumeAttachmentList, "get_all_by_volume_id", lambda *_: now)
+    copy = new_volume()
     for change in (
         lambda: driver.create_snapshot(snapshot),
         lambda: driver.create_group_snapshot(None, None, [snapshot]),
         lambda: driver.extend_volume(volume, 2),
-        lambda: driver.create_cloned_volume(new_volume(), volume),
+        lambda: driver.create_cloned_volume(copy, volume),
     ):
         with pytest.raises(exception.InvalidVolume, match="the volume is attached"):
             change()
     assert shares.files_of(volume.id) == before
+    assert told == [copy.id]

@@ -2,6 +2,7 @@
 
 import pytest
 
+from tests.cinder.cloud import Cloud
 from tests.cinder.rest import Refused
 from tests.cinder.shares import Shares
 from tests.cinder.volumes import Failed, Volumes
@@ -22,6 +23,33 @@ def test_a_volume_that_was_forgotten_can_be_taken_up(volumes: Volumes, shares: S
     assert shares.files_of(again) == {f"{share}/volume-{again}.{volumes.backend}"}
     assert not shares.files_of(volume)
     assert shares.read(again, OFFSET, 512) == DATA
+
+
+@pytest.mark.parametrize("form", ["//{server}/{share}/{name}", "{name}", "\\\\{server}\\{share}\\{name}"])
+@pytest.mark.parametrize("with_extension", [True, False])
+def test_a_volume_can_be_named_with_its_extension_or_without(
+    cloud: Cloud, volumes: Volumes, shares: Shares, form: str, with_extension: bool
+) -> None:
+    volume = volumes.create()
+    shares.write(volume, OFFSET, DATA)
+    pool, share = volumes.pool(volume), shares.share_of(volume)
+    volumes.unmanage(volume)
+    name = f"volume-{volume}" + (f".{volumes.backend}" if with_extension else "")
+    again = volumes.manage(pool, {"source-name": form.format(server=cloud.server, share=share, name=name)})
+    assert shares.read(again, OFFSET, 512) == DATA
+    assert not shares.files_of(volume)
+
+
+@pytest.mark.parametrize("form", ["snapshot-{0}", "{0}", "{0}.{2}", "volume-{1}.{0}", "volume-{1}.{0}.{2}"])
+def test_a_snapshot_can_be_named_with_its_extension_or_without(volumes: Volumes, shares: Shares, form: str) -> None:
+    volume = volumes.create()
+    shares.write(volume, OFFSET, DATA)
+    snapshot = volumes.snapshot(volume)
+    shares.write(volume, OFFSET, LATER)
+    volumes.unmanage_snapshot(snapshot)
+    again = volumes.manage_snapshot(volume, {"source-name": form.format(snapshot, volume, volumes.backend)})
+    made = volumes.create(snapshot_id=again)
+    assert shares.read(made, OFFSET, 512) == DATA
 
 
 def test_a_volume_in_use_by_cinder_is_not_offered_as_safe(volumes: Volumes) -> None:

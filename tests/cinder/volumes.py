@@ -208,6 +208,9 @@ class Volumes:
 
         until(reached, f"{kind[:-1]} {ident} is {wanted or 'gone'}", seconds=_PATIENCE)
 
+    def messages(self, ident: str) -> list[Any]:
+        """What Cinder tells the tenant about a thing, the latest first."""
+        return list(self._rest.volume("GET", f"/messages?resource_uuid={ident}")["messages"])
+
     def _messages(self, ident: str) -> str:
-        found = self._rest.volume("GET", f"/messages?resource_uuid={ident}")["messages"]
-        return "".join(f"; {message['user_message']}" for message in found[:2])
+        return "".join(f"; {message['user_message']}" for message in self.messages(ident)[:2])

@@ -9,13 +9,14 @@ import pytest
 from smbfs_driver.volumes import info
 from smbfs_driver.volumes.names import DiskFormat, VolumeNames
 from smbfs_driver.volumes.receiving import Announced, Digest, Sink
+from smbfs_driver.volumes.refusals import BadImage
 from smbfs_driver.volumes.shape import Shape
 from smbfs_driver.volumes.volumes import ForeignImage, Volumes
 from tests.driver.kits import OTHER, VOLUME, A, B
 from tests.support.disks import MIB
 from tests.support.memory import MemoryFileSystem
 from vhdx.check import Severity
-from vhdx.errors import Error, FormatError, InUse
+from vhdx.errors import Error, InUse
 from vhdx.image.base import CreateOptions, DiskType, ImageFormat
 from vhdx.storage.base import Access
 from vhdx.verbs.engine import NativeEngine
@@ -146,7 +147,7 @@ REFUSED: dict[str, tuple[Callable[[], Announced], int, str]] = {
     "damage": (lambda: announced(_broken(VHDX_IMAGE), DiskFormat.VHDX), 4 * MIB, "the image is damaged"),
     "another format": (lambda: announced(VHDX_IMAGE, DiskFormat.VHD), 4 * MIB, "the image is damaged"),
     "nothing": (lambda: announced(b"", DiskFormat.VHDX), 4 * MIB, "the image is damaged"),
-    "too large": (lambda: announced(VHDX_IMAGE, DiskFormat.VHDX), MIB, "cannot shrink"),
+    "too large": (lambda: announced(VHDX_IMAGE, DiskFormat.VHDX), MIB, "does not fit"),
     "a parent": (
         lambda: announced(content(elsewhere(ImageFormat.VHDX, parent=True), "image"), DiskFormat.VHDX),
         4 * MIB,
@@ -187,11 +188,11 @@ def test_what_is_loaded_stands_alone_and_fits(files: MemoryFileSystem, volumes: 
     child = ForeignImage(elsewhere(ImageFormat.VHDX, parent=True), "image", ImageFormat.VHDX)
     for image, reason in [
         (child, "has a parent"),
-        (ForeignImage(elsewhere(ImageFormat.RAW), "image", ImageFormat.RAW), "cannot shrink"),
+        (ForeignImage(elsewhere(ImageFormat.RAW), "image", ImageFormat.RAW), "does not fit"),
     ]:
         with pytest.raises(Error, match=reason):
             volumes.load(VOLUME, image, MIB, Shape())
-    with pytest.raises(FormatError):
+    with pytest.raises(BadImage):
         volumes.load(VOLUME, ForeignImage(elsewhere(ImageFormat.RAW), "image", ImageFormat.VHD), 4 * MIB, Shape())
     assert content(files, f"{VOLUME}.vhdx") == before
     assert files.list("") == [f"{VOLUME}.vhdx"]

@@ -18,14 +18,15 @@ import pytest
 from smbfs_driver.shares.shares import Share
 from smbfs_driver.volumes.names import DiskFormat
 from smbfs_driver.volumes.receiving import Digest
+from smbfs_driver.volumes.refusals import BadImage
 from smbfs_driver.volumes.shape import DYNAMIC_VHDX, Shape
 from smbfs_driver.worker.backend import Backend, GroupMember
 from smbfs_driver.worker.frames import Frames
-from smbfs_driver.worker.worker import Worker
+from smbfs_driver.worker.worker import REQUESTS_TO_STOP, Worker, _Child
 from tests.driver.kits import OTHER, VOLUME, A, B
 from tests.support.disks import MIB
 from tests.support.smbd import Smbd, unavailable
-from vhdx.errors import Error, FormatError, InUse
+from vhdx.errors import Error, InUse
 from vhdx.image.base import CreateOptions, ImageFormat
 from vhdx.storage.base import Access
 from vhdx.storage.credentials import Credentials
@@ -98,7 +99,7 @@ def test_what_is_raised_over_there_is_raised_here(worker: Worker, share: Share, 
         worker.call(Backend.extend, at, VOLUME, MIB)
     worker.call(Backend.create, at, VOLUME, MIB, Shape())
     (tmp_path / "rubbish").write_bytes(bytes(MIB))
-    with pytest.raises(FormatError):
+    with pytest.raises(BadImage):
         worker.call(
             Backend.load, at, VOLUME, str(tmp_path / "rubbish"), ImageFormat.VHDX, size=MIB, fixed=False
         )
@@ -145,6 +146,32 @@ def test_a_worker_that_dies_is_told_of_and_replaced(worker: Worker, share: Share
             break
     else:
         pytest.fail("no worker came in its place")
+
+
+def test_requests_to_stop_do_not_cut_running_work(worker: Worker, share: Share, tmp_path: Path) -> None:
+    """They reach every process of a service that systemd stops, and the service then waits for its work."""
+    NativeEngine().create(LocalFileSystem(tmp_path), "image.vhdx", 2 * MIB)
+    data = (tmp_path / "image.vhdx").read_bytes()
+    digest = Digest("sha256", hashlib.sha256(data).hexdigest())
+    wanted = {"format": DiskFormat.VHDX, "digest": digest, "size": 4 * MIB, "shape": Shape()}
+    with worker.feed(Backend.receive, share.address, VOLUME, **wanted) as sink:  # type: ignore[arg-type]
+        sink.write(data[:MIB])
+        pid = pid_of(worker)
+        for number in REQUESTS_TO_STOP:
+            os.killpg(pid, number)
+        sink.write(data[MIB:])
+    assert worker.call(Backend.active, share.address, VOLUME) == f"{VOLUME}.vhdx"
+    assert pid_of(worker) == pid
+
+
+@pytest.mark.parametrize("number", REQUESTS_TO_STOP)
+def test_a_request_to_stop_does_not_end_a_worker_that_starts(share: Share, number: signal.Signals) -> None:
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [])
+    child = _Child([share])
+    os.kill(child._process.pid, number)
+    assert child.start("capacity", (share.address,), {}, fed=False).outcome().total > 0
+    assert signal.pthread_sigmask(signal.SIG_BLOCK, []) == before
+    child.end()
 
 
 def test_snapshots_of_a_group_that_are_asked_for_twice_stay(worker: Worker, share: Share) -> None:
