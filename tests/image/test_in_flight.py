@@ -6,9 +6,11 @@ from threading import get_ident
 
 import pytest
 
+from tests.support.crash import crash_states
 from tests.support.disks import MIB, counting_ids, pattern
 from tests.support.interleaving import Interleaving
 from tests.support.memory import MemoryFileSystem
+from tests.support.recording import Flush, RecordingFileSystem
 from vhdx.chain.chain import Chain
 from vhdx.check import Severity, check_storage
 from vhdx.image.base import CreateOptions, ImageFormat
@@ -65,6 +67,33 @@ def scene(format: ImageFormat, *, over_parent: bool, seed: int = 1) -> Scene:
     with run.locks():
         chain = engine.open_chain(WatchedFileSystem(files, watch), path, writable=1, format=format)
     return Scene(run, files, path, format, chain, still)
+
+
+@pytest.mark.parametrize("seed", [1, 3, 5, 7])
+def test_a_commit_promises_no_length_that_it_did_not_flush(seed: int) -> None:
+    """The file grows for another behind the first flush of a commit: whatever of that is lost, the image opens."""
+    run, base = Interleaving(seed, closely=("vhdx/journal.py",)), MemoryFileSystem()
+    NativeEngine(new_id=counting_ids(1)).create(base, "disk", 4 * BLOCK, CreateOptions(block_size=BLOCK))
+    recorder = RecordingFileSystem(base)
+    with run.locks():
+        chain = NativeEngine(new_id=counting_ids(9)).open_chain(recorder, "disk", writable=1)
+    chain.write(0, OLD)
+    chain.flush()  # from here on the log is in use
+    chain.write(BLOCK, OLD)
+    before = len(recorder.events)
+
+    def grow() -> None:
+        run.pause(lambda: any(isinstance(event, Flush) for event in recorder.events[before:]), "a flush")
+        chain.write(2 * BLOCK, NEW)
+
+    run.run(chain.flush, grow)
+    for state in crash_states(recorder, exhaustive=8):
+        if state.event_index >= before:
+            with NativeEngine(new_id=counting_ids(99)).open_chain(state.files, "disk", writable=1) as found:
+                assert found.read(0, PART) == OLD
+                assert found.read(BLOCK, PART) in (OLD, bytes(PART))
+                assert found.read(2 * BLOCK, PART) == bytes(PART), "nothing made it durable"
+    chain.close()
 
 
 every_kind = pytest.mark.parametrize(
