@@ -182,7 +182,8 @@ def patiently(work: Callable[[], T]) -> T:
         try:
             return work()
         except OSError as error:
-            is_early = isinstance(error, FileNotFoundError) or "0xc0000017" in str(error)
+            told = isinstance(error, FileNotFoundError) or "the share does not exist" in str(error)
+            is_early = told or "0xc0000017" in str(error)
             if not is_early or time.monotonic() > deadline:
                 raise
             time.sleep(0.02)

@@ -8,6 +8,7 @@ cooperatively. It exits at once when its parent does; the journal on the share t
 import contextlib
 import errno
 import itertools
+import os
 import queue
 import signal
 import socket
@@ -105,9 +106,11 @@ class _Child:
     def __init__(self, shares: Sequence[Share]) -> None:
         ours, theirs = socket.socketpair()
         with theirs, _blocked(REQUESTS_TO_STOP):
-            # Credentials are sent through the socket, because others can read arguments and environment.
+            # Credentials are sent through the socket, because others can read arguments and environment. With -P no
+            # module is imported from the working directory, which others may be able to write to.
             self._process = subprocess.Popen(  # noqa: S603  contains no external input
-                [sys.executable, "-m", "smbfs_driver.worker.main", str(theirs.fileno())],
+                [sys.executable, "-P", "-m", "smbfs_driver.worker.main", str(theirs.fileno())],
+                env=_environment(),
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
                 start_new_session=True,
@@ -225,6 +228,16 @@ def _result(outcome: WorkerOutcome) -> Any:
     if outcome.error is not None:
         raise outcome.error
     return outcome.value
+
+
+def _environment() -> dict[str, str]:
+    """The environment without empty entries in PYTHONPATH: Python takes each for the working directory."""
+    environment = dict(os.environ)
+    if "PYTHONPATH" in environment:
+        places = environment.pop("PYTHONPATH").split(os.pathsep)
+        if kept := [place for place in places if place]:
+            environment["PYTHONPATH"] = os.pathsep.join(kept)
+    return environment
 
 
 def _died() -> ConnectionResetError:

@@ -7,18 +7,23 @@ from pathlib import Path
 import pytest
 
 from smbfs_driver.shares.connections import ShareConnections, by_smb
-from smbfs_driver.shares.shares import load
+from smbfs_driver.shares.shares import Share, load
 from smbfs_driver.volumes import journal
 from smbfs_driver.volumes.journal import Recovery
 from smbfs_driver.volumes.journal import VolumeOperation as Held
 from smbfs_driver.volumes.names import VolumeNames
+from smbfs_driver.volumes.shape import DYNAMIC_VHDX
 from smbfs_driver.volumes.steps import Remove
 from smbfs_driver.volumes.volumes import Volumes
+from smbfs_driver.worker.backend import Backend
+from tests.conftest import patiently
 from tests.driver.kits import SIZE, VOLUME, A, B, Bench
+from tests.support.relay import Frame, Relay, Verdict, everything
 from tests.support.smbd import Smbd, unavailable
 from tests.support.wrappers import Operation, WatchedFileSystem
 from vhdx.errors import InUse
 from vhdx.storage.base import Access, FileSystem, Storage
+from vhdx.storage.credentials import Credentials
 from vhdx.storage.smb import SmbPool
 
 pytestmark = pytest.mark.smb
@@ -202,3 +207,45 @@ def test_who_lost_a_volume_with_the_connection_hears_of_it_before_going_on(
             goes_on(held)
         raise ConnectionError
     assert other.picture() == {"active": {-1: SIZE}}
+
+
+MISLEADING = {
+    "no such file": 0xC0000034,
+    "no such share": 0xC00000CC,
+    "exists": 0xC0000035,
+    "in use": 0xC0000043,
+    "full": 0xC000007F,
+    "end of file": 0xC0000011,
+}
+
+
+@pytest.mark.parametrize("status", MISLEADING.values(), ids=list(MISLEADING))
+@pytest.mark.parametrize("command", [0, 1], ids=["negotiation", "log-on"])
+def test_what_nobody_signed_at_a_reconnect_says_nothing_about_a_volume(
+    server: Smbd, pools: list[SmbPool], tmp_path: Path, command: int, status: int
+) -> None:
+    """Cinder takes a volume that is not there for one that is deleted."""
+    with Relay(server.port) as relay:
+        share = Share(server.host, "volumes", Credentials(server.user, server.password), relay.port)
+        backend = Backend([share], by_smb(pools[0]))
+        patiently(lambda: backend.capacity(share.address))
+        backend.create(share.address, VOLUME, SIZE, DYNAMIC_VHDX)
+        refused = False
+
+        def refuse(frame: Frame) -> Verdict | bytes:
+            nonlocal refused
+            if not refused:
+                refused = True
+                return Verdict.CUT
+            is_answer = frame.command == command and not frame.from_client
+            return frame.answered(status) if is_answer else Verdict.PASS
+
+        for operation in (Backend.exists, Backend.delete, Backend.kept, Backend.recover):
+            relay.rule, refused = refuse, False
+            for _ in range(2):  # the first loses the connection
+                with pytest.raises(ConnectionError):
+                    operation(backend, share.address, VOLUME)
+        relay.rule = everything
+        assert backend.exists(share.address, VOLUME)
+        backend.delete(share.address, VOLUME)
+        assert not backend.exists(share.address, VOLUME)

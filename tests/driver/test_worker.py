@@ -239,3 +239,29 @@ def test_who_receives_hears_that_the_own_end_was_closed() -> None:
         frames.close()
         with pytest.raises(EOFError):
             frames.receive()
+
+
+PLANTED = """
+import pathlib
+pathlib.Path({trace!r}).write_text(__name__)
+"""
+
+
+@pytest.mark.parametrize("path", [None, "", os.pathsep + "missing"], ids=["unset", "empty", "empty entry"])
+def test_no_module_comes_from_the_working_directory(
+    share: Share, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str | None
+) -> None:
+    """Whoever can write there would be handed the passwords of the shares."""
+    traces = []
+    for name in ("socket", "pickle", "smbfs_driver", "vhdx", "smbprotocol", "sitecustomize"):
+        traces.append(tmp_path / f"{name}.trace")
+        (tmp_path / f"{name}.py").write_text(PLANTED.format(trace=str(traces[-1])))
+    usual = os.environ.get("PYTHONPATH", "")
+    if path is None:
+        monkeypatch.delenv("PYTHONPATH", raising=False)
+    else:
+        monkeypatch.setenv("PYTHONPATH", usual + path)
+    monkeypatch.chdir(tmp_path)
+    with closing(Worker([share])) as worker:
+        assert worker.call(Backend.capacity, share.address).total
+    assert [trace.name for trace in traces if trace.exists()] == []

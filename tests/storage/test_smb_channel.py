@@ -1,10 +1,13 @@
 """A session's conversation with a server that we play ourselves, for what no real one says."""
 
+import logging
 import random
 import socket
 import struct
 import threading
+import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 
 import pytest
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -15,6 +18,7 @@ from vhdx.errors import Error
 from vhdx.storage.base import Buffer
 from vhdx.storage.smb import Credentials, SmbPool, SmbSettings, messages
 from vhdx.storage.smb.channel import Channel, Request
+from vhdx.storage.smb.deadlines import Clock, transfer_seconds
 from vhdx.storage.smb.handshake import Established, Negotiation
 from vhdx.storage.smb.messages import Message
 from vhdx.storage.smb.protection import Cipher, Forged, Keys, Protection, Signing
@@ -59,6 +63,9 @@ class Server:
         header[48:64] = AESGCM(KEY).encrypt(nonce, b"", bytes(header) + body)
         return bytes(header) + body
 
+    def send_raw(self, data: bytes) -> None:
+        self._socket.sendall(data)
+
     def send(self, frame: bytes) -> None:
         self._socket.sendall(len(frame).to_bytes(4, "big") + frame)
 
@@ -82,17 +89,27 @@ class Pair:
         return self.channel.receive(self._request)
 
 
-@pytest.fixture
-def pair() -> Iterator[Pair]:
-    """A channel with 64 credits."""
+@contextmanager
+def paired(settings: SmbSettings, credits: int = 64) -> Iterator[Pair]:
+    """A channel that starts with *credits*."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         ours = socket.create_connection(listener.getsockname())
         theirs = listener.accept()[0]
-    established = Established(ours, keys(), False, (5, 69), 1 << 20, 1 << 20, Negotiation(b"", b"", False))
-    channel = Channel("smb://server", established, timeout=30)
+    numbers = 5, 5 + credits
+    sizes = 1 << 20, 1 << 20, 1 << 16
+    established = Established(ours, keys(), False, numbers, *sizes, Negotiation(b"", b"", False))
+    channel = Channel("smb://server", established, settings)
     with theirs:
-        yield Pair(channel, Server(theirs))
-        channel.close()
+        try:
+            yield Pair(channel, Server(theirs))
+        finally:
+            channel.close()
+
+
+@pytest.fixture
+def pair() -> Iterator[Pair]:
+    with paired(SmbSettings(timeout=30)) as pair:
+        yield pair
 
 
 BODY = struct.pack("<HH", 4, 0)
@@ -155,7 +172,7 @@ def test_two_answers_in_one_frame(pair: Pair) -> None:
 
 def test_a_server_that_gives_no_more_credits(pair: Pair) -> None:
     """Nobody waits for what cannot come, and the connection is not used again."""
-    for _ in range(63):
+    for _ in range(64):
         request = pair.ask()
         pair.server.send(pair.server.answer(request, BODY, credits=0))
         pair.receive()
@@ -186,6 +203,225 @@ def test_who_waits_for_credits_wakes_when_the_connection_ends(pair: Pair) -> Non
     for thread in threads:
         thread.join(20)
     assert len(errors) == len(threads)
+
+
+# --- deadlines -------------------------------------------------------------------------------------------------------
+
+HASTY = SmbSettings(timeout=0.4, request_timeout=0.8, long_timeout=1.6)
+BOUND = 20
+"""Seconds, far above what is documented."""
+
+
+@contextmanager
+def answering(server: Server, answer: Callable[[bytes], list[bytes]]) -> Iterator[None]:
+    """Have the server answer echoes, and everything else by *answer*, until the channel ends."""
+
+    def serve() -> None:
+        with suppress(AssertionError, OSError):
+            while True:
+                request = server.take()
+                is_echo = request[12] == messages.ECHO.command
+                for frame in [server.answer(request, BODY)] if is_echo else answer(request):
+                    server.send(frame)
+
+    thread = threading.Thread(target=serve)
+    thread.start()
+    try:
+        yield
+    finally:
+        thread.join(BOUND)
+        assert not thread.is_alive()
+
+
+def outcome(pair: Pair, message: Message) -> BaseException | None:
+    """What a request ends with."""
+    found: list[BaseException | None] = []
+
+    def ask() -> None:
+        request = pair.channel.post(message)
+        assert request is not None
+        try:
+            pair.channel.receive(request)
+        except ConnectionError as error:
+            found.append(error)
+        else:
+            found.append(None)
+
+    thread = threading.Thread(target=ask)
+    thread.start()
+    thread.join(BOUND)
+    assert not thread.is_alive()
+    return found[0]
+
+
+def unsigned(server: Server, request: bytes, flags: int, status: int = 0x103) -> bytes:
+    frame = bytearray(server.answer(request, bytes(9), status=status, flags=flags))
+    frame[48:64] = bytes(16)
+    return bytes(frame)
+
+
+READ = messages.read(FILE, 0, memoryview(bytearray(10)))
+FLUSH = messages.flush(FILE)
+
+
+@pytest.mark.parametrize(("message", "name"), [(READ, "READ"), (FLUSH, "FLUSH")], ids=["read", "flush"])
+def test_an_answer_that_is_withheld_has_a_deadline_though_the_server_lives(message: Message, name: str) -> None:
+    with paired(HASTY) as pair, answering(pair.server, lambda request: []):
+        error = outcome(pair, message)
+        assert isinstance(error, ConnectionError)
+        assert f"no response to {name} within" in str(error)
+        pair.channel.close()
+
+
+def test_what_takes_long_is_waited_for_longer() -> None:
+    """And so is what has much in flight in front of it."""
+    room = memoryview(bytearray(1 << 20))
+    with paired(HASTY) as pair:
+        posted = [pair.channel.post(message) for message in (READ, FLUSH, messages.read(FILE, 0, room), FLUSH)]
+        beyond = [0.0, HASTY.long_timeout - HASTY.request_timeout, transfer_seconds(len(room))]
+        patience = [request.patience for request in posted if request is not None]
+        assert patience[0] == pytest.approx(HASTY.request_timeout, abs=0.01)
+        assert [later - patience[0] for later in patience[:3]] == pytest.approx(beyond, abs=0.01)
+        assert patience[3] == pytest.approx(HASTY.long_timeout + transfer_seconds(len(room)), abs=0.01)
+
+
+def test_what_is_waited_for_is_told_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG, "vhdx.storage.smb")
+    with paired(HASTY) as pair, answering(pair.server, lambda request: []):
+        outcome(pair, FLUSH)
+        pair.channel.close()
+    assert "smb://server: waiting for the response to FLUSH: 0." in caplog.text
+    assert "of at most 1.6 seconds" in caplog.text
+
+
+INTERIM: dict[str, Callable[[Server, bytes], list[bytes]]] = {
+    "signed": lambda server, request: [server.answer(request, bytes(9), status=0x103, flags=0xB)],
+    "unsigned": lambda server, request: [unsigned(server, request, 0x3)],
+    "again": lambda server, request: [unsigned(server, request, 0x3)] * 50,
+    "of a wrong signature": lambda server, request: [unsigned(server, request, 0xB)],
+}
+
+
+@pytest.mark.parametrize("interim", INTERIM)
+def test_a_server_that_takes_its_time_has_no_more_of_it(interim: str) -> None:
+    with paired(HASTY) as pair, answering(pair.server, lambda request: INTERIM[interim](pair.server, request)):
+        assert "no response to FLUSH within" in str(outcome(pair, FLUSH))
+        pair.channel.close()
+
+
+@pytest.mark.parametrize("interim", INTERIM)
+def test_an_answer_may_come_after_the_server_took_its_time(pair: Pair, interim: str) -> None:
+    request = pair.ask(FLUSH)
+    for frame in INTERIM[interim](pair.server, request):
+        pair.server.send(frame)
+    pair.server.send(pair.server.answer(request, BODY, flags=0xB))
+    assert bytes(pair.receive().body) == BODY
+
+
+def test_an_interim_response_is_asynchronous(pair: Pair) -> None:
+    request = pair.ask(FLUSH)
+    pair.server.send(unsigned(pair.server, request, 0x1))
+    with pytest.raises(ConnectionError, match="interim"):
+        pair.receive()
+
+
+def test_an_interim_response_is_encrypted_where_the_request_was(pair: Pair) -> None:
+    request = pair.channel.post(FLUSH, encrypted=True)
+    assert request is not None
+    pair.server.take()
+    number = struct.pack("<Q", 5)
+    pretended = bytearray(64)
+    pretended[:4], pretended[12], pretended[24:32] = b"\xfeSMB", FLUSH.command, number
+    pair.server.send(unsigned(pair.server, bytes(pretended), 0x3))
+    with pytest.raises(ConnectionError, match="interim"):
+        pair.channel.receive(request)
+
+
+@pytest.mark.parametrize(
+    ("message", "length"),
+    [
+        (FLUSH, (64 << 10) + 1),
+        (READ, (64 << 10) + 11),
+        (messages.read(FILE, 0, memoryview(bytearray(1 << 20))), (1 << 20) + (64 << 10) + 1),
+        (FLUSH, 0xFFFFFF),
+        (FLUSH, 0xFFFFFFFF),
+    ],
+)
+def test_a_message_longer_than_what_was_asked_for_is_refused(pair: Pair, message: Message, length: int) -> None:
+    """At its length already: nothing of it comes."""
+    pair.ask(message)
+    pair.server.send_raw(length.to_bytes(4, "big"))
+    with pytest.raises(ConnectionError, match=f"announces {length} bytes"):
+        pair.receive()
+
+
+def test_unsigned_messages_are_no_sign_of_life() -> None:
+    """A stream of what anybody may send keeps nobody waiting, whoever sends it."""
+    with paired(HASTY) as pair:
+        request = pair.ask(FLUSH)
+        said = bytearray(unsigned(pair.server, request, 0x1, status=0))
+        said[24:32] = b"\xff" * 8
+        ended = threading.Event()
+
+        def flood() -> None:
+            with suppress(OSError):
+                while not ended.is_set():
+                    pair.server.send(bytes(said))
+
+        thread = threading.Thread(target=flood)
+        thread.start()
+        with pytest.raises(ConnectionError, match="does not respond"):
+            pair.receive()
+        pair.channel.close()
+        ended.set()
+        thread.join(BOUND)
+
+
+def test_one_credit_is_enough_for_one_request_at_a_time() -> None:
+    with paired(SmbSettings(timeout=30), credits=1) as pair, answering(
+        pair.server, lambda request: [pair.server.answer(request, BODY)]
+    ):
+        assert [outcome(pair, FLUSH) for _ in range(20)] == [None] * 20
+        pair.channel.close()
+
+
+def test_a_server_that_cannot_be_asked_for_want_of_credits_has_until_the_deadline() -> None:
+    """It granted one credit, which the request took; it is busy for longer than a silence may be."""
+    late = SmbSettings(timeout=0.2, request_timeout=60, long_timeout=60)
+    with paired(late, credits=1) as pair:
+        request = pair.ask(FLUSH)
+        time.sleep(5 * late.timeout)
+        pair.server.send(pair.server.answer(request, BODY))
+        assert bytes(pair.receive().body) == BODY
+
+
+def test_who_waits_for_credits_is_served_in_turn() -> None:
+    """A request that costs much is not put off for ever by cheap ones that come later."""
+    big = messages.read(FILE, 0, memoryview(bytearray(1 << 20)))
+    with paired(SmbSettings(timeout=30), credits=16) as pair:
+        first = pair.ask(FLUSH)
+        threads = []
+        for message in (big, FLUSH):
+            waiting = len(pair.channel._queue)
+            threads.append(threading.Thread(target=pair.channel.post, args=(message,)))
+            threads[-1].start()
+            while len(pair.channel._queue) == waiting:
+                time.sleep(0.001)
+        assert pair.channel.post(FLUSH, wait=False) is None
+        pair.server.send(pair.server.answer(first, BODY, credits=20))
+        for thread in threads:
+            thread.join(BOUND)
+        assert [request[12] for request in (pair.server.take(), pair.server.take())] == [8, 7]
+
+
+def test_a_process_that_stood_still_blames_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [0.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    clock = Clock(1)
+    for passed in (0.1, 0.9, 3600, 1.0):
+        now[0] += passed
+        clock.advance()
+    assert clock.now == 1.0 + 2.0 + 1.0
 
 
 ODD: dict[str, Callable[[bytes], bytes]] = {
@@ -270,32 +506,40 @@ def test_no_part_of_a_message_can_be_changed_under_its_signature(signing: Signin
 # --- signs of life ---------------------------------------------------------------------------------------------------
 
 
-def judged(pulse: Pulse, slices: int, progress: Callable[[int], int] = lambda number: 0) -> list[Verdict]:
-    return [pulse.missed(progress(number)) for number in range(slices)]
+FLOOR = 100
+
+
+def judged(pulse: Pulse, slices: int, moved: Callable[[int], int] = lambda number: 0) -> list[Verdict]:
+    return [pulse.missed(moved(number)) for number in range(slices)]
 
 
 def test_a_silence_is_first_asked_about_and_then_final() -> None:
-    pulse = Pulse()
-    assert judged(pulse, SLICES // 2 + 1)[-2:] == [Verdict.WAIT, Verdict.ASK]
+    pulse = Pulse(FLOOR)
+    assert judged(pulse, SLICES // 2)[-2:] == [Verdict.WAIT, Verdict.ASK]
     pulse.asked()
     assert judged(pulse, SLICES // 2)[-2:] == [Verdict.WAIT, Verdict.DEAD]
 
 
 def test_any_answer_takes_a_question_back() -> None:
-    pulse = Pulse()
-    judged(pulse, SLICES // 2 + 1)
+    pulse = Pulse(FLOOR)
+    judged(pulse, SLICES // 2)
     pulse.asked()
     judged(pulse, SLICES // 2 - 1)
     pulse.heard()
     assert judged(pulse, SLICES // 2)[-2:] == [Verdict.WAIT, Verdict.ASK]
 
 
-def test_who_cannot_be_asked_is_dead_in_the_end() -> None:
-    assert judged(Pulse(), SLICES + 1)[-2:] == [Verdict.ASK, Verdict.DEAD]
+def test_who_cannot_be_asked_is_mute_in_the_end() -> None:
+    assert judged(Pulse(FLOOR), SLICES)[-2:] == [Verdict.ASK, Verdict.MUTE]
 
 
 def test_a_line_on_which_bytes_still_move_is_waited_for() -> None:
-    assert set(judged(Pulse(), 100, lambda number: number // 3)) == {Verdict.WAIT}
+    assert set(judged(Pulse(FLOOR), 100, lambda number: number // 3 * FLOOR)) == {Verdict.WAIT}
+
+
+def test_a_line_on_which_hardly_a_byte_moves_is_not() -> None:
+    pulse = Pulse(FLOOR)
+    assert Verdict.ASK in judged(pulse, SLICES, lambda number: number * (FLOOR - 1))
 
 
 # --- a log-on with a server that makes no sense ----------------------------------------------------------------------

@@ -92,6 +92,32 @@ def test_a_files_life_in_every_dialect(
     assert (keys.cipher is None) == (newest < Dialect.SMB_3_0)
 
 
+SMALL = {
+    "one credit": "smb2 max credits = 1",
+    "two credits": "smb2 max credits = 2",
+    "small queries": "smb2 max trans = 4096",
+    "small transfers": "smb2 max read = 65536\nsmb2 max write = 65536",
+    "all of it": "smb2 max credits = 1\nsmb2 max trans = 4096\nsmb2 max read = 65536\nsmb2 max write = 65536",
+}
+
+
+@pytest.mark.parametrize("encrypt", [False, True], ids=["signed", "encrypted"])
+@pytest.mark.parametrize("small", few(SMALL.values(), 2, ids=list(SMALL)))
+def test_a_server_that_takes_little_at_once(
+    small: str, encrypt: bool, own_smbd: Smbd, pool: SmbPool, share_directory: Path
+) -> None:
+    pin(own_smbd, Dialect.SMB_3_1_1, small)
+    settings = between(Dialect.SMB_3_0, Dialect.SMB_3_1_1, encrypt=encrypt)
+    files = connect(own_smbd, pool, share_directory, settings=settings)
+    everything_works(files)
+    assert not connection_of(files).offload.without_copy
+    expected = {f"file {number:04} {'x' * 100}" for number in range(300)}
+    for name in expected:
+        (share_directory / name).touch()
+    assert set(files.list("")) == expected
+    assert connection_of(files).alive
+
+
 @pytest.mark.parametrize("only", few(Dialect, 2))
 def test_a_dialect_alone_can_be_asked_for(only: Dialect, own_smbd: Smbd, pool: SmbPool, share_directory: Path) -> None:
     pin(own_smbd, Dialect.SMB_3_1_1)
@@ -253,6 +279,13 @@ def test_a_guest_is_let_in_where_guests_are(
     share_directory.chmod(0o777)
     own_smbd.add_share("open", share_directory, f"guest ok = yes\nforce user = {own_smbd.user}")
     everything_works(pool.share(own_smbd.host, "open", port=own_smbd.port, credentials=account, settings=ANY))
+
+
+def test_a_guest_cannot_know_that_there_is_no_such_share(own_smbd: Smbd, pool: SmbPool) -> None:
+    """Nobody signs that for a guest."""
+    own_smbd.configure(GUESTS)
+    with pytest.raises(ConnectionError, match="the share does not exist"):
+        pool.share(own_smbd.host, "nothing", port=own_smbd.port, credentials=Credentials.of_guest())
 
 
 def test_a_guest_is_refused_where_there_are_none(own_smbd: Smbd, pool: SmbPool, share_directory: Path) -> None:

@@ -16,7 +16,7 @@ from tests.support.smbd import Smbd
 from vhdx.errors import Error, FormatError, InUse, OutOfSpace
 from vhdx.storage import transfer
 from vhdx.storage.base import Access, Move
-from vhdx.storage.smb import Credentials, SmbFileSystem, SmbPool, SmbSettings
+from vhdx.storage.smb import Credentials, SmbFileSystem, SmbPool, SmbSettings, directory
 from vhdx.storage.transfer import pread, pwrite
 
 pytestmark = pytest.mark.smb
@@ -240,6 +240,18 @@ def test_a_long_list(smb_files: SmbFileSystem, share_directory: Path) -> None:
     for name in names:
         (share_directory / name).touch()
     assert smb_files.list("") == names
+
+
+def test_a_list_without_an_end_ends(
+    smb_files: SmbFileSystem, share_directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("a", "b", "c"):
+        (share_directory / name).touch()
+    monkeypatch.setattr(directory, "_MOST_NAMES", 3)
+    assert smb_files.list("") == ["a", "b", "c"]
+    (share_directory / "d").touch()
+    with pytest.raises(OSError, match="lists more than 3 files"):
+        smb_files.list("")
 
 
 def test_an_empty_list(smb_files: SmbFileSystem) -> None:

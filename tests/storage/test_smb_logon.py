@@ -1,11 +1,15 @@
 """Log-on and what goes wrong before a file is reached: every failure has a kind and a name, and tells no secret."""
 
+import gc
+import itertools
 import logging
 import socket
 import threading
 import traceback
 from collections.abc import Iterator
 from pathlib import Path
+from types import FrameType, FunctionType, ModuleType
+from typing import Any
 
 import pytest
 
@@ -44,6 +48,74 @@ def everything_told(error: BaseException) -> str:
         text += repr(cause) + repr(cause.args) + repr(vars(cause))
         cause = cause.__cause__ or cause.__context__
     return text
+
+
+def frames_of(error: BaseException) -> Iterator[FrameType]:
+    """Every frame behind an error and what it came from, but for those of the tests."""
+    seen: set[int] = set()
+    causes: list[BaseException | None] = [error]
+    while causes:
+        cause = causes.pop()
+        if cause is None or id(cause) in seen:
+            continue
+        seen.add(id(cause))
+        causes += [cause.__cause__, cause.__context__]
+        for frame, _ in traceback.walk_tb(cause.__traceback__):
+            if frame.f_globals["__name__"] != __name__:
+                yield frame
+
+
+def holds(root: object, secret: str) -> bool:
+    """Whether *secret* can be reached from *root* other than through the account that the caller has."""
+    found: list[Any] = [root]
+    seen = {id(root)}
+    for thing in found:
+        kind = type(thing)  # a weak reference that is dead has no class to ask for
+        if issubclass(kind, str) and secret in thing:
+            return True
+        if issubclass(kind, bytes | bytearray) and any(secret.encode(code) in thing for code in ("utf-8", "utf-16-le")):
+            return True
+        if issubclass(kind, Credentials | FunctionType | ModuleType | type | FrameType | Relay | Smbd):
+            continue
+        for other in gc.get_referents(thing):
+            if id(other) not in seen:
+                seen.add(id(other))
+                found.append(other)
+    return False
+
+
+@pytest.mark.parametrize("attack", ["wrong password", *("swallowed", "cut", "refused", "changed")])
+@pytest.mark.parametrize("number", [1, 2, 3])
+def test_no_frame_of_a_failed_log_on_holds_the_password(smbd: Smbd, number: int, attack: str) -> None:
+    """Programs report errors with the locals of every frame."""
+    answers = itertools.count(1)
+
+    def fail(frame: Frame) -> Verdict | bytes:
+        if frame.from_client or attack == "wrong password" or next(answers) != number:
+            return Verdict.PASS
+        others = {"refused": frame.answered(0xC0000034), "changed": frame.data[:-1] + bytes([frame.data[-1] ^ 1])}
+        return others.get(attack, Verdict.CUT if attack == "cut" else Verdict.SWALLOW)
+
+    password = SECRET if attack == "wrong password" else smbd.password
+    with Relay(smbd.port) as relay, SmbPool() as pool:
+        relay.rule = fail
+        with pytest.raises((OSError, Error)) as caught:
+            pool.share(
+                "127.0.0.1", "share", port=relay.port, credentials=Credentials(smbd.user, password), settings=QUICK
+            )
+        where = [
+            f"{frame.f_code.co_qualname}: {name}"
+            for frame in frames_of(caught.value)
+            for name, value in frame.f_locals.items()
+            if holds(value, password)
+        ]
+    assert where == []
+
+
+def test_no_connection_holds_the_password(smbd: Smbd, share_directory: Path) -> None:
+    with SmbPool() as pool:
+        files = connect(smbd, pool, share_directory)
+        assert not holds(files._connect(), smbd.password)
 
 
 def test_a_wrong_password_names_server_and_account_and_never_the_password(

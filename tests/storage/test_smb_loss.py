@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import connect
+from tests.conftest import connect, patiently
 from tests.support.choice import few
 from tests.support.relay import Frame, Relay, Verdict
 from tests.support.smbd import Smbd
@@ -314,6 +314,7 @@ def test_a_share_that_the_server_closes(own_smbd: Smbd, files: SmbFileSystem) ->
     deadline = time.monotonic() + BOUND
     with pytest.raises(ConnectionError, match="file"):
         while time.monotonic() < deadline:
+            pwrite(storage, 0, b"content")  # without a change a flush sends nothing
             storage.flush()
     stays_lost(storage)
     usable(files)
@@ -339,6 +340,36 @@ def test_nobody_takes_for_durable_what_another_is_still_flushing(relay: Relay, r
     second.assert_lost("file")
     relay.rule = lambda frame: Verdict.PASS
     storage.close()
+
+
+def test_a_share_that_is_withdrawn_says_nothing_about_its_files(
+    own_smbd: Smbd, files: SmbFileSystem, pool: SmbPool, share_directory: Path
+) -> None:
+    """It may come back; only who names it for the first time hears that there is no such share."""
+    storage = files.create("file")
+    pwrite(storage, 0, b"content")
+    storage.close()
+    share = files.name.rpartition("/")[2]
+    own_smbd.withdraw_share(share)
+    own_smbd.kill()
+    own_smbd.restart()
+    operations: list[Callable[[], object]] = [
+        lambda: files.stat("file"),
+        lambda: files.open("file", Access.READ),
+        lambda: files.list(""),
+        lambda: files.exists("file"),
+        lambda: files.remove("file"),
+    ]
+    with pytest.raises(ConnectionError):
+        files.stat("file")
+    for operation in operations:
+        with pytest.raises(ConnectionError, match="the share does not exist"):
+            operation()
+    account = Credentials(own_smbd.user, own_smbd.password)
+    with pytest.raises(FileNotFoundError, match="the share does not exist"):
+        pool.share(own_smbd.host, share, port=own_smbd.port, credentials=account, settings=QUICK)
+    own_smbd.add_share(share, share_directory)
+    assert patiently(lambda: files.stat("file")).size == 7
 
 
 # --- an attacker -----------------------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from tests.support.smbd import Smbd
 from vhdx.errors import FormatError
 from vhdx.storage import transfer
 from vhdx.storage.base import Access, Move, Unsupported
-from vhdx.storage.smb import Credentials, SmbFileSystem, SmbPool
+from vhdx.storage.smb import Credentials, SmbFileSystem, SmbPool, offload
 from vhdx.storage.smb.messages import Command, Response
 from vhdx.storage.smb.offload import Limits, smaller
 from vhdx.storage.smb.status import NtStatus, Refused
@@ -166,11 +166,37 @@ def test_limits_of_a_refusal() -> None:
 
 
 @pytest.mark.parametrize(
-    "told", [b"", struct.pack("<III", 256, MIB, 16 * MIB), struct.pack("<III", 0, 0, 0), b"short"]
-)  # fmt: skip
+    "told",
+    [
+        b"",
+        struct.pack("<III", 256, MIB, 16 * MIB),
+        struct.pack("<III", 0, 0, 0),
+        struct.pack("<III", 256, 1, 16 * MIB),
+        struct.pack("<III", 256, MIB, 4096),
+        b"short",
+    ],
+)
 def test_refusals_that_teach_nothing(told: bytes) -> None:
     with pytest.raises(Unsupported, match="file"):
         smaller(Limits(), refusal(told), "file")
+
+
+def test_a_server_that_asks_for_less_and_less_is_not_followed_all_the_way(
+    smb_files: SmbFileSystem, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, target = make(smb_files, "source", MIB), smb_files.create("target")
+    tried = []
+
+    def refuse(*arguments: object) -> Limits:
+        tried.append(arguments[-1])
+        return Limits(256 - len(tried))
+
+    with monkeypatch.context() as patch, pytest.raises(Unsupported, match="again and again"):
+        patch.setattr(offload, "_try", refuse)
+        target.copy(source, [Move(0, 0, MIB)])
+    assert len(tried) < 10
+    source.close()
+    target.close()
 
 
 def test_a_source_that_ends_early(smb_files: SmbFileSystem, share_directory: Path) -> None:

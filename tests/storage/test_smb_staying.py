@@ -72,7 +72,7 @@ def test_one_lists_while_another_makes_the_connection_anew(
         await_that(lambda: asked(relay, Command.QUERY_DIRECTORY) > before)
         with lost_and_nobody_told(relay, only(pool)):
             other = Doing(relayed.space)
-            await_that(lambda: any(making.locked() for making in pool._making.values()))
+            await_that(lambda: any(making.lock.locked() for making in pool._making.values()))
         assert [listing.result(), other.result()] == [None, None]
 
 
@@ -87,7 +87,7 @@ def test_one_flushes_while_another_finds_the_directory_lost(
         await_that(lambda: asked(relay, Command.FLUSH) > 0)
         with lost_and_nobody_told(relay, only(pool)):
             listing = Doing(lambda: here.list(""))
-            await_that(lambda: any(making.locked() for making in pool._making.values()))
+            await_that(lambda: any(making.lock.locked() for making in pool._making.values()))
         assert [syncing.result(), listing.result()] == [None, None]
 
 

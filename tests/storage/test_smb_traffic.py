@@ -56,7 +56,7 @@ def work(files: SmbFileSystem, number: int) -> None:
     assert files.stat(f"file{number}").size == 4 * MIB + 1900 * 300 + 100
 
 
-@pytest.mark.parametrize("credits", [8192, 64, 32, 16, 4])
+@pytest.mark.parametrize("credits", [8192, 64, 32, 16, 4, 2, 1])
 def test_many_threads_share_one_connection(own_smbd: Smbd, share_directory: Path, credits: int) -> None:
     own_smbd.configure(f"smb2 max credits = {credits}")
     with SmbPool() as pool, ThreadPoolExecutor(THREADS) as threads:

@@ -56,10 +56,27 @@ class Verdict(Enum):
     SWALLOW = "swallow"
     HOLD = "hold"  # until `Relay.release`
     CUT = "cut"  # half of it arrives, then the connection ends
+    HANG_UP = "hang up"
+    IGNORE = "ignore"  # nothing more is read from who sent it
 
 
-Rule = Callable[[Frame], Verdict | bytes]
-"""Decides about a message; bytes take its place."""
+class Raw(NamedTuple):
+    """Bytes as they are, without a length in front, in *pieces* with a *pause* of seconds after each."""
+
+    data: bytes
+    pieces: int | None = None
+    pause: float = 0.0
+
+
+class Flood(NamedTuple):
+    """Messages without end."""
+
+    data: bytes
+
+
+Ruling = Verdict | bytes | Raw | Flood | list[bytes]
+Rule = Callable[[Frame], Ruling]
+"""Decides about a message; bytes take its place, and so does each message of a list."""
 
 
 def everything(frame: Frame) -> Verdict:
@@ -114,9 +131,22 @@ class Relay:
             while (data := source.get()) is not None:
                 self.seen.append(Frame(from_client, data[:80]))
                 verdict = self.rule(Frame(from_client, data))
+                if verdict is Verdict.IGNORE:
+                    return
+                if verdict is Verdict.HANG_UP:
+                    break
                 if verdict is Verdict.CUT:
                     target.put(data, len(data) // 2)
                     break
+                if isinstance(verdict, Raw):
+                    target.put_raw(verdict)
+                    continue
+                if isinstance(verdict, list):
+                    for message in verdict:
+                        target.put(message)
+                    continue
+                while isinstance(verdict, Flood):
+                    target.put(verdict.data)
                 if verdict is Verdict.HOLD:
                     with self._lock:
                         self._held.append((target, data))
@@ -170,6 +200,13 @@ class _End:
             for start in range(0, len(message), pieces):
                 self._socket.sendall(message[start : start + pieces])
                 time.sleep(0.2)
+
+    def put_raw(self, raw: Raw) -> None:
+        with self._putting:
+            step = raw.pieces or max(len(raw.data), 1)
+            for start in range(0, len(raw.data), step):
+                self._socket.sendall(raw.data[start : start + step])
+                time.sleep(raw.pause)
 
     def hang_up(self) -> None:
         with contextlib.suppress(OSError):

@@ -95,6 +95,11 @@ class Smbd:
             if wait:
                 time.sleep(0.1)
 
+    def withdraw_share(self, name: str) -> None:
+        """Serve it no more, from the next `restart` on."""
+        del self._shares[name]
+        self._write_configuration()
+
     def close_share(self, name: str) -> None:
         """Have every connection of a client to this share ended, as an administrator may."""
         smbcontrol = find("smbcontrol")

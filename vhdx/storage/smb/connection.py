@@ -17,7 +17,15 @@ from vhdx.storage.smb.handshake import Negotiation, establish
 from vhdx.storage.smb.messages import CREDIT, CreateResponse, Message, Response
 from vhdx.storage.smb.offload import Offload
 from vhdx.storage.smb.settings import SmbSettings
-from vhdx.storage.smb.status import UNSUPPORTED, NtStatus, Refused, failures, lost
+from vhdx.storage.smb.status import (
+    UNSUPPORTED,
+    NtStatus,
+    Refused,
+    admission_failure,
+    broken,
+    lost,
+    missing_share,
+)
 from vhdx.storage.smb.wire import Wire
 
 _VALIDATE_NEGOTIATE_INFO = 0x00140204
@@ -67,34 +75,52 @@ class SmbConnection:
         self._trees_lock = threading.RLock()  # `_connect` may call `_forget`
         established = establish(self.name, server, port, credentials, settings)
         self._negotiation = established.negotiation
-        self._channel = Channel(self.name, established, timeout=settings.timeout)
+        self.transact_size = established.transact_size
+        """The most bytes in the input or output of QUERY_DIRECTORY, QUERY_INFO and IOCTL."""
+        self._channel = Channel(self.name, established, settings)
         # Runs when neither the pool nor an open file refers to the connection. On exit the kernel closes the socket,
         # after the last file.
         weakref.finalize(self, self._channel.abandon).atexit = False
         try:
-            with failures(self.name):
-                # The response grants the credits for what follows.
-                self._call(None, messages.ECHO)
+            self._greet()
+            affordable = max((self._channel.credits - 1) // 2, 1)
+            limit = min(established.read_size, established.write_size, settings.request_size, affordable * CREDIT)
+            self.request_size = 1 << (limit.bit_length() - 1)
+            """Payload bytes of one READ or WRITE, chosen so that the credits suffice for two."""
         except BaseException:
             self._channel.close()
             raise
-        affordable = max((self._channel.credits - 1) // 2, 1)
-        limit = min(established.read_size, established.write_size, settings.request_size, affordable * CREDIT)
-        self.request_size = 1 << (limit.bit_length() - 1)
-        """Payload bytes of one READ or WRITE, chosen so that the credits suffice for two."""
+
+    def _greet(self) -> None:
+        """Send an ECHO, whose response grants the credits for what follows."""
+        try:
+            with broken(self.name):
+                self._call(None, messages.ECHO)
+        except Refused as refused:
+            raise admission_failure(refused.status, self.name, "the first ECHO") from refused
 
     @property
     def alive(self) -> bool:
         """Whether no error has ended the connection yet."""
         return self._channel.alive
 
-    def tree(self, share: str) -> Tree:
-        """The tree connect of a share. Raises FileNotFoundError, PermissionError."""
+    def tree(self, share: str, *, known: bool = True) -> Tree:
+        """The tree connect of a share. Raises ConnectionError, PermissionError.
+
+        FileNotFoundError if the server states under its signature that the share does not exist, but not for a share
+        that is *known*: callers would take it for an answer about a file.
+        """
+        name = f"{self.name}/{share}"
         with self._trees_lock:
             tree = self._trees.get(share.casefold())
             if tree is None:
-                with failures(f"{self.name}/{share}"):
-                    tree = self._connect(share)
+                try:
+                    with broken(name):
+                        tree = self._connect(share)
+                except Refused as refused:
+                    if refused.status == NtStatus.BAD_NETWORK_NAME and not known and self._channel.signs:
+                        raise missing_share(name) from refused
+                    raise admission_failure(refused.status, name, "TREE_CONNECT") from refused
                 self._trees[share.casefold()] = tree
             return tree
 
@@ -126,10 +152,7 @@ class SmbConnection:
             raise lost(self.name, "validation of the negotiation failed; the connection may be under attack")
 
     def call(self, tree: Tree, message: Message) -> Response:
-        """Send one request and return its response; no time limit while the server is alive.
-
-        Raises Refused, ConnectionError.
-        """
+        """Send one request and return its response. Raises Refused, ConnectionError."""
         return self._call(tree, message)
 
     def create(self, tree: Tree, message: Message) -> CreateResponse:

@@ -1,8 +1,10 @@
 """A directory of a share: lists and flushes it."""
 
+import errno
 import struct
 import threading
 from collections.abc import Iterator
+from itertools import islice
 from typing import Protocol, TypeVar
 
 from vhdx.errors import Error
@@ -20,6 +22,9 @@ _ENTRY = struct.Struct("<I52xII")  # next entry, index and times and sizes, attr
 _LISTING = h.READ_DATA | h.READ_ATTRIBUTES
 _SYNCING = h.WRITE_DATA | h.APPEND_DATA | h.READ_ATTRIBUTES
 
+
+_MOST_NAMES = 1 << 20
+"""Names in one listing; limits a server whose listing never ends."""
 
 T = TypeVar("T")
 R_co = TypeVar("R_co", covariant=True)
@@ -58,7 +63,9 @@ class Directory:
         def listed(handle: Handle, *, is_new: bool) -> list[str]:
             scan = self._scan(is_new=is_new)
             # A server may also match the 8.3 short name.
-            found = _names(handle, f"{prefix}*{suffix}", scan)
+            found = list(islice(_names(handle, f"{prefix}*{suffix}", scan), _MOST_NAMES + 1))
+            if len(found) > _MOST_NAMES:
+                raise OSError(errno.EFBIG, f"the server lists more than {_MOST_NAMES} files", handle.name)
             return sorted(name for name in found if is_named(name, prefix, suffix))
 
         with self._lock:  # a handle has one scan position

@@ -130,7 +130,7 @@ class Handle:
 
     def ioctls(self, code: int, inputs: Iterable[bytes], *, max_response: int, depth: int) -> list[bytes]:
         """Send an FSCTL pipelined, once for each input, and return the outputs."""
-        requests = (messages.ioctl(self.file_id, code, data, max_response=max_response) for data in inputs)
+        requests = (messages.ioctl(self.file_id, code, data, max_response=max_response, long=True) for data in inputs)
         responses = self.exchange(requests, depth=depth)
         with failures(self.name):
             return [messages.ioctl_response(response) for response in responses]
@@ -176,14 +176,15 @@ class Handle:
     def query_directory(self, info_class: int, pattern: str, scan: Scan) -> memoryview:
         """The next entries of a directory; empty at the end."""
         with self._talking():
-            message = messages.query_directory(self.file_id, info_class, _PAGE_LENGTH, pattern=pattern, scan=scan)
+            length = min(_PAGE_LENGTH, self.connection.transact_size)
+            message = messages.query_directory(self.file_id, info_class, length, pattern=pattern, scan=scan)
             return messages.query_response(self.connection.call(self.tree, message))
 
     def finish(self) -> None:
         """Close the handle and raise errors: for deletion, which takes effect on CLOSE. Raises ConnectionError."""
         if self._let_go():
             with failures(self.name):
-                self.connection.call(self.tree, messages.close(self.file_id))
+                self.connection.call(self.tree, messages.close(self.file_id, removes=True))
 
     def close(self) -> None:
         """Close the handle, ignoring errors. Idempotent."""

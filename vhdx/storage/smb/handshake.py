@@ -1,7 +1,7 @@
 """Connect, NEGOTIATE and SESSION_SETUP by smbprotocol.
 
-The result is a socket, the session's keys and the negotiated limits, which `channel` takes over. No other module uses
-internals of smbprotocol.
+The result is a socket, the session's keys and the negotiated limits, which `channel` takes over. Only this module and
+`logon` use internals of smbprotocol.
 """
 
 import errno
@@ -9,9 +9,7 @@ import importlib
 import logging
 import socket
 import struct
-import threading
-import time
-import uuid
+import traceback
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,8 +17,6 @@ from smbprotocol.connection import (
     Ciphers,
     Connection,
     SigningAlgorithms,
-    SMB2NegotiateRequest,
-    SMB3NegotiateRequest,
 )
 from smbprotocol.exceptions import SMBAuthenticationError, SMBConnectionClosed, SMBException, SMBResponseException
 from smbprotocol.session import Session
@@ -28,22 +24,22 @@ from smbprotocol.session import Session
 from vhdx.errors import Error, UnsupportedFeature
 from vhdx.storage.credentials import Credentials
 from vhdx.storage.dialect import Dialect, span
-from vhdx.storage.smb.messages import HEADER_LENGTH, Command
+from vhdx.storage.smb.logon import MALFORMED, LogOn
+from vhdx.storage.smb.messages import CREDIT
 from vhdx.storage.smb.protection import Cipher, Keys, Signing
 from vhdx.storage.smb.settings import SmbSettings
-from vhdx.storage.smb.status import UNSUPPORTED, NtStatus, failure, lost
+from vhdx.storage.smb.status import UNSUPPORTED, admission_failure, failure, lost
 
-_LONGEST = 1 << 20
+_LEAST_TRANSACT_SIZE = 4096
+"""Bytes for one name in a listing, and for a copychunk request."""
 _LOG_LEVELS = {
     "smbprotocol": logging.WARNING,
     "smbprotocol.connection": logging.CRITICAL,
     "spnego": logging.WARNING,
 }
-_PAUSE = 0.05  # seconds
 _MALFORMED = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, struct.error)
 """What smbprotocol and the libraries below it raise for malformed responses."""
 
-_NEGOTIATE_LENGTH = 36  # of the request, up to the dialects
 _GUEST = "guest"
 _UNSAFE = "the session is unprotected: the server allows only a guest session, or the connection is under attack"
 _UNSAFE_FOR_GUEST = "the server requires signing or encryption, but a guest session has no keys; give an account"
@@ -70,105 +66,9 @@ class Established:
     sequence_window: tuple[int, int]  # usable MessageIds: the first, and the one after the last (MS-SMB2 3.2.4.1.6)
     read_size: int
     write_size: int
+    transact_size: int
     negotiation: Negotiation
     multi_credit: bool = True  # whether requests have a CreditCharge (SMB2_GLOBAL_CAP_LARGE_MTU)
-
-
-class _LogOn(Connection):  # type: ignore[misc]
-    """A connection whose thread ends after the final SESSION_SETUP response, or on failure, and leaves the socket open.
-
-    *dialects* are offered, oldest first.
-    """
-
-    def __init__(self, server: str, port: int, dialects: list[Dialect], *, require_signing: bool) -> None:
-        self.over = threading.Event()  # no more requests will be sent
-        self._answered = False  # the final SESSION_SETUP response was received
-        self._dialects = dialects
-        super().__init__(uuid.uuid4(), server, port, require_signing=require_signing)
-
-    def send(self, message: Any, **options: Any) -> Any:
-        """Offer *dialects*: the library offers either one, or all that its signing settings allow."""
-        if isinstance(message, SMB2NegotiateRequest | SMB3NegotiateRequest):
-            _offer(message, self._dialects)
-            self.negotiated_dialects = self._dialects
-        return super().send(message, **options)
-
-    def _process_message_thread(self) -> None:
-        self.transport.recv = self._frame
-        super()._process_message_thread()
-
-    def _frame(self, timeout: float) -> bytes:
-        """The next message; empty to end the thread."""
-        if self._answered and self._is_over():
-            return b""
-        try:
-            data = self._next(timeout)
-        except OSError as error:
-            # If raised, the library would log it with a traceback; stored here, every waiting call raises it.
-            self._t_exc = SMBConnectionClosed(error.strerror or str(error))
-            return b""
-        status = int.from_bytes(data[8:12], "little")
-        final = status not in (NtStatus.MORE_PROCESSING_REQUIRED, NtStatus.PENDING)
-        self._answered = data[12] == Command.SESSION_SETUP and final
-        return data
-
-    def _is_over(self) -> bool:
-        """Wait until `over` is set (True), or until another request is sent although the log-on is complete (False)."""
-        while not self.over.wait(_PAUSE):
-            if any(request.response is None for request in list(self.outstanding_requests.values())):
-                return False
-        return True
-
-    def _next(self, timeout: float) -> bytes:
-        while True:
-            try:
-                return _receive(self.transport._sock, time.monotonic() + timeout)
-            except TimeoutError:
-                # With no outstanding request, as while a ticket is fetched, no response is due.
-                if self.outstanding_requests:
-                    raise
-
-    @property
-    def _t_exc(self) -> Exception | None:
-        """What every waiting call raises: an SMBException, although malformed data makes the library raise others."""
-        return self._failure
-
-    @_t_exc.setter
-    def _t_exc(self, error: Exception | None) -> None:
-        known = error is None or isinstance(error, SMBException)
-        self._failure = error if known else SMBConnectionClosed("malformed response")
-
-
-def _offer(message: Any, dialects: list[Dialect]) -> None:
-    message["dialects"] = [int(dialect) for dialect in dialects]
-    if isinstance(message, SMB3NegotiateRequest):
-        end = HEADER_LENGTH + _NEGOTIATE_LENGTH + 2 * len(dialects)
-        # The library aligns the negotiate contexts only for odd counts of dialects.
-        padding = -end % 8
-        message["padding"].size = padding
-        message["padding"] = bytes(padding)
-        message["negotiate_context_offset"] = end + padding
-
-
-def _receive(connection: socket.socket, deadline: float) -> bytes:
-    length = int.from_bytes(_take(connection, 4, deadline), "big")
-    if not HEADER_LENGTH <= length <= _LONGEST:
-        raise ConnectionError("received data that is not SMB")
-    return _take(connection, length, deadline)
-
-
-def _take(connection: socket.socket, length: int, deadline: float) -> bytes:
-    data = bytearray()
-    try:
-        while len(data) < length:
-            connection.settimeout(max(deadline - time.monotonic(), 0.001))
-            part = connection.recv(length - len(data))
-            if not part:
-                raise ConnectionError("the server closed the connection")
-            data += part
-    finally:
-        connection.settimeout(None)
-    return bytes(data)
 
 
 def establish(name: str, server: str, port: int, credentials: Credentials, settings: SmbSettings) -> Established:
@@ -180,11 +80,17 @@ def establish(name: str, server: str, port: int, credentials: Credentials, setti
     if credentials.guest and settings.encrypt:
         raise Error(f"{name}: a guest session cannot be encrypted; give an account, or do not require encryption")
     _keep_quiet()
-    connection = _LogOn(server, port, settings.dialects(), require_signing=not credentials.guest)
-    connection._receive_timeout = settings.connect_timeout
+    connection = LogOn(
+        server,
+        port,
+        settings.dialects(),
+        require_signing=not credentials.guest,
+        patience=settings.connect_timeout,
+    )
     try:
         try:
             _negotiate(connection, name, settings)
+            _check_sizes(connection, name)
             session = _log_on(connection, f"{name} as {account_name(credentials)}", credentials)
         finally:
             connection.over.set()
@@ -196,7 +102,7 @@ def establish(name: str, server: str, port: int, credentials: Credentials, setti
         return _established(connection, session, credentials, settings)
     except _MALFORMED as error:
         connection.disconnect(close=False)
-        raise lost(name, "malformed response") from error
+        raise lost(name, MALFORMED) from error
     except BaseException:
         if connection.transport is not None:
             connection.disconnect(close=False)
@@ -224,7 +130,7 @@ def _negotiate(connection: Connection, name: str, settings: SmbSettings) -> None
     except SMBResponseException as error:
         if error.status in UNSUPPORTED:
             raise UnsupportedFeature(without) from error
-        raise failure(error, name) from error
+        raise admission_failure(error.status, name, "NEGOTIATE") from error
     except SMBException as error:
         raise lost(name, f"the server does not respond, or does not support {wanted}") from error
     except (OSError, ValueError) as error:
@@ -235,35 +141,71 @@ def _negotiate(connection: Connection, name: str, settings: SmbSettings) -> None
         raise UnsupportedFeature(without)
 
 
+def _check_sizes(connection: Any, name: str) -> None:
+    """Raise ConnectionError for limits that are too small to work with (MS-SMB2 2.2.4); they may be unsigned."""
+    for size, value, least in (
+        ("MaxReadSize", connection.max_read_size, CREDIT),
+        ("MaxWriteSize", connection.max_write_size, CREDIT),
+        ("MaxTransactSize", connection.max_transact_size, _LEAST_TRANSACT_SIZE),
+    ):
+        if value < least:
+            raise lost(name, f"the server's {size} is {value} bytes, and at least {least} are needed")
+
+
 def _reason(error: BaseException) -> str:
     return error.strerror if isinstance(error, OSError) and error.strerror else str(error)
 
 
 def _log_on(connection: Connection, name: str, credentials: Credentials) -> Session:
-    username, password = credentials.account, credentials.password
     session = Session(
         connection,
-        _GUEST if credentials.guest else username or _ticket(credentials),
-        password or _ticket(credentials),
+        _GUEST if credentials.guest else credentials.account or _ticket(credentials),
+        credentials.password or _ticket(credentials),
         require_encryption=False,
         auth_protocol=_protocol(credentials),
     )
     try:
         session.connect()
-    except ImportError as error:
-        raise ModuleNotFoundError("Kerberos requires the extra vhdx[kerberos]", name=error.name) from error
-    except SMBAuthenticationError as error:
-        raise PermissionError(errno.EACCES, _refused(error, credentials), name) from error
-    except (SMBResponseException, SMBConnectionClosed, OSError) as error:
-        raise failure(error, name) from error
-    except _kerberos_errors() as error:
-        # Raised below smbprotocol, while a ticket is obtained with the password.
-        raise PermissionError(errno.EACCES, _refused(error, credentials), name) from error
-    except SMBException as error:
-        raise PermissionError(errno.EACCES, _UNSAFE_FOR_GUEST if credentials.guest else _UNSAFE, name) from error
+    except Exception as error:
+        _clear_frames(error)
+        if not isinstance(error, _known_failures()):
+            raise
+        raise _log_on_failure(error, name, credentials) from error
     finally:
         session.password = None
     return session
+
+
+def _log_on_failure(error: Exception, name: str, credentials: Credentials) -> Exception:
+    """The error for a failed log-on."""
+    if isinstance(error, ImportError):
+        return ModuleNotFoundError("Kerberos requires the extra vhdx[kerberos]", name=error.name)
+    # The Kerberos errors are raised below smbprotocol, while a ticket is obtained with the password.
+    if isinstance(error, (SMBAuthenticationError, *_kerberos_errors())):
+        return PermissionError(errno.EACCES, _refused(error, credentials), name)
+    if isinstance(error, SMBResponseException):
+        return admission_failure(error.status, name, "SESSION_SETUP")
+    if isinstance(error, SMBConnectionClosed | OSError):
+        return failure(error, name)
+    if isinstance(error, SMBException):
+        return PermissionError(errno.EACCES, _UNSAFE_FOR_GUEST if credentials.guest else _UNSAFE, name)
+    return lost(name, MALFORMED)
+
+
+def _known_failures() -> tuple[type[Exception], ...]:
+    return (ImportError, OSError, SMBException, *_MALFORMED, *_kerberos_errors())
+
+
+def _clear_frames(error: BaseException) -> None:
+    """Clear the local variables of the traceback, some of which hold the password: error reports may show them."""
+    seen: set[int] = set()
+    causes: list[BaseException | None] = [error]
+    while causes:
+        cause = causes.pop()
+        if cause is not None and id(cause) not in seen:
+            seen.add(id(cause))
+            traceback.clear_frames(cause.__traceback__)
+            causes += [cause.__cause__, cause.__context__]
 
 
 def _ticket(credentials: Credentials) -> str | None:
@@ -312,6 +254,7 @@ def _established(connection: Any, session: Any, credentials: Credentials, settin
         sequence_window=(connection.sequence_window["low"], connection.sequence_window["high"]),
         read_size=connection.max_read_size if large else 1 << 16,
         write_size=connection.max_write_size if large else 1 << 16,
+        transact_size=min(connection.max_transact_size, CREDIT),
         negotiation=_negotiation(connection, is_guest=session.signing_key is None),
         multi_credit=large,
     )

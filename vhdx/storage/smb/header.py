@@ -10,7 +10,7 @@ LENGTH = struct.Struct(">I")
 CREDIT_CHARGE, NO_CHARGE = slice(6, 8), bytes(2)
 SIGNATURE = slice(48, 64)
 NO_SIGNATURE = bytes(16)
-SERVER_TO_REDIR, SIGNED = 0x1, 0x8
+SERVER_TO_REDIR, ASYNC_COMMAND, SIGNED = 0x1, 0x2, 0x8
 UNSOLICITED = (1 << 64) - 1
 """MessageId of an oplock break notification, the only message that is not a response (MS-SMB2 2.2.23)."""
 

@@ -47,11 +47,17 @@ class Message(NamedTuple):
     payload: Buffer = b""
     max_response: int = 0  # the most payload bytes in the response
     into: memoryview | None = None  # receives the payload of a READ
+    long: bool = False  # whether the server's disk may take long
+
+    @property
+    def volume(self) -> int:
+        """The most payload bytes in either direction."""
+        return max(len(self.payload), self.max_response)
 
     @property
     def credit_charge(self) -> int:
         """The CreditCharge (MS-SMB2 3.2.4.1.5)."""
-        return 1 + (max(len(self.payload), self.max_response, 1) - 1) // CREDIT
+        return 1 + (max(self.volume, 1) - 1) // CREDIT
 
 
 class Response(NamedTuple):
@@ -155,14 +161,14 @@ def _on_disk_id(contexts: memoryview) -> int | None:
     return None
 
 
-def close(file_id: bytes) -> Message:
-    """CLOSE request (MS-SMB2 2.2.15)."""
-    return Message(Command.CLOSE, _FILE_ID.pack(24, file_id))
+def close(file_id: bytes, *, removes: bool = False) -> Message:
+    """CLOSE request (MS-SMB2 2.2.15), which may remove the file."""
+    return Message(Command.CLOSE, _FILE_ID.pack(24, file_id), long=removes)
 
 
 def flush(file_id: bytes) -> Message:
     """FLUSH request (MS-SMB2 2.2.17)."""
-    return Message(Command.FLUSH, _FILE_ID.pack(24, file_id))
+    return Message(Command.FLUSH, _FILE_ID.pack(24, file_id), long=True)
 
 
 def read(file_id: bytes, offset: int, into: memoryview) -> Message:
@@ -190,11 +196,11 @@ def write_response(response: Response) -> int:
     return count
 
 
-def ioctl(file_id: bytes, code: int, data: bytes, *, max_response: int) -> Message:
+def ioctl(file_id: bytes, code: int, data: bytes, *, max_response: int, long: bool = False) -> Message:
     """IOCTL request with an FSCTL code (MS-SMB2 2.2.31); *max_response* is MaxOutputResponse."""
     offset = HEADER_LENGTH + _IOCTL.size if data else 0
     body = _IOCTL.pack(57, code, file_id, offset, len(data), 0, 0, 0, max_response, _IS_FSCTL)
-    return Message(Command.IOCTL, body, data or bytes(1), max_response=max_response)
+    return Message(Command.IOCTL, body, data or bytes(1), max_response=max_response, long=long)
 
 
 def ioctl_response(response: Response) -> bytes:
@@ -213,7 +219,7 @@ def query_info(file_id: bytes, info_class: int, length: int, *, file_system: boo
 def set_info(file_id: bytes, info_class: int, data: bytes) -> Message:
     """SET_INFO request for an information class of a file (MS-SMB2 2.2.39)."""
     body = _SET_INFO.pack(33, _FILE, info_class, len(data), HEADER_LENGTH + _SET_INFO.size, 0, file_id)
-    return Message(Command.SET_INFO, body, data)
+    return Message(Command.SET_INFO, body, data, long=True)
 
 
 class Scan(IntEnum):

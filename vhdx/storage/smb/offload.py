@@ -26,7 +26,11 @@ _KEY_LENGTH = 24
 _COUNTS = struct.Struct("<III")
 _CHUNK = struct.Struct("<QQII")
 _RANGE = struct.Struct("<QQ")  # FILE_ZERO_DATA_INFORMATION (MS-FSCC 2.3.71): FileOffset, BeyondFinalZero
+_REQUEST_HEAD = _KEY_LENGTH + 8
 _COPIES_IN_FLIGHT = 3
+_TRIES = 4
+_LEAST_COPY = 64 << 10
+"""Bytes per request below which copying through the client is cheaper."""
 _ZEROED_AT_ONCE = 64 * MIB
 
 
@@ -56,9 +60,18 @@ def copy(source: "Handle", target: "Handle", moves: Sequence[Move], *, source_si
     learnt = target.connection.offload
     if can_copy(source, target) is Can.NO:
         raise Unsupported(f"no server-side copy from {source.name} to {target.name}")
-    limits = learnt.limits
-    while (smaller := _try(source, target, moves, limits)) is not None:
+    limits = learnt.limits._replace(chunks=min(learnt.limits.chunks, _most_chunks(target)))
+    for _ in range(_TRIES):
+        smaller = _try(source, target, moves, limits)
+        if smaller is None:
+            return
         learnt.limits = limits = smaller
+    raise Unsupported(f"{target.name}: the server asks for smaller copies again and again")
+
+
+def _most_chunks(handle: "Handle") -> int:
+    """The chunks that fit into a request of MaxTransactSize."""
+    return (handle.connection.transact_size - _REQUEST_HEAD) // _CHUNK.size
 
 
 def can_copy(source: "Handle", target: "Handle") -> Can:
@@ -120,7 +133,7 @@ def smaller(limits: Limits, refused: Refused, name: str) -> Limits:
     except struct.error:
         raise Unsupported(f"{name}: the server rejects copychunk without returning its limits") from refused
     learnt = Limits(*map(min, zip(told, limits, strict=True)))
-    if learnt == limits or min(learnt) == 0:
+    if learnt == limits or learnt.chunks == 0 or min(learnt.chunk_bytes, learnt.total_bytes) < _LEAST_COPY:
         raise Unsupported(f"{name}: the server rejects copychunk within its own limits") from refused
     return learnt
 

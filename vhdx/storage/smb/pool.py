@@ -25,6 +25,20 @@ class _Key(NamedTuple):
     settings: SmbSettings
 
 
+class _Making:
+    """The making of one connection: one thread tries at a time, and the threads that wait for it share its failure."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.failures = 0
+        self.error: OSError | None = None
+
+    def failed(self, error: OSError) -> None:
+        """Keep a copy of *error* without the frames that raised it."""
+        self.failures += 1
+        self.error = type(error)(error.errno, error.strerror, error.filename)
+
+
 class SmbPool:
     """Owns its connections; close it when done. Safe to use from several threads of one process.
 
@@ -36,7 +50,7 @@ class SmbPool:
         self._opener = os.getpid()
         self._lock = threading.Lock()  # guards the attributes below; never held during requests
         self._connections: dict[_Key, SmbConnection] = {}
-        self._making: dict[_Key, threading.Lock] = {}
+        self._making: dict[_Key, _Making] = {}
         self._past = Wire(0, 0)
         self._closed = False
 
@@ -56,31 +70,42 @@ class SmbPool:
         """
         key = _Key(server.casefold(), port, credentials, settings)
         files = SmbFileSystem(lambda: self._connection(key), url(server, port), share)
-        self._connection(key).tree(share)
+        self._connection(key).tree(share, known=False)
         return files
 
     def _connection(self, key: _Key) -> SmbConnection:
         if self._opener != os.getpid():
             raise ownership.refusal(f"{url(key.server, key.port)}: the connection", self._opener)
         with self._lock:
-            making = self._making.setdefault(key, threading.Lock())
-        with making:
+            making = self._making.setdefault(key, _Making())
+            failures = making.failures
+        with making.lock:
             with self._lock:
                 connection = self._connections.get(key)
             if connection is not None and connection.alive:
                 return connection
+            if making.failures > failures and (error := making.error) is not None:
+                # Trying one after the other would multiply the time, and wrong passwords lock an account.
+                raise type(error)(error.errno, error.strerror, error.filename)
             if connection is not None:
                 connection.abandon()
                 self._forget(key)
                 debug(__name__, "%s: connection lost, reconnecting", connection.name)
+            return self._make(key, making)
+
+    def _make(self, key: _Key, making: _Making) -> SmbConnection:
+        try:
             connection = SmbConnection(key.server, key.port, key.credentials, key.settings)
-            debug(__name__, "%s: connected as %s", connection.name, account_name(key.credentials))
-            with self._lock:
-                if not self._closed:
-                    self._connections[key] = connection
-                    return connection
-            connection.close()
-            raise lost(connection.name, "the connection pool is closed")
+        except OSError as error:
+            making.failed(error)
+            raise
+        debug(__name__, "%s: connected as %s", connection.name, account_name(key.credentials))
+        with self._lock:
+            if not self._closed:
+                self._connections[key] = connection
+                return connection
+        connection.close()
+        raise lost(connection.name, "the connection pool is closed")
 
     def _forget(self, key: _Key) -> None:
         with self._lock:

@@ -12,14 +12,20 @@ MIB = 1 << 20
 class SmbSettings:
     """Settings of a connection. Times are in seconds.
 
-    A server that sends nothing for *timeout*, not even a response to an ECHO, is dead; there is no limit for an
-    operation on a server that responds to ECHO. Messages are always signed or encrypted, except in a guest session,
-    which has no keys. Only dialects from *minimum* to *maximum* are offered; with *encrypt*, only those that support
-    encryption.
+    A server that sends no verified message for *timeout*, not even a response to an ECHO, is dead. A live server has
+    *request_timeout* for each request, and *long_timeout* where its disk may take long: FLUSH, server-side copy and
+    zeroing, resize, rename and remove. To both is added the time that the bytes in flight take at 64 KiB/s.
+    *connect_timeout* applies to each address of the server, then to each response of the log-on, which takes at most
+    four times that in total. docs/shares.md tells the bounds of a call.
+
+    Messages are always signed or encrypted, except in a guest session, which has no keys. Only dialects from *minimum*
+    to *maximum* are offered; with *encrypt*, only those that support encryption.
     """
 
     encrypt: bool = False
     timeout: float = 15.0
+    request_timeout: float = 120.0
+    long_timeout: float = 900.0
     connect_timeout: float = 10.0
     request_size: int = MIB
     depth: int = 8  # requests in flight for one call

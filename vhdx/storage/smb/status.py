@@ -83,7 +83,6 @@ _NOT_FOUND: dict[int, str] = {
     NtStatus.OBJECT_PATH_NOT_FOUND: "no such directory",
     NtStatus.NO_SUCH_FILE: "no such file",
     NtStatus.FILE_DELETED: "the file was deleted",
-    NtStatus.BAD_NETWORK_NAME: "the share does not exist",
 }
 _EXISTS: dict[int, str] = {NtStatus.OBJECT_NAME_COLLISION: "already exists"}
 _DENIED: dict[int, str] = {
@@ -129,6 +128,7 @@ SESSION_LOST: dict[int, str] = {
 }
 _LOST: dict[int, str] = SESSION_LOST | {
     NtStatus.NETWORK_NAME_DELETED: "the server has disconnected the share",
+    NtStatus.BAD_NETWORK_NAME: "the share does not exist",
     NtStatus.FILE_CLOSED: "the server has closed the file",
     NtStatus.INVALID_HANDLE: "the FileId is no longer valid on the server",
 }
@@ -165,6 +165,21 @@ def failure(error: Exception, name: str) -> Exception:
     return lost(name, f"the connection failed ({type(error).__name__})")
 
 
+def admission_failure(status: int, name: str, step: str) -> OSError:
+    """An error status of NEGOTIATE, SESSION_SETUP or TREE_CONNECT: PermissionError or ConnectionError.
+
+    It may be unsigned, and is never an answer about a file. *step* is what was refused.
+    """
+    if status in _DENIED:
+        return PermissionError(errno.EACCES, _DENIED[status], name)
+    return lost(name, _LOST.get(status) or f"the server refused {step}: {status_name(status)}")
+
+
+def missing_share(name: str) -> FileNotFoundError:
+    """The error for STATUS_BAD_NETWORK_NAME that the server has signed."""
+    return FileNotFoundError(errno.ENOENT, _LOST[NtStatus.BAD_NETWORK_NAME], name)
+
+
 def lost(name: str, reason: str) -> ConnectionError:
     """The error for a lost connection."""
     return ConnectionError(errno.ECONNRESET, reason, name)
@@ -188,6 +203,15 @@ def _refusal(status: int, name: str) -> Exception:  # noqa: PLR0911  one return 
     if status in (NtStatus.END_OF_FILE, NtStatus.INVALID_VIEW_SIZE):
         return FormatError("file", None, "the range extends beyond end of file", file=name)
     return OSError(errno.EIO, f"the server returned {status_name(status)}", name)
+
+
+@contextlib.contextmanager
+def broken(name: str) -> Iterator[None]:
+    """Translate errors of the connection; an error status remains Refused."""
+    try:
+        yield
+    except (ConnectionError, TimeoutError, struct.error) as error:
+        raise failure(error, name) from error
 
 
 @contextlib.contextmanager
