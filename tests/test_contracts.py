@@ -36,11 +36,6 @@ UNKNOWN = "requests"
 UNNAMED = "rumour"
 """A module that is on no floor."""
 
-TOLERATED = {
-    ("vhdx.storage.smb.offload", "vhdx.storage.smb.handle"),
-}
-"""Imports against the tables that `pyproject.toml` names one by one."""
-
 BY_NAME = {
     "vhdx/__init__.py": "loads a name when it is first used",
     "vhdx/cli/start.py": "loads a command under a guard",
@@ -60,7 +55,7 @@ class Rules:
 
     def allow(self, importer: str, imported: str) -> bool:
         """Whether one module may import the other."""
-        if (importer in ROOTS and within(imported, importer)) or (importer, imported) in TOLERATED:
+        if importer in ROOTS and within(imported, importer):
             return True
         if imported.partition(".")[0] != importer.partition(".")[0]:
             listed = any(within(importer, room) and imported in names for room, names in self.outside)

@@ -86,7 +86,7 @@ def test_a_files_life_in_every_dialect(
     pin(own_smbd, newest)
     files = connect(own_smbd, pool, share_directory, settings=ANY)
     everything_works(files)
-    assert not connection_of(files).offload.without_copy
+    assert not connection_of(files).learned.without_copy
     keys = connection_of(files)._channel._protection._keys
     assert (keys.signing is Signing.HMAC_SHA256) == (newest < Dialect.SMB_3_0)
     assert (keys.cipher is None) == (newest < Dialect.SMB_3_0)
@@ -110,7 +110,7 @@ def test_a_server_that_takes_little_at_once(
     settings = between(Dialect.SMB_3_0, Dialect.SMB_3_1_1, encrypt=encrypt)
     files = connect(own_smbd, pool, share_directory, settings=settings)
     everything_works(files)
-    assert not connection_of(files).offload.without_copy
+    assert not connection_of(files).learned.without_copy
     expected = {f"file {number:04} {'x' * 100}" for number in range(300)}
     for name in expected:
         (share_directory / name).touch()

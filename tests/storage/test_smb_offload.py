@@ -14,8 +14,9 @@ from vhdx.errors import FormatError
 from vhdx.storage import transfer
 from vhdx.storage.base import Access, Move, Unsupported
 from vhdx.storage.smb import Credentials, SmbFileSystem, SmbPool, offload
+from vhdx.storage.smb.learned import CopyLimits
 from vhdx.storage.smb.messages import Command, Response
-from vhdx.storage.smb.offload import Limits, smaller
+from vhdx.storage.smb.offload import smaller
 from vhdx.storage.smb.status import NtStatus, Refused
 from vhdx.storage.smb.storage import SmbStorage
 from vhdx.storage.transfer import pread, pwrite
@@ -129,7 +130,7 @@ def test_between_connections_it_goes_through_memory(smb_files: SmbFileSystem, re
 def test_where_the_server_cannot_it_goes_through_memory(relay: Relay, relayed: SmbFileSystem) -> None:
     source, target = make(relayed, "source", 8 * MIB), relayed.create("target")
     share = target.handle.tree.share
-    target.handle.connection.offload.without_copy.add((share, share))
+    target.handle.connection.learned.without_copy.add((share, share))
     with pytest.raises(Unsupported):
         target.copy(source, [Move(0, 0, 8 * MIB)])
     transfer.copy(source, target, [Move(0, 0, 8 * MIB)])
@@ -141,10 +142,10 @@ def test_where_the_server_cannot_it_goes_through_memory(relay: Relay, relayed: S
 
 def test_smaller_limits_are_learnt_once(relay: Relay, relayed: SmbFileSystem) -> None:
     source, target = make(relayed, "source", 64 * MIB), relayed.create("target")
-    learnt = target.handle.connection.offload
-    learnt.limits = Limits(chunks=1000, chunk_bytes=8 * MIB, total_bytes=32 * MIB)
+    learnt = target.handle.connection.learned
+    learnt.limits = CopyLimits(chunks=1000, chunk_bytes=8 * MIB, total_bytes=32 * MIB)
     target.copy(source, [Move(0, 0, 64 * MIB)])
-    assert learnt.limits == Limits(256, MIB, 16 * MIB)
+    assert learnt.limits == CopyLimits(256, MIB, 16 * MIB)
     assert pread(target, 0, 64 * MIB) == pread(source, 0, 64 * MIB)
     before = copies(relay)
     target.copy(source, [Move(0, 0, 64 * MIB)])
@@ -161,8 +162,8 @@ def refusal(data: bytes) -> Refused:
 
 def test_limits_of_a_refusal() -> None:
     told = struct.pack("<III", 16, 1 << 16, 1 << 18)
-    assert smaller(Limits(), refusal(told), "file") == Limits(16, 1 << 16, 1 << 18)
-    assert smaller(Limits(8, 1 << 20, 1 << 24), refusal(told), "file") == Limits(8, 1 << 16, 1 << 18)
+    assert smaller(CopyLimits(), refusal(told), "file") == CopyLimits(16, 1 << 16, 1 << 18)
+    assert smaller(CopyLimits(8, 1 << 20, 1 << 24), refusal(told), "file") == CopyLimits(8, 1 << 16, 1 << 18)
 
 
 @pytest.mark.parametrize(
@@ -178,7 +179,7 @@ def test_limits_of_a_refusal() -> None:
 )
 def test_refusals_that_teach_nothing(told: bytes) -> None:
     with pytest.raises(Unsupported, match="file"):
-        smaller(Limits(), refusal(told), "file")
+        smaller(CopyLimits(), refusal(told), "file")
 
 
 def test_a_server_that_asks_for_less_and_less_is_not_followed_all_the_way(
@@ -187,9 +188,9 @@ def test_a_server_that_asks_for_less_and_less_is_not_followed_all_the_way(
     source, target = make(smb_files, "source", MIB), smb_files.create("target")
     tried = []
 
-    def refuse(*arguments: object) -> Limits:
+    def refuse(*arguments: object) -> CopyLimits:
         tried.append(arguments[-1])
-        return Limits(256 - len(tried))
+        return CopyLimits(256 - len(tried))
 
     with monkeypatch.context() as patch, pytest.raises(Unsupported, match="again and again"):
         patch.setattr(offload, "_try", refuse)

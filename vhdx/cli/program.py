@@ -150,6 +150,8 @@ def _ending(error: BaseException, name: str, options: Collection[str] = ()) -> t
             return Exit.INTERRUPTED, "stopped"
         case BrokenPipeError(filename=None):
             return Exit.PIPE, ""
+        case _:
+            pass
     code, text = exit_code(error), reason(error, options)
     if code is None:
         kind = type(error).__name__

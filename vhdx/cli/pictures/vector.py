@@ -71,6 +71,8 @@ def _add(root: ElementTree.Element, shape: Shape) -> None:
             if shape.bold:
                 attributes["font-weight"] = "600"
             ElementTree.SubElement(root, "text", attributes).text = escaped(shape.text)
+        case Rect():
+            pass  # drawn before, all of one color as one path
 
 
 def _colored(color: Color) -> dict[str, str]:

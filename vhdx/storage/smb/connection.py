@@ -14,8 +14,8 @@ from vhdx.storage.credentials import Credentials
 from vhdx.storage.smb import messages
 from vhdx.storage.smb.channel import Channel, Request
 from vhdx.storage.smb.handshake import Negotiation, establish
+from vhdx.storage.smb.learned import Learned
 from vhdx.storage.smb.messages import CREDIT, CreateResponse, Message, Response
-from vhdx.storage.smb.offload import Offload
 from vhdx.storage.smb.settings import SmbSettings
 from vhdx.storage.smb.status import (
     UNSUPPORTED,
@@ -68,7 +68,7 @@ class SmbConnection:
         self.port = port
         self.settings = settings
         self.name = url(server, port)
-        self.offload = Offload()
+        self.learned = Learned()
         self.kept: dict[tuple[str, str], KeptOpen] = {}
         """Handles that stay open until the connection is closed, by share and path."""
         self._trees: dict[str, Tree] = {}

@@ -6,16 +6,14 @@ Support is determined by trying, and remembered for the connection; the dialect 
 import errno
 import struct
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, NamedTuple
 
 from vhdx.errors import FormatError
 from vhdx.extents import spans
 from vhdx.storage.base import Can, Move, Unsupported
 from vhdx.storage.smb import messages
+from vhdx.storage.smb.handle import Handle
+from vhdx.storage.smb.learned import CopyLimits
 from vhdx.storage.smb.status import UNSUPPORTED, NtStatus, Refused, refusal
-
-if TYPE_CHECKING:
-    from vhdx.storage.smb.handle import Handle
 
 MIB = 1 << 20
 _REQUEST_RESUME_KEY = 0x00140078
@@ -34,30 +32,13 @@ _LEAST_COPY = 64 << 10
 _ZEROED_AT_ONCE = 64 * MIB
 
 
-class Limits(NamedTuple):
-    """Limits of one FSCTL_SRV_COPYCHUNK_WRITE request."""
-
-    chunks: int = 256
-    chunk_bytes: int = MIB
-    total_bytes: int = 16 * MIB
-
-
-class Offload:
-    """What is known of a server: its copychunk limits, and the shares without copychunk or zeroing."""
-
-    def __init__(self) -> None:
-        self.limits = Limits()
-        self.without_copy: set[tuple[str, str]] = set()
-        self.without_zero: set[str] = set()
-
-
-def copy(source: "Handle", target: "Handle", moves: Sequence[Move], *, source_size: int) -> None:
+def copy(source: Handle, target: Handle, moves: Sequence[Move], *, source_size: int) -> None:
     """Copy between two files of one connection, with requests as large as the server allows.
 
     Raises Unsupported if the server cannot, FormatError for a range beyond the end of the source.
     """
     check_inside(source.name, [(move.source_offset, move.length) for move in moves], source_size)
-    learnt = target.connection.offload
+    learnt = target.connection.learned
     if can_copy(source, target) is Can.NO:
         raise Unsupported(f"no server-side copy from {source.name} to {target.name}")
     limits = learnt.limits._replace(chunks=min(learnt.limits.chunks, _most_chunks(target)))
@@ -69,21 +50,21 @@ def copy(source: "Handle", target: "Handle", moves: Sequence[Move], *, source_si
     raise Unsupported(f"{target.name}: the server asks for smaller copies again and again")
 
 
-def _most_chunks(handle: "Handle") -> int:
+def _most_chunks(handle: Handle) -> int:
     """The chunks that fit into a request of MaxTransactSize."""
     return (handle.connection.transact_size - _REQUEST_HEAD) // _CHUNK.size
 
 
-def can_copy(source: "Handle", target: "Handle") -> Can:
+def can_copy(source: Handle, target: Handle) -> Can:
     """Whether a server-side copy between two files is possible."""
-    without_copy = target.connection.offload.without_copy
+    without_copy = target.connection.learned.without_copy
     there = source.connection is target.connection and (source.tree.share, target.tree.share) not in without_copy
     return Can.UNKNOWN if there else Can.NO
 
 
-def can_zero(handle: "Handle") -> Can:
+def can_zero(handle: Handle) -> Can:
     """Whether the server can zero ranges."""
-    return Can.NO if handle.tree.share in handle.connection.offload.without_zero else Can.UNKNOWN
+    return Can.NO if handle.tree.share in handle.connection.learned.without_zero else Can.UNKNOWN
 
 
 def check_inside(name: str, ranges: Sequence[tuple[int, int]], size: int) -> None:
@@ -94,7 +75,7 @@ def check_inside(name: str, ranges: Sequence[tuple[int, int]], size: int) -> Non
             raise FormatError("file", offset, reason, file=name)
 
 
-def _try(source: "Handle", target: "Handle", moves: Sequence[Move], limits: Limits) -> Limits | None:
+def _try(source: Handle, target: Handle, moves: Sequence[Move], limits: CopyLimits) -> CopyLimits | None:
     """Copy within *limits*; returns None when done, or the server's smaller limits."""
     batches = list(_batches(moves, limits))
     try:
@@ -104,7 +85,7 @@ def _try(source: "Handle", target: "Handle", moves: Sequence[Move], limits: Limi
     except (OSError, FormatError) as error:
         refused = refusal(error)
         if refused is not None and refused.status in UNSUPPORTED:
-            target.connection.offload.without_copy.add((source.tree.share, target.tree.share))
+            target.connection.learned.without_copy.add((source.tree.share, target.tree.share))
             raise Unsupported(f"{target.name}: the server does not support copychunk") from error
         if refused is not None and refused.status == NtStatus.OBJECT_NAME_NOT_FOUND:
             raise Unsupported(f"{target.name}: the server cannot copy from {source.name}") from error
@@ -126,19 +107,19 @@ def _check(batch: Sequence[Move], response: bytes, name: str) -> None:
         raise OSError(errno.EIO, f"the server copied {done} of {expected} bytes", name)
 
 
-def smaller(limits: Limits, refused: Refused, name: str) -> Limits:
+def smaller(limits: CopyLimits, refused: Refused, name: str) -> CopyLimits:
     """The limits in an error response (MS-SMB2 3.3.5.15.6.2). Raises Unsupported unless smaller than those tried."""
     try:
         told = _COUNTS.unpack_from(messages.ioctl_response(refused.response))
     except struct.error:
         raise Unsupported(f"{name}: the server rejects copychunk without returning its limits") from refused
-    learnt = Limits(*map(min, zip(told, limits, strict=True)))
+    learnt = CopyLimits(*map(min, zip(told, limits, strict=True)))
     if learnt == limits or learnt.chunks == 0 or min(learnt.chunk_bytes, learnt.total_bytes) < _LEAST_COPY:
         raise Unsupported(f"{name}: the server rejects copychunk within its own limits") from refused
     return learnt
 
 
-def _batches(moves: Sequence[Move], limits: Limits) -> Iterator[list[Move]]:
+def _batches(moves: Sequence[Move], limits: CopyLimits) -> Iterator[list[Move]]:
     batch: list[Move] = []
     room = limits.total_bytes
     for chunk in _chunks(moves, limits):
@@ -151,7 +132,7 @@ def _batches(moves: Sequence[Move], limits: Limits) -> Iterator[list[Move]]:
         yield batch
 
 
-def _chunks(moves: Sequence[Move], limits: Limits) -> Iterator[Move]:
+def _chunks(moves: Sequence[Move], limits: CopyLimits) -> Iterator[Move]:
     size = min(limits.chunk_bytes, limits.total_bytes)
     for move in moves:
         for span in spans(0, move.length, size):
@@ -164,7 +145,7 @@ def _request(key: bytes, batch: Sequence[Move]) -> bytes:
     return key + struct.pack("<II", len(batch), 0) + chunks
 
 
-def zero(handle: "Handle", ranges: Sequence[tuple[int, int]]) -> None:
+def zero(handle: Handle, ranges: Sequence[tuple[int, int]]) -> None:
     """Zero ranges on the server (FSCTL_SET_ZERO_DATA). Raises Unsupported."""
     if can_zero(handle) is Can.NO:
         raise Unsupported(f"{handle.name}: the server does not support FSCTL_SET_ZERO_DATA")
@@ -178,6 +159,6 @@ def zero(handle: "Handle", ranges: Sequence[tuple[int, int]]) -> None:
     except OSError as error:
         refused = refusal(error)
         if refused is not None and refused.status in UNSUPPORTED:
-            handle.connection.offload.without_zero.add(handle.tree.share)
+            handle.connection.learned.without_zero.add(handle.tree.share)
             raise Unsupported(f"{handle.name}: the server does not support FSCTL_SET_ZERO_DATA") from error
         raise
