@@ -135,7 +135,7 @@ def test_not_allowed(programs: Programs) -> None:
     names = programs.bench.names()
     for words in (["create", "a.vhdx", "8M"], ["convert", "b.vhdx", "a.vhdx"]):
         said = programs.img(*words, "--force", before=before, code=7).err
-        assert "a.vhdx: what may not be written to is not replaced" in said
+        assert "a.vhdx: not writable, so it cannot be replaced" in said
     assert programs.bench.names() == names, "what took its permissions could not be removed"
 
 
