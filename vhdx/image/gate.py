@@ -107,7 +107,8 @@ class Gate:
     def _give_up(self) -> None:
         with self._lock:
             # Who is alone does the retiring.
-            since = [period for thread, (period, _) in list(self.inside.items()) if thread != self._alone]
+            # A copy is one step; making a list of pairs may run finalizers, and with them other threads.
+            since = [period for thread, (period, _) in self.inside.copy().items() if thread != self._alone]
             oldest = min([*self._readers, *since], default=self._now)
             count = sum(period < oldest for period, _ in self._retired)
             due = [give_up for _, give_up in self._retired[:count]]

@@ -51,7 +51,8 @@ class VhdAllocation:
     def adopt(self) -> None:
         """Stage what table and bitmaps have to say about the blocks, now that their payload is written."""
         for number, parts in self._visit.parts.items():
-            with self._file.staging():
+            # Half of a step must not be committed, whatever breaks it off.
+            with self._file.staging(), self._file.life.poisoning((BaseException,)):
                 self._adopt(number, parts)
 
     def _adopt(self, number: int, parts: list[Range]) -> None:

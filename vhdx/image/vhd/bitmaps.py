@@ -125,6 +125,11 @@ class Bitmaps:
         )
         return first, late
 
+    def named(self) -> None:
+        """From here on the table in the file may name the new blocks, even if the commit is broken off."""
+        new, changed = self._committing
+        self._committing = [{}, {**changed, **new}]
+
     def partial(self) -> list[int]:
         """Blocks with a staged bitmap that does not say that all of the block is here."""
         staged = (*self._new.items(), *self._changed.items())

@@ -85,6 +85,7 @@ def _stage_clear(file: VhdFile, block: int) -> None:
         return
     assert file.space is not None
     file.not_full(block)
-    file.space.release(place)
-    file.bitmaps.forget(block)
+    # In this order: broken off in between, space is lost until the next opening, and no block.
     file.table.set_place(block, None)
+    file.bitmaps.forget(block)
+    file.space.release(place)

@@ -95,7 +95,8 @@ class Allocation:
     def adopt(self) -> None:
         """Stage what the table has to say about the blocks, now that their payload is written: each in one step."""
         for number, parts in self._visit.parts.items():
-            with self._file.staging(pages_per_block(self._file)):
+            # Half of a step must not be committed, whatever breaks it off.
+            with self._file.staging(pages_per_block(self._file)), self._file.life.poisoning((BaseException,)):
                 self._adopt(number, parts)
 
     def _adopt(self, number: int, parts: list[Range]) -> None:

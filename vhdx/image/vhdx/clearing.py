@@ -70,8 +70,9 @@ def _stage_clear(file: VhdxFile, block: int, new: PayloadState) -> None:
     state = bat.state(raw)
     if state in PRESENT:
         assert file.space is not None
-        file.space.release(bat.file_offset(raw), file.layout.block_size)
+        # In this order: broken off in between, space is lost until the next opening, and no block.
         file.table.set_payload(block, new)
+        file.space.release(bat.file_offset(raw), file.layout.block_size)
     elif state == PayloadState.NOT_PRESENT and file.layout.has_parent:
         file.table.set_payload(block, new)
 
