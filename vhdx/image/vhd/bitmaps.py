@@ -126,7 +126,7 @@ class Bitmaps:
         return first, late
 
     def named(self) -> None:
-        """From here on the table in the file may name the new blocks, even if the commit is broken off."""
+        """Treat the new blocks as older ones from now on: the table in the file may refer to them."""
         new, changed = self._committing
         self._committing = [{}, {**changed, **new}]
 
