@@ -12,7 +12,7 @@ from vhdx.image.base import CreateOptions, ImageFormat
 from vhdx.verbs.engine import NativeEngine
 
 VHDX, VHD, _ = ImageFormat
-BLOCK, PART = MIB, 4096
+PART = 4096
 
 
 @pytest.mark.parametrize("at", range(7))
@@ -20,9 +20,10 @@ BLOCK, PART = MIB, 4096
 @pytest.mark.parametrize("format", [VHDX, VHD], ids=str)
 def test_a_flush_is_broken_off_and_the_disk_used_on(format: ImageFormat, over_parent: bool, at: int) -> None:
     memory, engine = MemoryFileSystem(), NativeEngine(new_id=counting_ids(1))
-    engine.create(memory, "disk", 3 * BLOCK, CreateOptions(format=format, block_size=BLOCK))
+    block = MIB if format is VHDX else 64 << 10
+    engine.create(memory, "disk", 3 * block, CreateOptions(format=format, block_size=block))
     with engine.open_chain(memory, "disk", writable=1, format=format) as chain:
-        chain.write(0, pattern(1, 2 * BLOCK))
+        chain.write(0, pattern(1, 2 * block))
     path = "disk"
     if over_parent:
         engine.create_child(memory, "child", "disk", parent_format=format)
@@ -39,7 +40,7 @@ def test_a_flush_is_broken_off_and_the_disk_used_on(format: ImageFormat, over_pa
 
     log.note(recorder, bytes(content), durable=True)
     write(PART, pattern(2, PART))
-    write(2 * BLOCK, pattern(3, PART))
+    write(2 * block, pattern(3, PART))
     fault.at = fault.seen + at
     try:
         chain.flush()
@@ -50,11 +51,11 @@ def test_a_flush_is_broken_off_and_the_disk_used_on(format: ImageFormat, over_pa
     fault.at = -1
     # More of the same blocks, of which the table in the file may tell by now.
     write(4 * PART, pattern(4, PART))
-    write(2 * BLOCK + 4 * PART, pattern(5, PART))
+    write(2 * block + 4 * PART, pattern(5, PART))
     chain.flush()
     log.note(recorder, bytes(content), durable=True)
     chain.close()
-    for state in crash_states(recorder, exhaustive=3):
+    for state in crash_states(recorder, samples=20, exhaustive=0 if format is VHDX else 3):
         with engine.open_chain(state.files, path, format=format) as found:
             bad = wrong_sectors(found.read(0, found.size), log.allowed(state.event_index))
         assert not bad, f"{state.description}: sectors at {bad[:4]} are neither old nor new"
