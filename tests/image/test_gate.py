@@ -1,7 +1,9 @@
 """The gate of an image under every order of steps that chance finds, line by line."""
 
-from collections.abc import Callable
-from contextlib import suppress
+import gc
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from itertools import count
 from threading import get_ident
 
 import pytest
@@ -193,3 +195,33 @@ def test_the_tool_sees_who_waits_for_each_other() -> None:
             assert "waits for a condition" in str(stuck)
             return
     pytest.fail("no order made them wait")
+
+
+@contextmanager
+def collecting_all_the_time(told: Callable[[], None]) -> Iterator[None]:
+    """Every collection, which come as often as can be, calls *told*: a finalizer that lets other threads go on."""
+    before = gc.get_threshold()
+
+    def tell(phase: str, info: dict[str, int]) -> None:
+        told()
+
+    gc.callbacks.append(tell)
+    gc.set_threshold(1)
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
+        gc.callbacks.remove(tell)
+
+
+def test_threads_may_come_in_while_the_gate_looks_who_is_inside() -> None:
+    gate, numbers, given_up = Gate(), count(1000), []
+    for thread in range(40):
+        gate.inside[thread] = (0, 1)
+    with collecting_all_the_time(lambda: gate.inside.update({next(numbers): (0, 1)})):
+        for _ in range(100):
+            gate.retire(lambda: given_up.append(True))
+    assert not given_up
+    gate.inside.clear()
+    gate.retire(lambda: given_up.append(True))
+    assert len(given_up) == 101

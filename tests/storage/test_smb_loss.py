@@ -17,6 +17,7 @@ from tests.support.smbd import Smbd
 from vhdx.storage.base import Access, Move, Storage
 from vhdx.storage.smb import Credentials, SmbFileSystem, SmbPool, SmbSettings
 from vhdx.storage.smb.messages import Command
+from vhdx.storage.smb.storage import SmbStorage
 from vhdx.storage.transfer import pread, pwrite
 
 pytestmark = pytest.mark.smb
@@ -490,6 +491,50 @@ def test_a_file_whose_opening_is_interrupted_is_not_held(relay: Relay, relayed: 
         relayed.open("file", Access.WRITE)
     assert interrupting.result() is None
     relayed.open("file", Access.WRITE).close()
+
+
+CHANGES: dict[str, tuple[Command, Callable[[Storage], None]]] = {
+    "write": (Command.WRITE, lambda storage: storage.write([(0, b"x" * 4096)])),
+    "writes": (Command.WRITE, lambda storage: storage.write([(at * MIB, bytes(MIB)) for at in range(4)])),
+    "zero": (Command.IOCTL, lambda storage: storage.zero([(0, MIB)])),
+    "truncate": (Command.SET_INFO, lambda storage: storage.truncate(MIB)),
+}
+
+
+@pytest.mark.parametrize("what", CHANGES)
+def test_a_change_that_is_interrupted_is_over_when_that_is_told(
+    relay: Relay, relayed: SmbFileSystem, what: str
+) -> None:
+    """Else it could take effect over what is written there afterwards."""
+    command, change = CHANGES[what]
+    storage = relayed.create("file")
+    assert isinstance(storage, SmbStorage)
+    storage.truncate(4 * MIB)
+    relay.seen.clear()
+    relay.rule = lambda frame: Verdict.HOLD if frame.command == command and frame.from_client else Verdict.PASS
+    released = []
+
+    def interrupt() -> None:
+        while not any(frame.command == command for frame in relay.seen):
+            time.sleep(0.005)
+        main = threading.main_thread().ident
+        assert main is not None
+        signal.pthread_kill(main, signal.SIGINT)
+        time.sleep(0.1)  # time in which it might not wait for the answer
+        released.append(True)
+        relay.rule = lambda frame: Verdict.PASS
+        relay.release()
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupting = Doing(interrupt)
+        try:
+            change(storage)
+        finally:
+            waited = bool(released)
+    assert interrupting.result() is None
+    # One that is interrupted while it sends has lost the connection: nothing is written over that afterwards.
+    assert waited or not storage.handle.connection.alive
+    storage.close()
 
 
 def test_connections_come_and_go_without_a_trace(own_smbd: Smbd, files: SmbFileSystem) -> None:

@@ -18,7 +18,7 @@ class Fault:
     """
 
     at: int
-    error: Exception
+    error: BaseException
     lasting: bool = False
     kinds: frozenset[str] = DATA_CHANGES | NAME_CHANGES
     seen: int = 0

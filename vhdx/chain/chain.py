@@ -23,7 +23,7 @@ from vhdx.storage.base import Access, Buffer, FileSystem
 from vhdx.storage.transfer import pread
 
 Claim = Callable[[Sequence[str]], Access]
-"""How the next layer is to be opened, by the paths of those above it."""
+"""Returns how to open the next layer, given the paths of the layers above it."""
 
 
 class Found(NamedTuple):
@@ -34,9 +34,9 @@ class Found(NamedTuple):
 
 
 def resolve(images: Sequence[Readable], offset: int, length: int) -> Iterator[Found]:
-    """What *images* (leaf first) together say of a range, ascending and contiguous.
+    """The extents of *images* (leaf first) as one disk, ascending and contiguous.
 
-    NOT_PRESENT only where none of them has anything and none of them ends.
+    NOT_PRESENT only where no layer has data and no layer ends.
     """
     sizes = [image.virtual_size for image in images]
 
@@ -57,14 +57,14 @@ def resolve(images: Sequence[Readable], offset: int, length: int) -> Iterator[Fo
 class Chain:
     """The layers of one disk, open. Any offsets and lengths in bytes.
 
-    Any number of threads may read and write, side by side. It is for the process that opened it.
+    Any number of threads may read and write at the same time. Only the process that opened it may use it.
     """
 
     def __init__(self, layers: Sequence[Layer]) -> None:
         self.layers = list(layers)
         self._opener = os.getpid()
         self._sector = self.leaf.logical_sector_size
-        # What only others could change is guarded by the claim on the file.
+        # Files that are open for reading are protected from changes by the claim on them.
         self._changing = [layer.image for layer in layers if layer.image.storage.writable]
 
     @classmethod
@@ -143,9 +143,9 @@ class Chain:
         return resolve(self.images, whole("offset", offset), whole("length", length))
 
     def shared(self) -> list[FormatError]:
-        """For every layer in which blocks share a part of the file, the first two of them: see `Image.shared`.
+        """For every layer with overlapping blocks, the first two of them: see `Image.shared`.
 
-        Whoever is about to go through the whole disk asks first. Raises FormatError where that would have no end.
+        To be called before the whole disk is read. Raises FormatError if that would take unbounded time.
         """
         return [fault for image in self.images if (fault := image.shared()) is not None]
 
@@ -203,7 +203,7 @@ class Chain:
         return stack
 
     def _locate(self, offset: int, length: int) -> tuple[Image | None, int] | None:
-        """The image that has all of a range in one piece, and where; no image where it is zeros; None: look closer."""
+        """The image with all of a range in one piece, and its offset; no image: zeros; None: unknown, use extents()."""
         for layer in self.layers:
             image = layer.image
             found = image.locate(offset, length)
@@ -215,7 +215,7 @@ class Chain:
         return None, 0
 
     def _fill(self, start: int, view: memoryview) -> None:
-        """Put what is not zeros into *view*, which is all zeros."""
+        """Read everything but zeros into *view*, which is all zeros."""
         pieces: dict[int, list[tuple[int, memoryview]]] = {}
         for layer, extent in self.extents(start, len(view)):
             if extent.file_offset is not None:
@@ -225,7 +225,7 @@ class Chain:
             self.layers[layer].image.storage.read(wanted)
 
     def write(self, offset: int, data: Buffer) -> None:
-        """Put *data* into the leaf. Durable after `flush`; until then each sector is old or new in a crash."""
+        """Write *data* to the leaf. Durable after `flush`; after a crash before that, each sector is old or new."""
         offset = whole("offset", offset)
         if offset % self._sector or len(data) % self._sector:
             with self._inside(alone=True):
@@ -237,7 +237,7 @@ class Chain:
         gate = leaf.gate
         if get_ident() in gate.inside:
             raise self._refusal_again()
-        # The way of most writes; `_inside` costs more.
+        # The fast path of most writes; `_inside` costs more.
         gate.enter()
         try:
             if self.layers[0].image is leaf and leaf.overwrite(offset, data):
@@ -249,7 +249,7 @@ class Chain:
 
     @contextmanager
     def _inside(self, *, alone: bool = False) -> Iterator[None]:
-        """One change: beside others, or *alone* where a part of a sector is kept, which another may be writing.
+        """One change: beside others, or *alone* if part of a sector is preserved, which another thread may be writing.
 
         Raises Error where a finalizer or a signal handler interrupts one with another.
         """
@@ -260,7 +260,7 @@ class Chain:
             if get_ident() in leaf.gate.inside:
                 raise self._refusal_again()
             with leaf.gate.alone() if alone else leaf.beside():
-                if self.layers[0].image is leaf:  # else another one became the leaf, while this waited
+                if self.layers[0].image is leaf:  # else the leaf was replaced while this waited
                     yield
                     return
 
@@ -305,7 +305,7 @@ class Chain:
             self._write(stop, bytes(offset + length - stop))
 
     def discard(self, offset: int, length: int) -> None:
-        """The guest needs a range no more; what is given up reads as zeros."""
+        """Discard a range; what is discarded reads as zeros."""
         offset, length = whole("offset", offset), whole("length", length)
         with self._inside():
             self._check(offset, length)

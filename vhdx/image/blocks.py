@@ -1,4 +1,4 @@
-"""An image whose disk is in blocks that lie anywhere in the file: VHDX, and VHD but for the fixed one.
+"""An image whose blocks can be anywhere in the file: VHDX, and dynamic and differencing VHD.
 
 Any number of threads may read and write, and one at a time changes the shape of the image. Crash guarantee: whatever
 part of the writes since the last `flush` survives, the image opens, everything before that flush is there, and each
@@ -24,8 +24,8 @@ from vhdx.storage.base import Buffer, Storage
 class Blocks(Protocol):
     """What one format does with its file. Ranges are whole sectors inside the disk.
 
-    A *change of content* is called by several threads at once, between `Gate.enter` and `leave`, with no lock held; a
-    *change of shape* by one alone, inside `Latches.changing`.
+    Several threads call a *change of content* at once, between `Gate.enter` and `leave`, with no lock held; one thread
+    calls a *change of shape*, inside `Latches.changing`.
     """
 
     storage: Storage
@@ -50,10 +50,10 @@ class Blocks(Protocol):
         """Where a range lies in one piece, when writing there changes nothing but payload; no number where it may."""
 
     def shared(self) -> FormatError | None:
-        """See `Image.shared`; under the lock of the tables."""
+        """See `Image.shared`; called under the table lock."""
 
     def surveyed(self) -> object:
-        """Look at every structure once; under the lock of the tables. Raises FormatError."""
+        """Survey every structure once; called under the table lock. Raises FormatError."""
 
     def prepare(self, ranges: Sequence[Range]) -> Prepared:
         """A change of content: places for payload."""
@@ -134,7 +134,7 @@ class BlockImage:
         return self._blocks.locate(offset, length)
 
     def shared(self) -> FormatError | None:
-        """Two blocks on one place, before all is read; see `Image.shared`."""
+        """Two blocks that overlap, if any; see `Image.shared`."""
         with self._latches.looking():
             fault = self._blocks.shared()
         if fault is not None:
@@ -142,7 +142,7 @@ class BlockImage:
         return fault
 
     def pinned(self) -> AbstractContextManager[None]:
-        """While inside, no place that `extents` has named is handed to other payload."""
+        """While inside, no space that `extents` has returned is reused."""
         return Pin(self.gate)
 
     def allocate(self, ranges: Sequence[Range]) -> AbstractContextManager[Sequence[Extent]]:
@@ -166,17 +166,17 @@ class BlockImage:
                 if self._life.state is State.BEGUN:
                     yield
                     return
-                # Said before waiting to be alone: two who are inside, and both find it out, must not wait so.
+                # Raised here, inside: a thread inside must not wait to be alone, or two of them would deadlock.
                 self._life.check_usable()
             with self._latches.changing():
                 self._blocks.begin(None)
 
     def overwrite(self, offset: int, data: Buffer) -> bool:
-        """Put *data* where it has a place already; see `Image.overwrite`."""
+        """Write *data* to space that is allocated already; see `Image.overwrite`."""
         length, sector, life = len(data), self._sector, self._life
         if offset % sector or length % sector or length > ALLOCATE_LIMIT or life.state is not State.BEGUN:
             return False
-        # The block may be discarded meanwhile: while this is inside, its place does not become another's.
+        # The block may be discarded meanwhile; its space is not reused while this thread is inside.
         place = self._blocks.settled_place(offset, length)
         if not isinstance(place, int):
             return False
@@ -194,13 +194,13 @@ class BlockImage:
             self._blocks.zero(offset, length)
 
     def discard(self, offset: int, length: int) -> None:
-        """Let the whole blocks inside a range go."""
+        """Discard the whole blocks inside a range."""
         self._check_range(offset, length)
         with self.beside():
             self._blocks.discard(offset, length)
 
     def drop_zeros(self, ranges: Sequence[Range], *, masked: bool) -> None:
-        """Give back the space of whole blocks of zeros."""
+        """Free the space of whole blocks of zeros."""
         for wanted in ranges:
             self._check_range(wanted.offset, wanted.length)
         with self._latches.changing():

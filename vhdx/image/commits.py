@@ -1,11 +1,11 @@
-"""Commits of one image: one at a time, and one for all who asked before it began."""
+"""Commits of one image: one at a time; one commit serves all calls that were made before it began."""
 
 import threading
 from collections.abc import Callable
 
 
 class Commits:
-    """The turn to commit. Who asks while a commit is under way waits for the next one, which serves all who wait."""
+    """The turn to commit. Calls during a commit wait for the next one, which serves them all."""
 
     __slots__ = ("_asked", "_count", "_served", "turn")
 
@@ -18,7 +18,8 @@ class Commits:
     def ask(self, commit: Callable[[], None]) -> None:
         """Return when a commit that began after this call is done; raises what the commit raises.
 
-        What was done before is part of it. One that failed has served nobody: each who waits finds out for himself.
+        It includes everything that was done before the call. A commit that fails serves no call: each waiting one tries
+        for itself.
         """
         with self._count:
             self._asked += 1
@@ -26,7 +27,7 @@ class Commits:
         with self.turn:
             if self._served >= mine:
                 return
-            # Whoever asked up to here has done before what he wants to be durable, and the commit begins now.
+            # All calls so far were made before the commit begins, so it includes their changes.
             covered = self._asked
             commit()
             self._served = covered

@@ -1,7 +1,7 @@
-"""Who works on one image at the same time: any number who read or change its content, or one who changes its shape.
+"""The shared lock of one image: any number of threads change its content, or one thread its shape.
 
-What a change leaves behind, a place in the file or a whole layer, may still be known to those who came before it. The
-gate knows when the last of them is gone.
+Threads that entered before a change may still use what it frees, a range of the file or a whole layer. The gate knows
+when the last of them has left.
 """
 
 import threading
@@ -11,36 +11,37 @@ from threading import get_ident
 
 
 class Gate:
-    """A lock, shared by changes of content, exclusive for a change of shape; readers only show that they are here.
+    """A lock: shared for changes of content, exclusive for a change of shape. Readers are registered, and never wait.
 
-    Who waits to be alone is let in before those who come later. A thread that is inside gets in again, and never waits
-    for itself: what a signal handler or a broken-off call has left behind must not stop its `close`. But two that are
-    inside and both want to be alone would wait for each other: nobody may ask for it from inside.
+    A thread that waits to be alone goes before threads that come later. The lock is reentrant, and a thread never waits
+    for itself: what a signal handler or an interrupted call left behind must not block `close`. A thread must not ask
+    to be alone while it is inside: two that did would deadlock.
 
-    What is *retired* is given up once everyone who came before is gone; who comes later cannot know it. So there is
-    always an end to the wait, however many follow each other.
+    What is *retired* is given up once all threads that entered before have left; later ones cannot know it. So the wait
+    ends, however many threads follow each other.
 
-    `enter` and `leave` are part of every write, so they take no lock while nobody is alone or waits. They need no more
-    than that single steps on a dict and reads of an attribute come in one order for all threads: who comes in shows
-    himself first and then looks whether the gate is closed, who closes it does so first and then looks who is inside.
+    `enter` and `leave` are part of every write, so they take no lock while no thread is alone or waits to be. They rely
+    on all threads seeing single operations on a dict and reads of an attribute in one order: a thread that enters
+    registers first and then checks whether the gate is closed; one that closes it does so first and then checks which
+    threads are inside.
     """
 
     __slots__ = ("_alone", "_changed", "_closed", "_depth", "_lock", "_now", "_readers", "_retired", "inside")
 
     def __init__(self) -> None:
         self.inside: dict[int, tuple[int, int]] = {}
-        """Threads that are changing something: since which period, how often they came in."""
+        """Threads that are changing something: the period in which they entered, and how often."""
         self._lock = threading.RLock()
         self._changed = threading.Condition(self._lock)
-        self._closed = 0  # how many are alone or wait to be
+        self._closed = 0  # number of threads that are alone or wait to be
         self._alone: int | None = None
         self._depth = 0
         self._now = 0
-        self._readers: dict[int, int] = {}  # how many came in each period that somebody is left of
+        self._readers: dict[int, int] = {}  # readers left, by the period in which they entered
         self._retired: list[tuple[int, Callable[[], None]]] = []
 
     def enter(self) -> None:
-        """Come in to change content, beside others. Waits while somebody is alone, or about to be."""
+        """Enter to change content, beside others. Waits while a thread is alone or waits to be."""
         me, inside = get_ident(), self.inside
         held = inside.get(me)
         if held is not None:
@@ -63,7 +64,7 @@ class Gate:
             self.inside[me] = (self._now, 1)
 
     def leave(self) -> None:
-        """Go out, once for each `enter`."""
+        """Leave, once for each `enter`."""
         me, inside = get_ident(), self.inside
         period, times = inside[me]
         if times > 1:
@@ -76,14 +77,14 @@ class Gate:
             self._give_up()
 
     def pin(self) -> int:
-        """Come in to read: waits for nobody. Returns the period, which `unpin` wants back."""
+        """Register a reader; never waits. Returns the period, to be passed to `unpin`."""
         with self._lock:
             now = self._now
             self._readers[now] = self._readers.get(now, 0) + 1
             return now
 
     def unpin(self, period: int) -> None:
-        """Go out: what was known inside is known no more."""
+        """Unregister a reader of that period, which no longer uses what it has looked up."""
         with self._lock:
             left = self._readers[period] - 1
             if left:
@@ -94,9 +95,9 @@ class Gate:
             self._give_up()
 
     def retire(self, give_up: Callable[[], None]) -> None:
-        """Call *give_up* when all who are here now are gone: at once when nobody is.
+        """Call *give_up* when all threads that are inside now have left; at once if there are none.
 
-        Nothing tells of it any more to those who come from now on. It is called by whoever goes last, with no lock of
+        Threads that enter from now on must not be able to find it. The last thread to leave calls it, with no lock of
         the gate held.
         """
         with self._lock:
@@ -106,8 +107,9 @@ class Gate:
 
     def _give_up(self) -> None:
         with self._lock:
-            # Who is alone does the retiring.
-            since = [period for thread, (period, _) in list(self.inside.items()) if thread != self._alone]
+            # A thread that is alone is the one that retires.
+            # A copy is one step; making a list of pairs may run finalizers, and with them other threads.
+            since = [period for thread, (period, _) in self.inside.copy().items() if thread != self._alone]
             oldest = min([*self._readers, *since], default=self._now)
             count = sum(period < oldest for period, _ in self._retired)
             due = [give_up for _, give_up in self._retired[:count]]
@@ -126,7 +128,7 @@ class Gate:
 
     @contextmanager
     def alone(self) -> Iterator[None]:
-        """The only thread that changes anything: waits until all others are out, and lets none in meanwhile."""
+        """Be the only thread that changes anything: waits until all others have left, and keeps them out."""
         me = get_ident()
         with self._lock:
             if self._alone != me:
@@ -154,7 +156,7 @@ class Gate:
 
 
 class Pin:
-    """One visit of a reader, as a context. Not a generator: it is entered for every read."""
+    """A registered reader, as a context manager. Not a generator, because every read enters it."""
 
     __slots__ = ("_gate", "_period")
 

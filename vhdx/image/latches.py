@@ -1,6 +1,6 @@
-"""What keeps the threads that use one open image apart. `docs/concurrency.md` has the argument.
+"""The locks of one open image. `docs/concurrency.md` has the argument.
 
-In this order, never the other way round: the gate (`LifeCycle.gate`), the turn to commit, the lock of the tables.
+They are taken in this order, never in another: the gate (`LifeCycle.gate`), the turn to commit, the table lock.
 """
 
 import threading
@@ -14,10 +14,9 @@ from vhdx.image.underway import BlocksUnderWay
 
 
 class Latches:
-    """The locks of one file with blocks.
+    """The locks of one file with blocks. *lock* is the table lock.
 
-    Payload moves with none of them held; only the gate is, shared, so that nobody changes the shape of the image
-    meanwhile.
+    While payload moves, only the gate is held, shared, so that the shape of the image cannot change.
     """
 
     __slots__ = ("_name", "blocks", "commits", "life", "lock")
@@ -31,12 +30,12 @@ class Latches:
 
     @contextmanager
     def looking(self) -> Iterator[None]:
-        """Tables and space as they are between two steps, to be looked at or changed in one."""
+        """Hold the table lock, to read or change tables and space in one step."""
         with self.lock, naming(self._name):
             yield
 
     @contextmanager
     def changing(self) -> Iterator[None]:
-        """A change of shape: nobody else changes anything, or looks at tables."""
+        """Hold all locks for a change of shape: no other thread changes anything or reads tables."""
         with self.life.gate.alone(), self.commits.turn, self.lock, naming(self._name):
             yield

@@ -88,14 +88,14 @@ class LifeCycle:
             case State.UNTOUCHED | State.TOUCHED | State.BEGUN:
                 pass
 
-    def fail(self, error: Exception, what: str = "a write failed") -> None:
+    def fail(self, error: BaseException, what: str = "a write failed") -> None:
         """Poison the image: after *error* nobody knows what reached the medium."""
         if self.state not in (State.READING, State.CLOSED):
-            self._reason = f"{what} ({error})"
+            self._reason = f"{what} ({str(error) or type(error).__name__})"
             self.enter(State.POISONED)
 
     @contextmanager
-    def poisoning(self, kinds: tuple[type[Exception], ...] = (OSError, Error)) -> Iterator[None]:
+    def poisoning(self, kinds: tuple[type[BaseException], ...] = (OSError, Error)) -> Iterator[None]:
         """A failure in here, by default of the transport or of a check, poisons the image."""
         try:
             yield

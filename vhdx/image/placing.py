@@ -1,4 +1,4 @@
-"""Places for payload in blocks: what is the same in every format that has some."""
+"""Space for payload in blocks: what all formats with blocks have in common."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -12,16 +12,16 @@ from vhdx.image.underway import UnderWay
 
 
 class Prepared(Protocol):
-    """Space for payload: adopted when that is there; left in any case, which gives back what was not adopted."""
+    """Space for payload: adopted once the payload is written; always left, which frees what was not adopted."""
 
     @property
     def places(self) -> list[Extent]: ...
 
     def adopt(self) -> None:
-        """Stage what the tables have to say, now that the payload is written."""
+        """Stage the table entries; the payload has been written."""
 
     def leave(self) -> None:
-        """Payload goes there no more."""
+        """No more payload is written there."""
 
 
 def by_block(ranges: Iterable[Range], block_size: int) -> dict[int, list[Range]]:
@@ -45,7 +45,7 @@ def places_of(blocks: Iterable[tuple[int, int, Iterable[Range]]], block_size: in
 
 
 class Visit:
-    """The blocks that one call puts payload into: joined and left all at once, under the lock of the tables."""
+    """The blocks to which one call writes payload: joined and left all at once, under the table lock."""
 
     def __init__(self, latches: Latches, parts: Mapping[int, list[Range]]) -> None:
         self.parts = parts
@@ -53,17 +53,17 @@ class Visit:
         self._blocks = latches.blocks
 
     def join(self, begin: Callable[[int, list[Range]], UnderWay]) -> None:
-        """Wait until payload may go there, the lock not held meanwhile. *begin* says where a block goes."""
+        """Wait until payload may be written there, the lock released meanwhile. *begin* allocates a block's place."""
         self._blocks.wait_for_all(self.parts)
         for number, wanted in self.parts.items():
             self.joined[number] = self._blocks.join(number, partial(begin, number, wanted))
 
     def adopted(self, number: int) -> None:
-        """The table names the place of a block now."""
+        """The table refers to the place of a block now."""
         self._blocks.adopted(number)
 
     def leave(self, give_back: Callable[[int], None]) -> None:
-        """*give_back* gets each place that nothing refers to any more."""
+        """Leave all blocks; *give_back* gets each place to which nothing refers."""
         while self.joined:
             number, _ = self.joined.popitem()
             place = self._blocks.leave(number)
@@ -73,9 +73,9 @@ class Visit:
 
 @contextmanager
 def filled(life: LifeCycle, prepared: Prepared) -> Iterator[Sequence[Extent]]:
-    """The places of *prepared* for the payload of the caller: adopted on a clean exit, and left.
+    """The places of *prepared* for the caller's payload: adopted on a clean exit, always left.
 
-    A failure of the transport poisons the image, since then nobody knows what lies there.
+    An OSError poisons the image, because it is unknown what was written.
     """
     try:
         try:

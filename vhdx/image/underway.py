@@ -1,4 +1,4 @@
-"""The blocks of an image that payload is going to."""
+"""The blocks of an image to which payload is being written."""
 
 import threading
 from collections.abc import Callable, Iterable
@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 @dataclass(slots=True)
 class UnderWay:
-    """One block, and how many writers put payload there.
+    """One block, its place in the file, and its number of writers.
 
-    *is_taken*: the place was handed out for them, and the table does not name it yet. *is_open*: others may put payload
-    there, too, since what is under it reads as zeros or is hidden until a bit is set.
+    *is_taken*: the space was allocated for them, and the table does not refer to it yet. *is_open*: more writers may
+    join, because previous bytes there are zeros, or hidden until a bit is set.
     """
 
     place: int
@@ -20,28 +20,28 @@ class UnderWay:
 
 
 class BlocksUnderWay:
-    """By number. All of it is called, and waits, under the lock of the tables."""
+    """The blocks, by number. All methods are called under the table lock, and waiting releases it."""
 
     def __init__(self, lock: threading.RLock) -> None:
         self._left = threading.Condition(lock)
         self._blocks: dict[int, UnderWay] = {}
 
     def wait_for_all(self, blocks: Iterable[int]) -> None:
-        """Wait until payload may go to each of *blocks*. Nothing is held meanwhile, so none wait for each other."""
+        """Wait until payload may be written to all of *blocks*; holds none meanwhile, so writers cannot deadlock."""
         wanted = list(blocks)
         while any(block in self._blocks and not self._blocks[block].is_open for block in wanted):
             self._left.wait()
 
     def is_idle(self, block: int) -> bool:
-        """Whether nobody puts payload there."""
+        """Whether no payload is being written to the block."""
         return block not in self._blocks
 
     def wait(self) -> None:
-        """Wait until somebody is done with some block."""
+        """Wait until a writer has left some block."""
         self._left.wait()
 
     def join(self, block: int, begin: Callable[[], UnderWay]) -> UnderWay:
-        """One writer more for a block; *begin* says where it goes, if nobody is there."""
+        """Add a writer to a block; *begin* allocates its place if there is none yet."""
         found = self._blocks.get(block)
         if found is None:
             found = self._blocks[block] = begin()
@@ -49,11 +49,11 @@ class BlocksUnderWay:
         return found
 
     def place(self, block: int) -> int:
-        """Where a block goes that the caller has joined."""
+        """The place of a block that the caller has joined."""
         return self._blocks[block].place
 
     def adopted(self, block: int) -> None:
-        """The table names the place from now on."""
+        """The table refers to the place from now on."""
         found = self._blocks[block]
         found.is_taken = False
         if not found.is_open:
@@ -61,7 +61,7 @@ class BlocksUnderWay:
             self._left.notify_all()
 
     def leave(self, block: int) -> int | None:
-        """One writer less. Returns the place of a block that is left by its last one before the table names it."""
+        """Remove a writer. Returns the place to be freed, if it was the last one and the table does not refer to it."""
         found = self._blocks[block]
         found.writers -= 1
         if found.writers:

@@ -1,4 +1,4 @@
-"""Places for payload in a VHD: which blocks get space, what else must be zeroed, what table and bitmaps say then."""
+"""Space for payload in a VHD: which blocks are allocated, what must be zeroed, table and bitmaps afterwards."""
 
 from collections.abc import Sequence
 
@@ -11,10 +11,10 @@ from vhdx.storage import transfer
 
 
 class VhdAllocation:
-    """Space for one call of `allocate`: prepared, adopted when the payload is there, and left.
+    """Space for one call of `allocate`: prepared, adopted once the payload is written, always left.
 
-    A crash before the next commit leaves each sector old or new: what is written to a block that the table does not
-    name yet, or to a sector whose bit is not set, is not seen; and elsewhere it is the new content itself.
+    A crash before the next commit leaves each sector old or new: payload in a block to which the table does not refer
+    yet, or in a sector whose bit is not set, is not visible; elsewhere it is the new content itself.
     """
 
     def __init__(self, file: VhdFile, ranges: Sequence[Range]) -> None:
@@ -35,7 +35,7 @@ class VhdAllocation:
         self.places = places_of(found, layout.block_size)
 
     def _begin(self, number: int, parts: list[Range]) -> UnderWay:
-        """Nobody else is at the block."""
+        """Allocate for a block that has no other writer."""
         layout = self._file.layout
         place = self._file.table.place(number)
         if place is not None:
@@ -45,13 +45,14 @@ class VhdAllocation:
             return UnderWay(found.offset, is_taken=True, is_open=True)
         data = found.offset + layout.bitmap_size
         self._stale += [Range(data + rest.offset, rest.length) for rest in gaps(parts, 0, layout.block_size)]
-        # Stale bytes lie where the payload goes: until it is there, nobody else may make the table name the block.
+        # The payload replaces stale bytes: until it is written, no other writer may adopt the block.
         return UnderWay(found.offset, is_taken=True, is_open=False)
 
     def adopt(self) -> None:
-        """Stage what table and bitmaps have to say about the blocks, now that their payload is written."""
+        """Stage the table entries and bitmaps of the blocks; their payload has been written."""
         for number, parts in self._visit.parts.items():
-            with self._file.staging():
+            # Half of a step must not be committed, whatever interrupts it.
+            with self._file.staging(), self._file.life.poisoning((BaseException,)):
                 self._adopt(number, parts)
 
     def _adopt(self, number: int, parts: list[Range]) -> None:
@@ -65,11 +66,11 @@ class VhdAllocation:
         elif file.layout.has_parent:
             file.bitmaps.put(number, under_way.place, sectors, value=True)
         else:
-            # Others believe the bitmap of a dynamic block, too.
+            # Other programs read the bitmap of a dynamic VHD, too.
             file.bitmaps.fill(number, under_way.place)
 
     def leave(self) -> None:
-        """Payload goes there no more; nothing refers to the space that was taken and not adopted."""
+        """No more payload is written there; free the space that was allocated and not adopted."""
         with self._file.latches.looking():
             self._visit.leave(self._give_back)
 

@@ -125,6 +125,11 @@ class Bitmaps:
         )
         return first, late
 
+    def named(self) -> None:
+        """Treat the new blocks as older ones from now on: the table in the file may refer to them."""
+        new, changed = self._committing
+        self._committing = [{}, {**changed, **new}]
+
     def partial(self) -> list[int]:
         """Blocks with a staged bitmap that does not say that all of the block is here."""
         staged = (*self._new.items(), *self._changed.items())

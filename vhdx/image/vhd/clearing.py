@@ -1,6 +1,6 @@
-"""Zeroing and discarding ranges of an open VHD.
+"""Zero and discard ranges of an open VHD.
 
-A VHD cannot say that a range is zeros: without a parent whole blocks lose their place, over a parent zeros are written.
+A VHD has no entry for zeros: without a parent whole blocks are freed, over a parent zeros are written.
 """
 
 from collections.abc import Sequence
@@ -22,13 +22,13 @@ def zero(file: VhdFile, offset: int, length: int) -> None:
 
 
 def discard(file: VhdFile, offset: int, length: int) -> None:
-    """Let whole blocks inside a range go; over a parent, which would show, keep everything."""
+    """Discard the whole blocks inside a range; over a parent, which would become visible, keep everything."""
     if not file.layout.has_parent:
         _clear(file, offset, length, zero_parts=False)
 
 
 def drop_zeros(file: VhdFile, ranges: Sequence[Range], *, masked: bool) -> None:
-    """Let whole blocks go whose content is known to be zeros, unless a parent would show instead."""
+    """Free whole blocks that are known to hold zeros, unless a parent would become visible."""
     file.touch()
     if masked and file.layout.has_parent:
         return
@@ -67,9 +67,9 @@ def _clear(file: VhdFile, offset: int, length: int, *, zero_parts: bool) -> None
 
 
 def clear_block(file: VhdFile, block: int) -> None:
-    """Stage that a block has no place, when nobody puts payload there.
+    """Stage that a block is unused, while no payload is being allocated there.
 
-    Who writes over what is there keeps its place from other payload.
+    A write in place pins the old space by the gate.
     """
     while True:
         with file.staging():
@@ -85,6 +85,7 @@ def _stage_clear(file: VhdFile, block: int) -> None:
         return
     assert file.space is not None
     file.not_full(block)
-    file.space.release(place)
-    file.bitmaps.forget(block)
+    # In this order: an interruption in between leaks space until the file is opened again, and does no harm.
     file.table.set_place(block, None)
+    file.bitmaps.forget(block)
+    file.space.release(place)

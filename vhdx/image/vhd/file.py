@@ -153,6 +153,8 @@ class VhdFile:
                 self.space.drop(before.offset)
             if late and self.order is VhdCommitOrder.PAYLOAD_TABLE and not self.building:
                 self.storage.flush()
+            with self.latches.lock:
+                self.bitmaps.named()
             self.storage.write(late)
             self.storage.flush()
             if self.batmap is not None and self.space is not None and spare is not None:

@@ -1,4 +1,4 @@
-"""Places for payload: which blocks get space, what else must be zeroed, and what the BAT says afterwards."""
+"""Space for payload: which blocks are allocated, what else must be zeroed, and the BAT entries afterwards."""
 
 from collections.abc import Sequence
 
@@ -13,13 +13,13 @@ from vhdx.storage import transfer
 
 
 class Allocation:
-    """Space for one call of `allocate`: prepared, adopted when the payload is there, and left.
+    """Space for one call of `allocate`: prepared, adopted once the payload is written, always left.
 
-    A crash before the next commit leaves each sector old or new: what is written to a block that the table does not
-    name yet, or to a sector whose bit is not set, is not seen; and elsewhere it is the new content itself.
+    A crash before the next commit leaves each sector old or new: payload in a block to which the table does not refer
+    yet, or in a sector whose bit is not set, is not visible; elsewhere it is the new content itself.
 
-    Several calls may put payload into one block. The first that is adopted makes the table name the block, with the
-    bits of its own sectors; each other one adds its bits.
+    Several calls may write payload to one block. The first to be adopted stages the block's entry, with the bits of its
+    own sectors; each other one adds its bits.
     """
 
     def __init__(self, file: VhdxFile, ranges: Sequence[Range]) -> None:
@@ -38,13 +38,13 @@ class Allocation:
         self.places = places_of(((number, joined[number].place, parts[number]) for number in joined), size)
 
     def _begin(self, number: int, parts: list[Range]) -> UnderWay:
-        """Nobody else is at the block."""
+        """Allocate for a block that has no other writer."""
         file, layout = self._file, self._file.layout
         raw = file.table.payload(number)
         state, place = bat.state(raw), bat.place(raw)
         if place is not None and state in PRESENT:
             return UnderWay(place, is_taken=False, is_open=True)
-        # A block that was unmapped may have kept its place; what it held there must not come back.
+        # An unmapped block may have kept its space; its previous content must not reappear.
         anchored = place is not None
         fresh = False
         if place is None:
@@ -59,7 +59,7 @@ class Allocation:
             if not anchored:
                 self._give_back(place)
             raise
-        # Stale bytes lie where the payload goes: until it is there, nobody else may make the table name the block.
+        # The payload replaces stale bytes: until it is written, no other writer may adopt the block.
         return UnderWay(place, is_taken=not anchored, is_open=False)
 
     def _length(self, number: int) -> int:
@@ -93,9 +93,10 @@ class Allocation:
         return UnderWay(place, is_taken=True, is_open=True)
 
     def adopt(self) -> None:
-        """Stage what the table has to say about the blocks, now that their payload is written: each in one step."""
+        """Stage the entries of the blocks, each in one step; their payload has been written."""
         for number, parts in self._visit.parts.items():
-            with self._file.staging(pages_per_block(self._file)):
+            # Half of a step must not be committed, whatever interrupts it.
+            with self._file.staging(pages_per_block(self._file)), self._file.life.poisoning((BaseException,)):
                 self._adopt(number, parts)
 
     def _adopt(self, number: int, parts: list[Range]) -> None:
@@ -117,7 +118,7 @@ class Allocation:
         self._visit.adopted(number)
 
     def leave(self) -> None:
-        """Payload goes there no more; nothing refers to the space that was taken and not adopted."""
+        """No more payload is written there; free the space that was allocated and not adopted."""
         with self._file.latches.looking():
             self._visit.leave(self._give_back)
             while self._chunks:

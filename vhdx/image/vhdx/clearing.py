@@ -1,4 +1,4 @@
-"""Zeroing and discarding ranges of an open VHDX, by table entries where whole blocks are concerned."""
+"""Zero and discard ranges of an open VHDX; whole blocks by their table entries."""
 
 from collections.abc import Sequence
 
@@ -17,7 +17,7 @@ def zero(file: VhdxFile, offset: int, length: int) -> None:
 
 
 def discard(file: VhdxFile, offset: int, length: int) -> None:
-    """Let whole blocks inside a range go: they read as zeros, never as the parent, and their space is free.
+    """Discard the whole blocks inside a range: they read as zeros, never as the parent, and their space is freed.
 
     A fixed image keeps its blocks and their content.
     """
@@ -25,7 +25,7 @@ def discard(file: VhdxFile, offset: int, length: int) -> None:
 
 
 def drop_zeros(file: VhdxFile, ranges: Sequence[Range]) -> None:
-    """Let whole blocks go whose content is known to be zeros; the disk reads as before, so its DataWriteGuid stays."""
+    """Free whole blocks that are known to hold zeros; the content does not change, nor does the DataWriteGuid."""
     file.touch()
     size = file.layout.block_size
     for wanted in ranges:
@@ -56,7 +56,7 @@ def _clear(file: VhdxFile, offset: int, length: int, new: PayloadState) -> None:
 
 
 def _clear_block(file: VhdxFile, block: int, new: PayloadState) -> None:
-    """In one step, when nobody puts payload there. Who writes over what is there keeps its place from other payload."""
+    """In one step, while no payload is being allocated there. A write in place pins the old space by the gate."""
     while True:
         with file.staging(pages_per_block(file)):
             if file.latches.blocks.is_idle(block):
@@ -70,8 +70,9 @@ def _stage_clear(file: VhdxFile, block: int, new: PayloadState) -> None:
     state = bat.state(raw)
     if state in PRESENT:
         assert file.space is not None
-        file.space.release(bat.file_offset(raw), file.layout.block_size)
+        # In this order: an interruption in between leaks space until the file is opened again, and does no harm.
         file.table.set_payload(block, new)
+        file.space.release(bat.file_offset(raw), file.layout.block_size)
     elif state == PayloadState.NOT_PRESENT and file.layout.has_parent:
         file.table.set_payload(block, new)
 

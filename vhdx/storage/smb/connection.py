@@ -162,7 +162,6 @@ class SmbConnection:
         try:
             return messages.create_response(self._take(tree, request))
         except BaseException:
-            request.done.wait()
             if request.status == 0 and request.response is not None:
                 with suppress(OSError, Refused, struct.error):
                     self._call(tree, messages.close(messages.create_response(request.response).file_id))
@@ -176,7 +175,7 @@ class SmbConnection:
     def exchange(self, tree: Tree, requests: Iterable[Message], *, depth: int) -> list[Response]:
         """Send *requests*, up to *depth* of them outstanding; return their responses in the same order.
 
-        When one fails, waits for the outstanding ones before it raises Refused: none takes effect afterwards.
+        When one fails or is interrupted, waits for the outstanding ones before it raises: none takes effect afterwards.
         """
         responses: list[Response] = []
         outstanding: deque[Request] = deque()
@@ -200,11 +199,15 @@ class SmbConnection:
         return self._channel.post(message, tree_id=tree.tree_id, encrypted=tree.encrypt_data, wait=wait)
 
     def _take(self, tree: Tree | None, request: Request) -> Response:
+        """The response. Interrupted meanwhile, waits for it all the same: nothing takes effect afterwards."""
         try:
             return self._channel.receive(request)
         except Refused as refused:
             if refused.status == NtStatus.NETWORK_NAME_DELETED and tree is not None:
                 self._forget(tree)
+            raise
+        except BaseException:
+            request.done.wait()
             raise
 
     def _forget(self, tree: Tree) -> None:
