@@ -165,5 +165,5 @@ def test_a_disk_of_the_api_over_a_parent_with_two_marks(tmp_path: Path) -> None:
     vhdx.create(child, parent=base, parent_format=VHD)
     with vhdx.open(child) as disk:
         assert disk.read(0, 8) == b"vhdxfile"
-    with pytest.raises(vhdx.Error, match="without a parent"):
+    with pytest.raises(vhdx.Error, match="parent_format requires a parent"):
         vhdx.create(tmp_path / "other.vhd", MIB, parent_format=VHD)
