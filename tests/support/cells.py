@@ -18,8 +18,6 @@ class Change:
     """One change of some cells. *is_optional*: it may leave them as they were (a discard)."""
 
     value: int
-    cells: range
-    step: int
     begin: int
     begin_event: int
     is_optional: bool = False
@@ -44,14 +42,14 @@ class Cells:
     _changes: list[list[Change]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self._changes = [[Change(0, range(0), 1, -1, -1, end=0)] for _ in range(self.count)]
+        self._changes = [[Change(0, -1, -1, end=0)] for _ in range(self.count)]
 
     def tick(self) -> int:
         self.now += 1
         return self.now
 
     def begin(self, value: int, cells: range, event: int, *, is_optional: bool = False) -> Change:
-        change = Change(value, cells, 1, self.tick(), event, is_optional)
+        change = Change(value, self.tick(), event, is_optional)
         for cell in cells:
             self._changes[cell].append(change)
         return change

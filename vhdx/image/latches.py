@@ -4,7 +4,7 @@ They are taken in this order, never in another: the gate (`LifeCycle.gate`), the
 """
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from vhdx.image.commits import Commits
@@ -33,6 +33,15 @@ class Latches:
         """Hold the table lock, to read or change tables and space in one step."""
         with self.lock, naming(self._name):
             yield
+
+    def retire(self, free: Callable[[], None]) -> None:
+        """Call *free* under the table lock once no thread can know what it frees any more; see `Gate.retire`."""
+
+        def freed() -> None:
+            with self.lock:
+                free()
+
+        self.life.gate.retire(freed)
 
     @contextmanager
     def changing(self) -> Iterator[None]:

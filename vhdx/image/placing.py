@@ -6,9 +6,8 @@ from functools import partial
 from typing import Protocol
 
 from vhdx.extents import Extent, Presence, Range, coalesce, spans
-from vhdx.image.latches import Latches
 from vhdx.image.lifecycle import LifeCycle
-from vhdx.image.underway import UnderWay
+from vhdx.image.underway import BlocksUnderWay, UnderWay
 
 
 class Prepared(Protocol):
@@ -45,17 +44,19 @@ def places_of(blocks: Iterable[tuple[int, int, Iterable[Range]]], block_size: in
 
 
 class Visit:
-    """The blocks to which one call writes payload: joined and left all at once, under the table lock."""
+    """The blocks to which one call writes payload, joined and left under the table lock."""
 
-    def __init__(self, latches: Latches, parts: Mapping[int, list[Range]]) -> None:
-        self.parts = parts
+    def __init__(self, blocks: BlocksUnderWay) -> None:
         self.joined: dict[int, UnderWay] = {}
-        self._blocks = latches.blocks
+        self._blocks = blocks
 
-    def join(self, begin: Callable[[int, list[Range]], UnderWay]) -> None:
-        """Wait until payload may be written there, the lock released meanwhile. *begin* allocates a block's place."""
-        self._blocks.wait_for_all(self.parts)
-        for number, wanted in self.parts.items():
+    def join(self, parts: Mapping[int, list[Range]], begin: Callable[[int, list[Range]], UnderWay]) -> None:
+        """Wait until payload may be written to *parts* of blocks, the lock released meanwhile, and join all of them.
+
+        *begin* allocates a block's place.
+        """
+        self._blocks.wait_for_all(parts)
+        for number, wanted in parts.items():
             self.joined[number] = self._blocks.join(number, partial(begin, number, wanted))
 
     def adopted(self, number: int) -> None:

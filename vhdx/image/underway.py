@@ -48,10 +48,6 @@ class BlocksUnderWay:
         found.writers += 1
         return found
 
-    def place(self, block: int) -> int:
-        """The place of a block that the caller has joined."""
-        return self._blocks[block].place
-
     def adopted(self, block: int) -> None:
         """The table refers to the place from now on."""
         found = self._blocks[block]

@@ -21,17 +21,18 @@ class VhdAllocation:
         self._file = file
         layout = file.layout
         self._stale: list[Range] = []
-        self._visit = Visit(file.latches, by_block(ranges, layout.block_size))
+        self._parts = by_block(ranges, layout.block_size)
+        self._visit = Visit(file.latches.blocks)
         with file.latches.looking():
             try:
-                self._visit.join(self._begin)
+                self._visit.join(self._parts, self._begin)
                 file.grow()
                 transfer.zero(file.storage, self._stale)
             except BaseException:
                 self.leave()
                 raise
-        joined, parts = self._visit.joined, self._visit.parts
-        found = ((number, joined[number].place + layout.bitmap_size, parts[number]) for number in joined)
+        joined = self._visit.joined
+        found = ((number, joined[number].place + layout.bitmap_size, self._parts[number]) for number in joined)
         self.places = places_of(found, layout.block_size)
 
     def _begin(self, number: int, parts: list[Range]) -> UnderWay:
@@ -50,7 +51,7 @@ class VhdAllocation:
 
     def adopt(self) -> None:
         """Stage the table entries and bitmaps of the blocks; their payload has been written."""
-        for number, parts in self._visit.parts.items():
+        for number, parts in self._parts.items():
             # Half of a step must not be committed, whatever interrupts it.
             with self._file.staging(), self._file.life.poisoning((BaseException,)):
                 self._adopt(number, parts)

@@ -166,11 +166,7 @@ class VhdFile:
             if self.space is not None:
                 freed = self.space.settle()
                 if freed:
-                    self.life.gate.retire(partial(self._free, self.space, freed))
-
-    def _free(self, space: VhdSpace, freed: list[int]) -> None:
-        with self.latches.lock:
-            space.free(freed)
+                    self.latches.retire(partial(self.space.free, freed))
 
     @contextmanager
     def staging(self) -> Iterator[None]:
@@ -180,9 +176,14 @@ class VhdFile:
             yield
 
     def make_room(self) -> None:
-        """Commit early when much is staged already."""
-        if self.table.staged_size + self.bitmaps.staged_size > _MOST_STAGED:
-            self.commit()
+        """Commit early when much is staged already: once for all who find it so."""
+        if self._is_much_staged():
+            with self.latches.commits.turn:
+                if self._is_much_staged():
+                    self.commit()
+
+    def _is_much_staged(self) -> bool:
+        return self.table.staged_size + self.bitmaps.staged_size > _MOST_STAGED
 
     def take_block(self) -> VhdFreshPlace:
         """A place for a block; the file is grown to hold it by `grow`."""

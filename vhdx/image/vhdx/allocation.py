@@ -24,18 +24,18 @@ class Allocation:
 
     def __init__(self, file: VhdxFile, ranges: Sequence[Range]) -> None:
         self._file = file
-        self._chunks: list[int] = []
         size = file.layout.block_size
-        self._visit = Visit(file.latches, by_block(ranges, size))
+        self._parts = by_block(ranges, size)
+        self._visit, self._bitmaps = Visit(file.latches.blocks), Visit(file.bitmaps)
         with file.latches.looking():
             try:
-                self._visit.join(self._begin)
+                self._visit.join(self._parts, self._begin)
                 self._join_bitmaps()
             except BaseException:
                 self.leave()
                 raise
-        joined, parts = self._visit.joined, self._visit.parts
-        self.places = places_of(((number, joined[number].place, parts[number]) for number in joined), size)
+        joined = self._visit.joined
+        self.places = places_of(((number, joined[number].place, self._parts[number]) for number in joined), size)
 
     def _begin(self, number: int, parts: list[Range]) -> UnderWay:
         """Allocate for a block that has no other writer."""
@@ -52,8 +52,8 @@ class Allocation:
         masked = layout.has_parent and state == PayloadState.NOT_PRESENT
         if masked or fresh:
             return UnderWay(place, is_taken=not anchored, is_open=True)
-        rest = list(gaps(parts, 0, self._length(number)))
         try:
+            rest = self._rest(number, parts)
             transfer.zero(file.storage, [(place + part.offset, part.length) for part in rest])
         except BaseException:
             if not anchored:
@@ -62,25 +62,24 @@ class Allocation:
         # The payload replaces stale bytes: until it is written, no other writer may adopt the block.
         return UnderWay(place, is_taken=not anchored, is_open=False)
 
-    def _length(self, number: int) -> int:
+    def _rest(self, number: int, parts: list[Range]) -> list[Range]:
+        """What *parts* leave of a block, up to the end of the disk."""
         layout = self._file.layout
-        return min(layout.block_size, layout.virtual_size - number * layout.block_size)
+        return list(gaps(parts, 0, min(layout.block_size, layout.virtual_size - number * layout.block_size)))
 
     def _join_bitmaps(self) -> None:
         """A sector-bitmap block for each chunk in which bits will be set."""
         layout, table = self._file.layout, self._file.table
         if not layout.has_parent:
             return
-        for number, parts in self._visit.parts.items():
+        for number, parts in self._parts.items():
             is_masked = bat.state(table.payload(number)) == PayloadState.NOT_PRESENT
-            if not is_masked or not any(True for _ in gaps(parts, 0, self._length(number))):
-                continue
-            chunk = layout.chunk_of(number)
-            if chunk not in self._chunks and table.bitmap_block(chunk) is None:
-                self._file.bitmaps.join(chunk, self._new_bitmap)
-                self._chunks.append(chunk)
+            if is_masked and self._rest(number, parts):
+                chunk = layout.chunk_of(number)
+                if chunk not in self._bitmaps.joined and table.bitmap_block(chunk) is None:
+                    self._bitmaps.join({chunk: []}, self._new_bitmap)
 
-    def _new_bitmap(self) -> UnderWay:
+    def _new_bitmap(self, chunk: int, parts: list[Range]) -> UnderWay:  # noqa: ARG002  all chunks alike
         file = self._file
         place, _ = file.take(bat.BITMAP_BLOCK_SIZE)
         try:
@@ -94,7 +93,7 @@ class Allocation:
 
     def adopt(self) -> None:
         """Stage the entries of the blocks, each in one step; their payload has been written."""
-        for number, parts in self._visit.parts.items():
+        for number, parts in self._parts.items():
             # Half of a step must not be committed, whatever interrupts it.
             with self._file.staging(pages_per_block(self._file)), self._file.life.poisoning((BaseException,)):
                 self._adopt(number, parts)
@@ -104,13 +103,13 @@ class Allocation:
         before = bat.state(table.payload(number))
         if before == PayloadState.FULLY_PRESENT:
             return
-        is_whole = not any(True for _ in gaps(parts, 0, self._length(number)))
+        is_whole = not self._rest(number, parts)
         state = PayloadState.FULLY_PRESENT
         if not is_whole and layout.has_parent and before in (PayloadState.NOT_PRESENT, PayloadState.PARTIALLY_PRESENT):
             chunk, sector = layout.chunk_of(number), layout.logical_sector_size
             if table.bitmap_block(chunk) is None:
-                table.set_bitmap_block(chunk, self._file.bitmaps.place(chunk))
-                self._file.bitmaps.adopted(chunk)
+                table.set_bitmap_block(chunk, self._bitmaps.joined[chunk].place)
+                self._bitmaps.adopted(chunk)
             sectors = [Range(part.offset // sector, part.length // sector) for part in parts]
             if not table.put_bits(number, sectors, only=before == PayloadState.NOT_PRESENT):
                 state = PayloadState.PARTIALLY_PRESENT
@@ -121,10 +120,7 @@ class Allocation:
         """No more payload is written there; free the space that was allocated and not adopted."""
         with self._file.latches.looking():
             self._visit.leave(self._give_back)
-            while self._chunks:
-                place = self._file.bitmaps.leave(self._chunks.pop())
-                if place is not None:
-                    self._give_back_bitmap(place)
+            self._bitmaps.leave(self._give_back_bitmap)
 
     def _give_back(self, place: int) -> None:
         assert self._file.space is not None

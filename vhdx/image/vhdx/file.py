@@ -124,11 +124,7 @@ class VhdxFile:
                 if self.space is not None:
                     freed = self.space.settle()
                     if freed:
-                        self.life.gate.retire(partial(self._free, self.space, freed))
-
-    def _free(self, space: SpaceMap, freed: list[Range]) -> None:
-        with self.latches.lock:
-            space.free(freed)
+                        self.latches.retire(partial(self.space.free, freed))
 
     @contextmanager
     def staging(self, pages: int) -> Iterator[None]:
