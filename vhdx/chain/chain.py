@@ -231,12 +231,8 @@ class Chain:
             with self._inside(alone=True):
                 self._write(offset, data)
             return
-        if self._opener != os.getpid():  # before any lock: threads that held one do not come along with a fork
-            raise self._refusal()
-        leaf = self.layers[0].image
+        leaf = self._admitted()
         gate = leaf.gate
-        if get_ident() in gate.inside:
-            raise self._refusal_again()
         # The fast path of most writes; `_inside` costs more.
         gate.enter()
         try:
@@ -254,19 +250,21 @@ class Chain:
         Raises Error where a finalizer or a signal handler interrupts one with another.
         """
         while True:
-            if self._opener != os.getpid():
-                raise self._refusal()
-            leaf = self.layers[0].image
-            if get_ident() in leaf.gate.inside:
-                raise self._refusal_again()
+            leaf = self._admitted()
             with leaf.gate.alone() if alone else leaf.beside():
                 if self.layers[0].image is leaf:  # else the leaf was replaced while this waited
                     yield
                     return
 
-    def _refusal_again(self) -> Error:
-        name = self.leaf.storage.name
-        return Error(f"{name}: this thread is changing it already; a finalizer or signal handler must not")
+    def _admitted(self) -> Image:
+        """The leaf, to be changed. Raises Error in another process, and where this thread is changing it already."""
+        if self._opener != os.getpid():  # before any lock: threads that held one do not come along with a fork
+            raise self._refusal()
+        leaf = self.layers[0].image
+        if get_ident() in leaf.gate.inside:
+            name = leaf.storage.name
+            raise Error(f"{name}: this thread is changing it already; a finalizer or signal handler must not")
+        return leaf
 
     def _write(self, offset: int, data: Buffer) -> None:
         self._check(offset, len(data))
@@ -316,11 +314,7 @@ class Chain:
 
     def flush(self) -> None:
         """Everything written before is durable when this returns."""
-        if self._opener != os.getpid():
-            raise self._refusal()
-        if get_ident() in self.leaf.gate.inside:
-            raise self._refusal_again()
-        self.leaf.flush()
+        self._admitted().flush()
 
     def close(self) -> None:
         """Close every layer, the leaf first; goes on when one fails and raises the first failure.
