@@ -9,7 +9,8 @@ from vhdx.format import bat, identifier
 from vhdx.format.bat import BITMAP_BLOCK_SIZE, ENTRY_SIZE, MIB, BatLayout, BitmapState, PayloadState
 from vhdx.format.header import AREA
 from vhdx.format.metadata import DiskMetadata
-from vhdx.image.base import DiskType, ImageFormat, ImageInfo, LogState, ParentLink
+from vhdx.image.base import ImageInfo, ParentLink
+from vhdx.image.vhdx.describing import describe
 from vhdx.salvage.claims import Claims
 from vhdx.salvage.entries import Entries
 from vhdx.salvage.layer import BEHIND_END, ENTRY_LOST, Piece, held, lost
@@ -54,21 +55,8 @@ def _creator(medium: Medium, noting: Noting) -> str:
 
 
 def _info(disk: DiskMetadata, front: Front, creator: str, link: ParentLink | None) -> ImageInfo:
-    kind = DiskType.FIXED if disk.leave_block_allocated else DiskType.DYNAMIC
-    return ImageInfo(
-        format=ImageFormat.VHDX,
-        type=DiskType.DIFFERENCING if disk.has_parent else kind,
-        virtual_size=disk.virtual_size,
-        block_size=disk.block_size,
-        logical_sector_size=disk.logical_sector_size,
-        physical_sector_size=disk.physical_sector_size,
-        disk_id=disk.disk_id,
-        linkage=None if front.header is None else front.header.data_write_guid,
-        creator=creator,
-        log=LogState.DIRTY if front.log_entries else LogState.CLEAN,
-        log_entries=front.log_entries,
-        parent=link,
-    )
+    linkage = None if front.header is None else front.header.data_write_guid
+    return describe(disk, linkage=linkage, creator=creator, log_entries=front.log_entries, parent=link)
 
 
 @dataclass(slots=True)

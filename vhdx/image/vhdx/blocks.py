@@ -5,13 +5,14 @@ from uuid import UUID
 
 from vhdx.errors import FormatError
 from vhdx.extents import NOT_PRESENT, Extent, Presence, Range, all_equal, bit_runs
-from vhdx.image.base import DiskType, ImageFormat, ImageInfo, LogState, ParentLink, Progress
+from vhdx.image.base import ImageInfo, ParentLink, Progress
 from vhdx.image.blocks import BlockImage
 from vhdx.image.latches import Latches
 from vhdx.image.vhdx import clearing, detaching, packing, resizing
 from vhdx.image.vhdx import parent as vhdx_parent
 from vhdx.image.vhdx import sharing as vhdx_sharing
 from vhdx.image.vhdx.allocation import Allocation
+from vhdx.image.vhdx.describing import describe
 from vhdx.image.vhdx.file import VhdxFile
 from vhdx.image.vhdx.journal import LogJournal
 from vhdx.storage.base import Storage
@@ -37,21 +38,13 @@ class VhdxBlocks:
 
     @property
     def info(self) -> ImageInfo:
-        disk = self._file.metadata
-        kind = DiskType.FIXED if disk.leave_block_allocated else DiskType.DYNAMIC
-        return ImageInfo(
-            format=ImageFormat.VHDX,
-            type=DiskType.DIFFERENCING if disk.has_parent else kind,
-            virtual_size=disk.virtual_size,
-            block_size=disk.block_size,
-            logical_sector_size=disk.logical_sector_size,
-            physical_sector_size=disk.physical_sector_size,
-            disk_id=disk.disk_id,
-            linkage=self._file.headers.header.data_write_guid,
-            creator=self._file.creator,
-            log=LogState.DIRTY if self._log_entries else LogState.CLEAN,
+        file = self._file
+        return describe(
+            file.metadata,
+            linkage=file.headers.header.data_write_guid,
+            creator=file.creator,
             log_entries=self._log_entries,
-            parent=self._file.link,
+            parent=file.link,
         )
 
     def pieces(self, offset: int, length: int) -> Iterator[Extent]:
